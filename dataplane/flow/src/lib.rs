@@ -1,0 +1,1 @@
+//! The flow table: shared by all workers, sharded, lock-free. See README.md.

@@ -1,0 +1,8 @@
+//! Frames in and out: [`Frames`] (one worker's packet memory), [`Port`] (one receive and transmit queue over it) and the drivers.
+#![cfg_attr(not(test), warn(missing_docs))]
+
+pub mod frames;
+pub mod port;
+
+pub use frames::{Frame, Frames};
+pub use port::{Caps, FrameList, Port, PortStats};
