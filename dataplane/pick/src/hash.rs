@@ -1,0 +1,79 @@
+//! The front's hash: SipHash-1-3 under a key from the configuration, over bytes that are written down here.
+//!
+//! Every node with one key computes the same value on every machine and in every version, so a router that
+//! re-sprays flows over several nodes lands each of them on the same server.
+
+use ringlead_wire::Ip;
+use siphasher::sip::SipHasher13;
+
+/// Bytes of a hashed flow: two addresses, two ports, a protocol.
+const FLOW_BYTES: usize = 37;
+/// Bytes of a hashed server: an address and a port.
+const SERVER_BYTES: usize = 18;
+
+/// SipHash-1-3 (Aumasson and Bernstein, 2012, with one compression and three finalisation rounds), keyed.
+#[derive(Clone, Copy, Debug)]
+pub struct FrontHash {
+    sip: SipHasher13,
+}
+
+impl FrontHash {
+    /// With a 16-byte key: bytes 0..8 are k0 and bytes 8..16 are k1, both little endian, as in the paper.
+    #[must_use]
+    pub fn new(key: [u8; 16]) -> Self {
+        Self { sip: SipHasher13::new_with_key(&key) }
+    }
+
+    /// The hash of a packet from a client to a service.
+    ///
+    /// The layout, 37 bytes: source address (16, IPv4 as `::ffff:a.b.c.d`), destination address (16), source
+    /// port (2, big endian), destination port (2, big endian), protocol number (1). Ports are in host order here.
+    #[inline]
+    #[must_use]
+    pub fn flow(&self, src: Ip, dst: Ip, sport: u16, dport: u16, proto: u8) -> u64 {
+        let mut bytes = [0; FLOW_BYTES];
+        bytes[..16].copy_from_slice(&src.octets());
+        bytes[16..32].copy_from_slice(&dst.octets());
+        bytes[32..34].copy_from_slice(&sport.to_be_bytes());
+        bytes[34..36].copy_from_slice(&dport.to_be_bytes());
+        bytes[36] = proto;
+        self.sip.hash(&bytes)
+    }
+
+    /// The identity of a server, for [`Member::identity`](crate::Member::identity).
+    ///
+    /// The layout, 18 bytes: address (16, IPv4 as `::ffff:a.b.c.d`), port (2, big endian). Neither its name nor
+    /// its place in the file counts, so nodes whose files differ there still agree.
+    #[must_use]
+    pub fn server(&self, address: Ip, port: u16) -> u64 {
+        let mut bytes = [0; SERVER_BYTES];
+        bytes[..16].copy_from_slice(&address.octets());
+        bytes[16..].copy_from_slice(&port.to_be_bytes());
+        self.sip.hash(&bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_counts() {
+        let h = FrontHash::new([7; 16]);
+        let (a, b) = (Ip::from_v4([198, 51, 100, 7]), Ip::from_v4([192, 0, 2, 10]));
+        let base = h.flow(a, b, 40_000, 80, 6);
+        assert_eq!(base, h.flow(a, b, 40_000, 80, 6));
+        let others = [
+            h.flow(b, a, 40_000, 80, 6),
+            h.flow(a, b, 80, 40_000, 6),
+            h.flow(a, b, 40_001, 80, 6),
+            h.flow(a, b, 40_000, 81, 6),
+            h.flow(a, b, 40_000, 80, 17),
+            h.flow(a, a, 40_000, 80, 6),
+            FrontHash::new([8; 16]).flow(a, b, 40_000, 80, 6),
+        ];
+        assert!(others.iter().all(|&o| o != base), "{base:#x} {others:#x?}");
+        assert_ne!(h.server(a, 80), h.server(a, 81));
+        assert_ne!(h.server(a, 80), h.server(b, 80));
+    }
+}
