@@ -1,0 +1,40 @@
+//! The Ethernet header: addresses in place, and whole headers for a changed VLAN stack.
+
+use crate::bytes::put;
+use crate::meta::Meta;
+use crate::parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN};
+
+/// Sets both Ethernet addresses.
+#[inline]
+pub fn set_ethernet(frame: &mut [u8], dst: [u8; 6], src: [u8; 6]) {
+    put(frame, 0, dst);
+    put(frame, 6, src);
+}
+
+/// The EtherType of the packet itself, behind all tags.
+#[inline]
+#[must_use]
+pub const fn ethertype(meta: &Meta) -> u16 {
+    if meta.v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 }
+}
+
+/// An Ethernet header with `tags` (control information, outermost first, the first two count), and its length: 14, 18 or 22.
+///
+/// A single tag is an 802.1Q one (0x8100); of two the outer is an 802.1ad one (0x88a8).
+#[inline]
+#[must_use]
+pub fn ethernet_header(tags: &[u16], dst: [u8; 6], src: [u8; 6], ethertype: u16) -> ([u8; 22], usize) {
+    let mut header = [0; 22];
+    set_ethernet(&mut header, dst, src);
+    let mut at = 12;
+    let tags = tags.get(..2).unwrap_or(tags);
+    for (depth, tag) in tags.iter().enumerate() {
+        let outer = depth == 0 && tags.len() == 2;
+        let kind = if outer { ETHERTYPE_QINQ } else { ETHERTYPE_VLAN };
+        put(&mut header, at, kind.to_be_bytes());
+        put(&mut header, at + 2, tag.to_be_bytes());
+        at += 4;
+    }
+    put(&mut header, at, ethertype.to_be_bytes());
+    (header, at + 2)
+}
