@@ -2,7 +2,11 @@
 #![cfg_attr(not(test), warn(missing_docs))]
 
 pub mod frames;
+pub mod mem;
+mod owners;
 pub mod port;
+mod region;
 
 pub use frames::{Frame, Frames};
+pub use mem::MemPort;
 pub use port::{Caps, FrameList, Port, PortStats};
