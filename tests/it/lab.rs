@@ -1,0 +1,139 @@
+//! The lab itself, without a balancer: what must work does, and what only a balancer can do does not.
+//! Without these a test that passes proves nothing.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ringlead_tests::{
+    BlobServer, EchoServer, Exchange, Family, Lab, Mode, Network, Node, Transfer, needs_root, ping,
+};
+
+#[test]
+fn nothing_answers_without_a_balancer() {
+    needs_root!();
+    let lab = Lab::new("negative");
+    for family in Family::ALL {
+        for mode in Mode::ALL {
+            let to = SocketAddr::new(Lab::service(family, mode), 80);
+            let servers = [1, 2, 3].map(|n| {
+                let port = if mode == Mode::Nat { 8080 } else { 80 };
+                let mut addresses = vec![SocketAddr::new(Lab::server(family, n), port)];
+                if mode == Mode::Dsr {
+                    addresses.push(to);
+                }
+                let name = char::from(b'0' + n);
+                let node = Node::Server(n);
+                (
+                    BlobServer::start(&lab, node, name, &addresses),
+                    EchoServer::start(&lab, node, name, &addresses),
+                )
+            });
+            let quick = Duration::from_millis(300);
+            let tcp = lab.within(Node::Client, || Transfer::new(to).timeout(quick).make());
+            assert!(tcp.is_err(), "{to} answered TCP: {tcp:?}");
+            let udp = lab.within(Node::Client, || Exchange::new(to).times(8, 1).timeout(quick).hold());
+            assert_eq!((udp.sent, udp.answered), (8, 0), "{to} answered UDP: {udp:?}");
+            drop(servers);
+        }
+    }
+}
+
+#[test]
+fn servers_answer_the_client_directly() {
+    needs_root!();
+    let lab = Lab::new("direct");
+    for family in Family::ALL {
+        for n in [1, 2, 3] {
+            let address = SocketAddr::new(Lab::server(family, n), 8080);
+            let name = char::from(b'0' + n);
+            let blob = BlobServer::start(&lab, Node::Server(n), name, &[address]);
+            let echo = EchoServer::start(&lab, Node::Server(n), name, &[address]);
+            let big = Transfer::new(address).bytes(3_000_001, 5_000_003);
+            let made = lab.within(Node::Client, || big.make()).unwrap();
+            assert_eq!((made.server, made.bytes), (name, 8_000_004));
+            assert_eq!(blob.served(), 1);
+            let stats = lab.within(Node::Client, || Exchange::new(address).size(1400).hold());
+            assert!(stats.perfect(), "{stats:?}");
+            assert_eq!((stats.sent, echo.answered(), stats.per_server[&name]), (640, 640, 640));
+        }
+    }
+}
+
+#[test]
+fn the_balancer_forwards_nothing_by_itself() {
+    needs_root!();
+    let lab = Lab::new("no-forward");
+    for family in Family::ALL {
+        // Reached from its back network, a server answers; through the balancer, nobody does.
+        let server = Lab::server(family, 1);
+        let quick = Duration::from_millis(500);
+        let direct = lab.within(Node::Client, || ping(server, Duration::from_secs(2))).unwrap();
+        assert!(direct.is_some(), "{server} does not answer");
+        let (via, prefix) = (Lab::balancer(family).to_string(), if family == Family::V4 { 32 } else { 128 });
+        let route = format!("{server}/{prefix}");
+        lab.must_run(Node::Client, "ip", &["route", "replace", &route, "via", &via, "dev", "c0"]);
+        let through = lab.within(Node::Client, || ping(server, quick)).unwrap();
+        assert_eq!(through, None, "the balancer's kernel forwarded to {server}");
+    }
+}
+
+#[test]
+fn replies_of_nat_and_dsr_take_different_ways() {
+    needs_root!();
+    let lab = Lab::new("ways");
+    for n in [1, 2, 3] {
+        for family in Family::ALL {
+            let client = Lab::clients(family)[5].to_string();
+            let (nat, dsr) = match family {
+                Family::V4 => ("10.2.0.1", "10.2.0.254"),
+                Family::V6 => ("fd02::1", "fd02::fe"),
+            };
+            let own = Lab::server(family, n).to_string();
+            let service = Lab::service(family, Mode::Dsr).to_string();
+            for (from, via) in [(own, nat), (service, dsr)] {
+                let route = lab.must_run(Node::Server(n), "ip", &["route", "get", &client, "from", &from]);
+                assert!(route.contains(&format!("via {via} ")), "from {from}: {route}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_network_is_what_was_asked_for() {
+    needs_root!();
+    for (queues, far_queues, offload) in [(2, 2, false), (1, 1, true), (1, 2, false)] {
+        let lab = Lab::with("asked", Network { queues, far_queues, offload, mtu: 1400 });
+        for port in ["l0", "l1"] {
+            let channels = lab.must_run(Node::Balancer, "ethtool", &["-l", port]);
+            let current = channels.split("Current").nth(1).unwrap();
+            assert!(current.contains(&format!("RX:\t\t{queues}\n")), "{port}: {channels}");
+            let link = lab.must_run(Node::Balancer, "ip", &["link", "show", port]);
+            assert!(link.contains("mtu 1400 "), "{link}");
+        }
+        let far = lab.must_run(Node::Client, "ethtool", &["-l", "c0"]);
+        assert!(far.split("Current").nth(1).unwrap().contains(&format!("TX:\t\t{far_queues}\n")), "{far}");
+        let features = lab.must_run(Node::Client, "ethtool", &["-k", "c0"]);
+        let state = if offload { "on" } else { "off" };
+        for feature in ["tx-checksumming", "tcp-segmentation-offload"] {
+            assert!(features.contains(&format!("{feature}: {state}")), "{features}");
+        }
+    }
+}
+
+#[test]
+fn a_lab_leaves_nothing_behind() {
+    needs_root!();
+    let lab = Lab::new("gone");
+    let prefix = lab.prefix().to_owned();
+    let mut sleeper = lab.spawn(Node::Server(2), "sleep", &["60"]);
+    let pinned = lab.bpf_dir();
+    fs::create_dir(&pinned).unwrap();
+    assert!(Path::new("/run/netns").join(format!("{prefix}-s2")).exists());
+    drop(lab);
+    assert!(sleeper.wait(Duration::from_secs(1)).is_some(), "a process outlived its lab");
+    assert!(!pinned.exists());
+    let left: Vec<_> = fs::read_dir("/run/netns").unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(&prefix)), "{left:?}");
+}

@@ -1,0 +1,209 @@
+//! The configuration files of the tests.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use crate::lab::{Lab, Network, SERVERS};
+
+/// The port of the standard nat services. Their servers listen on [`Service::NAT_SERVER_PORT`].
+const SERVICE_PORT: u16 = 80;
+
+/// IPv4 or IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    fn digit(self) -> char {
+        if self == Self::V4 { '4' } else { '6' }
+    }
+}
+
+/// How a service reaches its servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Destination translated; replies come back through the balancer.
+    Nat,
+    /// Sent on untouched but for the MAC; replies go around the balancer.
+    Dsr,
+}
+
+impl Mode {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Nat, Self::Dsr];
+
+    fn word(self) -> &'static str {
+        if self == Self::Nat { "nat" } else { "dsr" }
+    }
+}
+
+/// TCP or UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    fn word(self) -> &'static str {
+        if self == Self::Tcp { "tcp" } else { "udp" }
+    }
+}
+
+/// A service and its pool of the same name.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Name of the service and of its pool.
+    pub name: String,
+    /// How it reaches its servers.
+    pub mode: Mode,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Where clients connect to.
+    pub listen: SocketAddr,
+    /// Its servers: the name, and where each listens.
+    pub servers: Vec<(String, SocketAddr)>,
+}
+
+impl Service {
+    /// Where the servers of the standard nat services listen: another port than the service's, which nat translates.
+    pub const NAT_SERVER_PORT: u16 = 8080;
+
+    /// The standard service of a mode, protocol and family: port 80, with all servers.
+    #[must_use]
+    pub fn standard(mode: Mode, protocol: Protocol, family: Family) -> Self {
+        let name = format!("{}-{}{}", mode.word(), protocol.word(), family.digit());
+        let server_port = if mode == Mode::Nat { Self::NAT_SERVER_PORT } else { SERVICE_PORT };
+        Self::on(&name, mode, protocol, family, SERVICE_PORT, server_port)
+    }
+
+    /// A service of another port, with all servers.
+    #[must_use]
+    pub fn on(
+        name: &str,
+        mode: Mode,
+        protocol: Protocol,
+        family: Family,
+        port: u16,
+        server_port: u16,
+    ) -> Self {
+        let servers = (1..=SERVERS)
+            .map(|n| (format!("s{n}"), SocketAddr::new(Lab::server(family, n), server_port)))
+            .collect();
+        let listen = SocketAddr::new(Lab::service(family, mode), port);
+        Self { name: name.to_owned(), mode, protocol, listen, servers }
+    }
+
+    /// The same with these servers only.
+    #[must_use]
+    pub fn with_servers(mut self, numbers: &[u8]) -> Self {
+        self.servers.retain(|(name, _)| numbers.iter().any(|n| *name == format!("s{n}")));
+        self
+    }
+
+    fn render(&self, text: &mut String) {
+        let Self { name, mode, protocol, listen, servers } = self;
+        let (mode, protocol) = (mode.word(), protocol.word());
+        let _ = writeln!(
+            text,
+            "[service.{name}]\nlisten = \"{listen}\"\nprotocol = \"{protocol}\"\nmode = \"{mode}\"\npool = \"{name}\"\n"
+        );
+        let _ = writeln!(text, "[pool.{name}]\nalgorithm = \"maglev\"\nhealth = \"tcp\"\nserver = [");
+        for (server, address) in servers {
+            let _ = writeln!(text, "  {{ name = \"{server}\", address = \"{address}\" }},");
+        }
+        let _ = writeln!(text, "]\n");
+    }
+}
+
+/// A configuration file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its services.
+    pub services: Vec<Service>,
+    /// The cores of the workers. One each receive queue on a machine of two cores.
+    pub cores: Vec<u8>,
+    head: String,
+}
+
+impl Config {
+    /// A file for this lab with all standard services: nat and dsr, TCP and UDP, IPv4 and IPv6.
+    #[must_use]
+    pub fn standard(lab: &Lab) -> Self {
+        let mut config = Self::empty(lab);
+        for mode in Mode::ALL {
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                for family in Family::ALL {
+                    config.services.push(Service::standard(mode, protocol, family));
+                }
+            }
+        }
+        config
+    }
+
+    /// A file for this lab without services.
+    #[must_use]
+    pub fn empty(lab: &Lab) -> Self {
+        let (files, bpf) = (lab.files().display(), lab.bpf_dir());
+        let head = format!(
+            "version = 1\n\n[node]\nname = \"lab\"\nstate-dir = \"{files}/state\"\n\
+             control = \"unix:{files}/control.sock\"\nbpf-dir = \"{}\"\n\n",
+            bpf.display()
+        );
+        let cores = match lab.network() {
+            Network { queues: 1, .. } => vec![1], // the other core is the control thread's
+            Network { queues, .. } => (0..queues).collect(),
+        };
+        Self { services: Vec::new(), cores, head }
+    }
+
+    /// The same with one more service.
+    #[must_use]
+    pub fn service(mut self, service: Service) -> Self {
+        self.services.push(service);
+        self
+    }
+
+    /// The same with all services restricted to these servers.
+    #[must_use]
+    pub fn with_servers(mut self, numbers: &[u8]) -> Self {
+        self.services = self.services.into_iter().map(|service| service.with_servers(numbers)).collect();
+        self
+    }
+
+    /// The file's text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = self.head.clone();
+        let cores: Vec<String> = self.cores.iter().map(u8::to_string).collect();
+        let _ = writeln!(
+            text,
+            "[dataplane]\ncores = [{}]\ncontrol-core = 0\nmax-flows = 65536\n",
+            cores.join(", ")
+        );
+        text.push_str("[port.wan]\ndevice = \"l0\"\nfaces = \"clients\"\n\n");
+        text.push_str("[port.lan]\ndevice = \"l1\"\nfaces = \"servers\"\n\n");
+        text.push_str(
+            "[health.tcp]\ntype = \"tcp\"\ninterval = \"300ms\"\ntimeout = \"200ms\"\nrise = 1\nfall = 2\n\n",
+        );
+        for service in &self.services {
+            service.render(&mut text);
+        }
+        text
+    }
+}
+
+/// The standard configuration of a lab.
+#[must_use]
+pub fn config(lab: &Lab) -> String {
+    Config::standard(lab).render()
+}

@@ -1,0 +1,157 @@
+//! The TCP client: sends and takes bytes in bulk and checks every one.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::blob::{ANSWER_LEN, CHUNK, Request, send_pattern};
+use crate::{Digest, Pattern};
+
+/// A transfer to make with a [`BlobServer`](crate::BlobServer).
+#[derive(Debug, Clone, Copy)]
+pub struct Transfer {
+    to: SocketAddr,
+    from: Option<IpAddr>,
+    upload: u64,
+    download: u64,
+    lasting: Duration,
+    timeout: Duration,
+}
+
+/// A transfer made, every byte of it as sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Transferred {
+    /// The name of the server that answered.
+    pub server: char,
+    /// Bytes both ways.
+    pub bytes: u64,
+    /// From the first SYN to the last byte.
+    pub elapsed: Duration,
+}
+
+impl Transfer {
+    /// A transfer of 64 KiB each way to `to`, giving up after 3 s without progress.
+    #[must_use]
+    pub fn new(to: SocketAddr) -> Self {
+        let (upload, download) = (64 << 10, 64 << 10);
+        Self { to, from: None, upload, download, lasting: Duration::ZERO, timeout: Duration::from_secs(3) }
+    }
+
+    /// From this source address.
+    #[must_use]
+    pub fn from(mut self, source: IpAddr) -> Self {
+        self.from = Some(source);
+        self
+    }
+
+    /// These many bytes to the server, and from it.
+    #[must_use]
+    pub fn bytes(mut self, upload: u64, download: u64) -> Self {
+        (self.upload, self.download) = (upload, download);
+        self
+    }
+
+    /// Spread evenly over about this time.
+    #[must_use]
+    pub fn lasting(mut self, time: Duration) -> Self {
+        self.lasting = time;
+        self
+    }
+
+    /// Give up after this time without progress.
+    #[must_use]
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.timeout = time;
+        self
+    }
+
+    /// Makes the transfer, in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// What connecting, sending or receiving says; `InvalidData` when the bytes differ in either direction.
+    pub fn make(&self) -> io::Result<Transferred> {
+        static SEED: AtomicU64 = AtomicU64::new(1);
+        let seed = SEED.fetch_add(1, Ordering::Relaxed);
+        let begin = Instant::now();
+        let mut stream = self.connect()?;
+        let pause_us = self.pause_us();
+        let request = Request { upload: self.upload, download: self.download, seed, pause_us };
+        stream.write_all(&request.to_bytes())?;
+        send_pattern(&stream, Pattern::new(seed), self.upload, pause_us)?;
+
+        let mut answer = [0; ANSWER_LEN];
+        stream.read_exact(&mut answer)?;
+        let (name, digest) = answer.split_at(1);
+        if digest != digest_of(Pattern::new(seed), self.upload).to_le_bytes() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the server got other bytes than were sent",
+            ));
+        }
+        self.receive(&mut stream, Pattern::new(!seed))?;
+        let bytes = self.upload + self.download;
+        Ok(Transferred { server: char::from(name[0]), bytes, elapsed: begin.elapsed() })
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(self.to), Type::STREAM, None)?;
+        if let Some(source) = self.from {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        socket.connect_timeout(&self.to.into(), self.timeout)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_read_timeout(Some(self.timeout.max(self.lasting / 4)))?;
+        socket.set_write_timeout(Some(self.timeout))?;
+        Ok(socket.into())
+    }
+
+    fn receive(&self, stream: &mut TcpStream, pattern: Pattern) -> io::Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        let mut received = 0;
+        while received < self.download {
+            let want = buffer.len().min(usize::try_from(self.download - received).unwrap_or(usize::MAX));
+            let got = stream.read(&mut buffer[..want])?;
+            if got == 0 {
+                let text = format!("the server ended after {received} of {} bytes", self.download);
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+            }
+            if let Some(at) = pattern.first_difference(received, &buffer[..got]) {
+                let text = format!("byte {at} from the server differs");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+            received += u64::try_from(got).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// The rest after each chunk that spreads all chunks over the wanted time.
+    fn pause_us(&self) -> u64 {
+        let chunk = u64::try_from(CHUNK).unwrap_or(u64::MAX);
+        let chunks = self.upload.div_ceil(chunk) + self.download.div_ceil(chunk);
+        u64::try_from(self.lasting.as_micros()).unwrap_or(u64::MAX) / chunks.max(1)
+    }
+}
+
+/// Makes one transfer of 64 KiB each way, in the namespace of the calling thread.
+///
+/// # Errors
+/// As [`Transfer::make`].
+pub fn tcp_transfer(to: SocketAddr) -> io::Result<Transferred> {
+    Transfer::new(to).make()
+}
+
+fn digest_of(pattern: Pattern, length: u64) -> u64 {
+    let mut digest = Digest::default();
+    let mut buffer = vec![0; CHUNK];
+    let mut at = 0;
+    while at < length {
+        let size = buffer.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
+        pattern.fill(at, &mut buffer[..size]);
+        digest.update(&buffer[..size]);
+        at += u64::try_from(size).unwrap_or(u64::MAX);
+    }
+    digest.value()
+}
