@@ -1,1 +1,19 @@
-//! The flow table: shared by all workers, sharded, lock-free. See README.md.
+//! The flow table: lock-free, sharded, shared by all workers. See README.md for how and why.
+
+mod flow;
+mod flow_table;
+mod link;
+mod state;
+mod tcp;
+mod tick;
+mod timer;
+mod tuple;
+
+pub use flow::{EntryRef, Flow, FlowSpec, Inserted, ServerId, Side};
+pub use flow_table::{Count, FlowTable, Sizes, TableError};
+pub use link::Link;
+pub use state::State;
+pub use tcp::Phase;
+pub use tick::Tick;
+pub use timer::Profile;
+pub use tuple::Tuple;

@@ -1,0 +1,145 @@
+//! The state word: the one word of an entry that says whether and how a flow lives.
+
+use ringlead_wire::TcpFlags;
+
+use crate::flow::Side;
+use crate::tcp::{Phase, Seen};
+use crate::tick::Tick;
+use crate::timer::Profile;
+
+/// `{generation 16, stage 3, seen 5, traits 8, last-seen 32}`, highest bits first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct State(pub(crate) u64);
+
+/// Who may do what with an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    /// In a free list, or in the hands of the one thread that took it out or is about to put it back.
+    Free = 0,
+    /// Written by an insert that may still lose: invisible to look-ups, cleaned up by its inserter only.
+    Tentative = 1,
+    /// A flow.
+    Live = 2,
+    /// A flow that expired and was displaced by an insert; the sweep reports and frees it.
+    Ended = 3,
+    /// Clean, but the free lists were too busy to take it back; the sweep tries again.
+    Loose = 4,
+}
+
+impl State {
+    const SEEN: u32 = 40;
+    const STAGE: u32 = 45;
+    const TRAITS: u32 = 32;
+    const ONE_SIDED: u64 = 1 << 38;
+    const DATAGRAM: u64 = 1 << 39;
+
+    /// Of an entry without a flow.
+    pub(crate) const fn vacant(generation: u16, stage: Stage) -> Self {
+        Self((generation as u64) << 48 | (stage as u64) << Self::STAGE)
+    }
+
+    /// Of a flow that is being inserted.
+    pub(crate) fn tentative(generation: u16, profile: Profile, proto: u8, one_sided: bool) -> Self {
+        let datagram = if proto == 6 { 0 } else { Self::DATAGRAM };
+        let one_sided = if one_sided { Self::ONE_SIDED } else { 0 };
+        let traits = u64::from(profile as u8) << Self::TRAITS | datagram | one_sided;
+        Self(Self::vacant(generation, Stage::Tentative).0 | traits)
+    }
+
+    /// The same with the first packet's marks.
+    pub(crate) fn started(self, first: TcpFlags, now: Tick) -> Self {
+        self.with(Seen::first(first), now)
+    }
+
+    /// Where the flow stands.
+    #[inline]
+    #[must_use]
+    pub const fn phase(self) -> Phase {
+        if self.0 & Self::DATAGRAM != 0 {
+            return Phase::Datagram;
+        }
+        self.seen().phase(self.is_one_sided())
+    }
+
+    /// The flow's set of timers.
+    #[inline]
+    #[must_use]
+    pub const fn profile(self) -> Profile {
+        Profile::from_bits((self.0 >> Self::TRAITS) as u8 & 0x3f)
+    }
+
+    /// When its last packet came.
+    #[inline]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "the tick is the low half")]
+    pub const fn last_seen(self) -> Tick {
+        Tick(self.0 as u32)
+    }
+
+    /// The idle timer that runs, in ticks.
+    #[inline]
+    #[must_use]
+    pub const fn timer(self) -> u32 {
+        self.profile().timer(self.phase())
+    }
+
+    /// Whether the flow was silent for longer than its timer.
+    #[inline]
+    #[must_use]
+    pub const fn is_expired(self, now: Tick) -> bool {
+        now.since(self.last_seen()) > self.timer()
+    }
+
+    /// The state after one more packet.
+    #[inline]
+    pub(crate) const fn after(self, side: Side, flags: TcpFlags, now: Tick) -> Self {
+        let seen = if self.0 & Self::DATAGRAM == 0 {
+            self.seen().next(side, flags, self.is_one_sided())
+        } else {
+            self.seen()
+        };
+        self.with(seen, self.last_seen().later(now))
+    }
+
+    /// The same flow in another stage.
+    #[inline]
+    pub(crate) const fn at(self, stage: Stage) -> Self {
+        Self(self.0 & !(7 << Self::STAGE) | (stage as u64) << Self::STAGE)
+    }
+
+    #[inline]
+    pub(crate) const fn generation(self) -> u16 {
+        (self.0 >> 48) as u16
+    }
+
+    #[inline]
+    pub(crate) const fn stage(self) -> Stage {
+        match self.0 >> Self::STAGE & 7 {
+            1 => Stage::Tentative,
+            2 => Stage::Live,
+            3 => Stage::Ended,
+            4 => Stage::Loose,
+            _ => Stage::Free,
+        }
+    }
+
+    /// Whether this is a flow of that generation.
+    #[inline]
+    pub(crate) const fn is_live(self, generation: u16) -> bool {
+        self.0 >> Self::STAGE == (generation as u64) << 3 | Stage::Live as u64
+    }
+
+    const fn is_one_sided(self) -> bool {
+        self.0 & Self::ONE_SIDED != 0
+    }
+
+    const fn seen(self) -> Seen {
+        Seen((self.0 >> Self::SEEN) as u8 & Seen::MASK)
+    }
+
+    const fn with(self, seen: Seen, tick: Tick) -> Self {
+        let kept = self.0 & !((Seen::MASK as u64) << Self::SEEN | u32::MAX as u64);
+        Self(kept | (seen.0 as u64) << Self::SEEN | tick.0 as u64)
+    }
+}
