@@ -1,0 +1,5 @@
+//! The configuration file: TOML text -> raw -> model.
+
+pub mod model;
+
+pub use model::*;

@@ -1,0 +1,286 @@
+//! The configuration after every check: what it says, and nothing that could be wrong.
+//!
+//! Indices (`pool`, `health`) are in range, names are unique within their list, defaults are filled in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ringlead_wire::{Endpoint, Protocol};
+
+/// One checked configuration file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// `[node]`.
+    pub node: NodeConfig,
+    /// `[dataplane]`.
+    pub dataplane: DataplaneConfig,
+    /// `[port.NAME]`: 1 to 16, in the file's order.
+    pub ports: Vec<PortConfig>,
+    /// `[service.NAME]`: at most 10 000, in the file's order.
+    pub services: Vec<ServiceConfig>,
+    /// `[pool.NAME]`, in the file's order; at most 65 535 servers in all.
+    pub pools: Vec<PoolConfig>,
+    /// `[health.NAME]`, in the file's order.
+    pub checks: Vec<CheckConfig>,
+}
+
+/// `[node]`: this machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeConfig {
+    /// `name`; `None`: the host's own name.
+    pub name: Option<String>,
+    /// `state-dir`: operator states and the lock, kept over restarts. Absolute.
+    pub state_dir: PathBuf,
+    /// `control`: the unix socket of the command line. Absolute, at most 107 bytes (`sun_path`).
+    pub control: PathBuf,
+    /// `bpf-dir`: where links and maps are pinned, in a bpffs. Absolute.
+    pub bpf_dir: PathBuf,
+}
+
+/// `[dataplane]`: the workers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DataplaneConfig {
+    /// `cores`: one worker each; 1 to 64, all different.
+    pub cores: Vec<usize>,
+    /// `control-core`: where everything else runs; `None`: wherever the kernel likes.
+    pub control_core: Option<usize>,
+    /// `idle`.
+    pub idle: Idle,
+    /// `max-flows`: tracked flows of each IP family, 1024 to 100 million.
+    pub flows_max: usize,
+    /// `hash-key`: key of the front's hash, which must be the same on every node.
+    pub hash_key: [u8; 16],
+    /// `frames`: frames of each worker, 2048 to 1 048 576.
+    pub frames: u32,
+}
+
+/// What a worker does when no frame comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Idle {
+    /// Polls without pause.
+    Busy,
+    /// Polls, then pauses, then sleeps in the kernel for up to milliseconds.
+    #[default]
+    Adaptive,
+    /// Sleeps in the kernel whenever there is nothing to do.
+    Sleep,
+}
+
+/// `[port.NAME]`: a network interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortConfig {
+    /// NAME.
+    pub name: String,
+    /// `device`: the interface's name, 1 to 15 bytes.
+    pub device: String,
+    /// `queues`.
+    pub queues: Queues,
+    /// `zero-copy`.
+    pub zero_copy: ZeroCopy,
+    /// `attach`.
+    pub attach: Attach,
+    /// `rx-checksum`.
+    pub rx_checksum: RxChecksum,
+    /// `faces`.
+    pub faces: Faces,
+}
+
+/// Which receive queues of a port the workers own.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Queues {
+    /// All that the device has.
+    #[default]
+    Auto,
+    /// These: not empty, ascending, all different.
+    List(Vec<u32>),
+}
+
+/// Whether the driver hands its own buffers over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ZeroCopy {
+    /// If it can; else copies.
+    #[default]
+    Prefer,
+    /// Refuse to start without.
+    Require,
+    /// Copies always.
+    Off,
+}
+
+/// How the steering program is attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Attach {
+    /// In the driver, or generically where the driver cannot.
+    #[default]
+    Auto,
+    /// In the driver, or refuse to start.
+    Native,
+    /// Behind the driver, on socket buffers.
+    Generic,
+}
+
+/// What to think of a received transport checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RxChecksum {
+    /// [`FixPartial`](Self::FixPartial) on veth, tap and virtio, [`Trust`](Self::Trust) on others.
+    #[default]
+    Auto,
+    /// It is whole.
+    Trust,
+    /// It may be the pseudo-header's sum alone, which local senders leave to the hardware: complete it.
+    FixPartial,
+}
+
+/// Who is behind a port. Service addresses are put on ports that face clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Faces {
+    /// Clients, or routers towards them.
+    Clients,
+    /// Servers.
+    Servers,
+    /// Both.
+    #[default]
+    Both,
+}
+
+impl Faces {
+    /// Whether clients' packets arrive there.
+    #[must_use]
+    pub const fn clients(self) -> bool {
+        matches!(self, Self::Clients | Self::Both)
+    }
+
+    /// Whether servers' packets arrive there.
+    #[must_use]
+    pub const fn servers(self) -> bool {
+        matches!(self, Self::Servers | Self::Both)
+    }
+}
+
+/// `[service.NAME]`: what clients connect to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceConfig {
+    /// NAME.
+    pub name: String,
+    /// `listen` with `protocol`: 1 to 64, of the pool's family, shared with no other service. Port 0 = any.
+    pub listen: Vec<Endpoint>,
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `mode`.
+    pub mode: Mode,
+    /// `pool`: an index into [`Config::pools`].
+    pub pool: usize,
+    /// `on-no-server`.
+    pub on_no_server: OnNoServer,
+    /// `addresses`.
+    pub addresses: Addresses,
+    /// `timeouts`.
+    pub profile: Profile,
+}
+
+/// How packets reach a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Destination address and port are rewritten; replies come back through this node.
+    Nat,
+    /// Only the MAC address is rewritten; the server owns the service's address and answers the client itself.
+    /// Every server has the service's port.
+    Dsr,
+}
+
+/// What a new client gets when no server is ready and up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnNoServer {
+    /// Nothing.
+    Drop,
+    /// A TCP reset (never with UDP).
+    Reset,
+}
+
+/// Who puts the service's addresses on the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Addresses {
+    /// ringlead adds and removes them.
+    #[default]
+    Manage,
+    /// Somebody else does (keepalived); they are only expected to be there.
+    Expect,
+}
+
+/// How long idle flows are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Profile {
+    /// Short, as load balancers do: established 300 s, opening 5 s, closing 30 s, UDP 300 s.
+    #[default]
+    Lb,
+    /// The least that RFC 5382 section 5 (TCP) and RFC 4787 section 4.3 (UDP) ask of a NAT.
+    Rfc5382,
+}
+
+/// `[pool.NAME]`: servers of one IP family that can stand in for each other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PoolConfig {
+    /// NAME.
+    pub name: String,
+    /// `algorithm` with its options.
+    pub algorithm: Algorithm,
+    /// `health`: an index into [`Config::checks`]; `None`: never checked, always up.
+    pub health: Option<usize>,
+    /// `server`: 1 to 1000, names and addresses all different.
+    pub servers: Vec<ServerConfig>,
+}
+
+/// How a pool chooses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Algorithm {
+    /// By the flow's hash; every node chooses alike.
+    Maglev {
+        /// `table-size`, one of [`ringlead_pick::SIZES`]; `None`: [`ringlead_pick::default_size`].
+        size: Option<u32>,
+    },
+    /// In turn, by weight.
+    RoundRobin,
+}
+
+/// One `server` of a pool.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerConfig {
+    /// `name`, unique in the pool.
+    pub name: String,
+    /// `address`; port 0 (only with dsr services that listen on port 0) = the client's choice.
+    pub address: SocketAddr,
+    /// `weight`, 1 to 256.
+    pub weight: u16,
+    /// `state`: where it starts when no operator said otherwise.
+    pub state: OperatorState,
+}
+
+/// What an operator wants of a server; health is another matter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OperatorState {
+    /// Takes flows.
+    #[default]
+    Ready,
+    /// Takes no new flows but those of sticky clients; established flows go on.
+    Drain,
+    /// Takes no new flow at all; established flows go on.
+    Offline,
+}
+
+/// `[health.NAME]`: a TCP connect check.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckConfig {
+    /// NAME.
+    pub name: String,
+    /// `interval` from one check of a server to its next, 100 ms to 1 h.
+    pub interval: Duration,
+    /// `timeout` of one check, 10 ms to the interval.
+    pub timeout: Duration,
+    /// `rise`: good checks in a row that bring a server up, 1 to 100.
+    pub rise: u32,
+    /// `fall`: bad checks in a row that take it down, 1 to 100.
+    pub fall: u32,
+    /// `port` to check instead of the server's own; not 0.
+    pub port: Option<u16>,
+}
