@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringlead_tests::{
-    BlobServer, EchoServer, Exchange, Family, Lab, Mode, Network, Node, Transfer, needs_root, ping,
+    BlobServer, EchoServer, Exchange, Family, Farm, Lab, Mode, Network, Node, Transfer, needs_root, ping,
 };
 
 #[test]
@@ -77,6 +77,53 @@ fn the_balancer_forwards_nothing_by_itself() {
         let through = lab.within(Node::Client, || ping(server, quick)).unwrap();
         assert_eq!(through, None, "the balancer's kernel forwarded to {server}");
     }
+}
+
+/// A balancer that only routes, each service to one server, shows that the ways there and back are open: a server's own
+/// address stands for nat, whose replies come back through the balancer, and the dsr address for dsr.
+#[test]
+fn routing_alone_carries_both_ways_of_reply() {
+    needs_root!();
+    let lab = Lab::new("routed");
+    let _farm = Farm::start(&lab);
+    for (path, via) in [
+        ("/proc/sys/net/ipv4/ip_forward", "10.2.0.12"),
+        ("/proc/sys/net/ipv6/conf/all/forwarding", "fd02::12"),
+    ] {
+        lab.within(Node::Balancer, || fs::write(path, "1")).unwrap();
+        let service = if via.contains(':') { "fd09::2" } else { "10.9.0.2" };
+        lab.must_run(Node::Balancer, "ip", &["route", "add", service, "via", via]);
+        let (server, front) = if via.contains(':') { (via, "fd01::1") } else { (via, "10.1.0.1") };
+        lab.must_run(Node::Client, "ip", &["route", "add", server, "via", front]);
+    }
+    for family in Family::ALL {
+        for mode in Mode::ALL {
+            let (ip, port) = match mode {
+                Mode::Nat => (Lab::server(family, 2), 8080),
+                Mode::Dsr => (Lab::service(family, mode), 80),
+            };
+            let (to, source) = (SocketAddr::new(ip, port), Lab::clients(family)[7]);
+            let before = received(&lab, "c1");
+            let download = Transfer::new(to).from(source).bytes(10_000, 1_000_000);
+            let made = lab.within(Node::Client, || download.make()).unwrap();
+            assert_eq!(made.server, '2');
+            let around = received(&lab, "c1") - before;
+            assert_eq!(
+                around > 1_000_000,
+                mode == Mode::Dsr,
+                "{to}: {around} bytes came around the balancer"
+            );
+            let stats = lab.within(Node::Client, || Exchange::new(to).from(&[source]).hold());
+            assert!(stats.perfect(), "{to}: {stats:?}");
+        }
+    }
+}
+
+/// Bytes that a port of the client received.
+fn received(lab: &Lab, port: &str) -> u64 {
+    let text = lab.must_run(Node::Client, "ip", &["-json", "-statistics", "link", "show", port]);
+    let links: serde_json::Value = serde_json::from_str(&text).unwrap();
+    links[0]["stats64"]["rx"]["bytes"].as_u64().unwrap()
 }
 
 #[test]

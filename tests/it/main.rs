@@ -2,4 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
 
+mod carries;
+mod dsr;
+mod generic;
+mod health;
+mod kernel_traffic;
 mod lab;
+mod nat;
+mod neighbour;
+mod programs;
+mod refusals;
+mod reload;
+mod stop;
+mod takeover;
+mod two_workers;

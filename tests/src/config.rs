@@ -72,6 +72,8 @@ pub struct Service {
     pub listen: SocketAddr,
     /// Its servers: the name, and where each listens.
     pub servers: Vec<(String, SocketAddr)>,
+    /// Whether they are checked, by connecting to them.
+    pub checked: bool,
 }
 
 impl Service {
@@ -100,7 +102,7 @@ impl Service {
             .map(|n| (format!("s{n}"), SocketAddr::new(Lab::server(family, n), server_port)))
             .collect();
         let listen = SocketAddr::new(Lab::service(family, mode), port);
-        Self { name: name.to_owned(), mode, protocol, listen, servers }
+        Self { name: name.to_owned(), mode, protocol, listen, servers, checked: true }
     }
 
     /// The same with these servers only.
@@ -110,14 +112,22 @@ impl Service {
         self
     }
 
+    /// The same with servers that count as up without being checked.
+    #[must_use]
+    pub fn unchecked(mut self) -> Self {
+        self.checked = false;
+        self
+    }
+
     fn render(&self, text: &mut String) {
-        let Self { name, mode, protocol, listen, servers } = self;
+        let Self { name, mode, protocol, listen, servers, checked } = self;
         let (mode, protocol) = (mode.word(), protocol.word());
         let _ = writeln!(
             text,
             "[service.{name}]\nlisten = \"{listen}\"\nprotocol = \"{protocol}\"\nmode = \"{mode}\"\npool = \"{name}\"\n"
         );
-        let _ = writeln!(text, "[pool.{name}]\nalgorithm = \"maglev\"\nhealth = \"tcp\"\nserver = [");
+        let health = if *checked { "health = \"tcp\"\n" } else { "" };
+        let _ = writeln!(text, "[pool.{name}]\nalgorithm = \"maglev\"\n{health}server = [");
         for (server, address) in servers {
             let _ = writeln!(text, "  {{ name = \"{server}\", address = \"{address}\" }},");
         }
@@ -132,6 +142,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// The cores of the workers. One each receive queue on a machine of two cores.
     pub cores: Vec<u8>,
+    /// More lines for each `[port.*]`, such as `attach = "generic"`.
+    pub port_lines: String,
     head: String,
 }
 
@@ -163,7 +175,7 @@ impl Config {
             Network { queues: 1, .. } => vec![1], // the other core is the control thread's
             Network { queues, .. } => (0..queues).collect(),
         };
-        Self { services: Vec::new(), cores, head }
+        Self { services: Vec::new(), cores, port_lines: String::new(), head }
     }
 
     /// The same with one more service.
@@ -190,8 +202,10 @@ impl Config {
             "[dataplane]\ncores = [{}]\ncontrol-core = 0\nmax-flows = 65536\n",
             cores.join(", ")
         );
-        text.push_str("[port.wan]\ndevice = \"l0\"\nfaces = \"clients\"\n\n");
-        text.push_str("[port.lan]\ndevice = \"l1\"\nfaces = \"servers\"\n\n");
+        for (name, device, faces) in [("wan", "l0", "clients"), ("lan", "l1", "servers")] {
+            let more = &self.port_lines;
+            let _ = writeln!(text, "[port.{name}]\ndevice = \"{device}\"\nfaces = \"{faces}\"\n{more}\n");
+        }
         text.push_str(
             "[health.tcp]\ntype = \"tcp\"\ninterval = \"300ms\"\ntimeout = \"200ms\"\nrise = 1\nfall = 2\n\n",
         );

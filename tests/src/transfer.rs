@@ -143,6 +143,20 @@ pub fn tcp_transfer(to: SocketAddr) -> io::Result<Transferred> {
     Transfer::new(to).make()
 }
 
+/// Makes `count` transfers at the same time, from these sources in turn, in the namespace of the calling thread.
+///
+/// # Panics
+/// When there is no source.
+#[must_use]
+pub fn tcp_transfers(each: Transfer, count: usize, sources: &[IpAddr]) -> Vec<io::Result<Transferred>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|number| scope.spawn(move || each.from(sources[number % sources.len()]).make()))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("a client thread")).collect()
+    })
+}
+
 fn digest_of(pattern: Pattern, length: u64) -> u64 {
     let mut digest = Digest::default();
     let mut buffer = vec![0; CHUNK];

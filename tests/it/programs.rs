@@ -1,0 +1,138 @@
+//! Programs that people use, through nat and dsr: curl and nginx, dig and dnsmasq, iperf3.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use ringlead_tests::{
+    Config, Family, Lab, Mode, Node, Pattern, Process, Protocol, Ringlead, Service, needs_ringlead,
+    wait_until,
+};
+use serde_json::Value;
+
+#[test]
+fn curl_and_nginx() {
+    needs_ringlead!();
+    let lab = Lab::new("nginx");
+    let mut blob = vec![0; 3_000_001];
+    Pattern::new(80).fill(0, &mut blob);
+    let _servers = [1, 2, 3].map(|n| nginx(&lab, n, &blob));
+    let _ringlead = Ringlead::start(&lab, &Config::standard(&lab).render());
+    for mode in Mode::ALL {
+        for family in Family::ALL {
+            let service = Service::standard(mode, Protocol::Tcp, family);
+            let url = format!("http://{}/blob", service.listen);
+            wait_until(Duration::from_secs(10), &url, || {
+                lab.run(Node::Client, "curl", &["-sS", "-m", "1", "-o", "/dev/null", &url]).status.success()
+            });
+            let file = lab.files().join("got").display().to_string();
+            let mut names = BTreeSet::new();
+            for _ in 0..12 {
+                let said = ["-sS", "-m", "20", "--fail", "-o", &file, "-w", "%header{x-server}", &url];
+                names.insert(lab.must_run(Node::Client, "curl", &said));
+                assert!(fs::read(&file).unwrap() == blob, "{url}: other bytes than the server's file");
+            }
+            assert!(names.len() >= 2, "{url}: only {names:?} served");
+        }
+    }
+}
+
+#[test]
+fn dig_and_dnsmasq() {
+    needs_ringlead!();
+    let lab = Lab::new("dnsmasq");
+    let mut config = Config::empty(&lab);
+    let mut services = Vec::new();
+    for mode in Mode::ALL {
+        for family in Family::ALL {
+            for (protocol, word) in [(Protocol::Tcp, "tcp"), (Protocol::Udp, "udp")] {
+                let name = format!("dns-{mode:?}-{word}-{family:?}").to_lowercase();
+                services.push(Service::on(&name, mode, protocol, family, 53, 53).unchecked());
+            }
+        }
+    }
+    config.services.clone_from(&services);
+    let _servers = [1, 2, 3].map(|n| dnsmasq(&lab, n));
+    let _ringlead = Ringlead::start(&lab, &config.render());
+    for service in &services {
+        let at = format!("@{}", service.listen.ip());
+        let way = if service.protocol == Protocol::Tcp { "+tcp" } else { "+notcp" };
+        let mut answers = BTreeSet::new();
+        for _ in 0..12 {
+            let asked = [&at, way, "+short", "+time=2", "+tries=3", "who.test", "A"];
+            answers.insert(lab.must_run(Node::Client, "dig", &asked));
+        }
+        assert!(answers.iter().all(|answer| answer.starts_with("192.0.2.")), "{}: {answers:?}", service.name);
+        assert!(answers.len() >= 2, "{}: only {answers:?}", service.name);
+    }
+}
+
+/// iperf3 opens two connections that must meet: its pools have one server.
+#[test]
+fn iperf3_both_ways() {
+    needs_ringlead!();
+    let lab = Lab::new("iperf3");
+    let mut config = Config::empty(&lab);
+    for mode in Mode::ALL {
+        for family in Family::ALL {
+            for (protocol, word) in [(Protocol::Tcp, "tcp"), (Protocol::Udp, "udp")] {
+                let name = format!("iperf-{mode:?}-{word}-{family:?}").to_lowercase();
+                let service = Service::on(&name, mode, protocol, family, 5201, 5201);
+                config.services.push(service.with_servers(&[1]).unchecked());
+            }
+        }
+    }
+    let _server = lab.spawn(Node::Server(1), "iperf3", &["-s"]);
+    let _ringlead = Ringlead::start(&lab, &config.render());
+    for mode in Mode::ALL {
+        for family in Family::ALL {
+            let to = Lab::service(family, mode).to_string();
+            for more in [vec![], vec!["-R"], vec!["-u", "-b", "10M", "-l", "1200"]] {
+                let said =
+                    [vec!["-c", &to, "-J", "-t", "2", "--connect-timeout", "3000"], more.clone()].concat();
+                let result: Value =
+                    serde_json::from_str(&lab.must_run(Node::Client, "iperf3", &said)).unwrap();
+                let sum = &result["end"][if more.contains(&"-u") { "sum" } else { "sum_received" }];
+                let bytes = sum["bytes"].as_u64().unwrap_or_default();
+                assert!(bytes > 1_000_000, "{to} {more:?}: {bytes} bytes\n{result}");
+            }
+        }
+    }
+}
+
+/// nginx as one process, listening for both modes. The name goes into a header, the file is the same on all.
+fn nginx(lab: &Lab, n: u8, blob: &[u8]) -> Process {
+    let root = lab.files().join(format!("nginx-{n}"));
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("blob"), blob).unwrap();
+    let own = Family::ALL.map(|family| Lab::server(family, n));
+    let dsr = Family::ALL.map(|family| Lab::service(family, Mode::Dsr));
+    let ports = [(own[0], 8080), (own[1], 8080), (own[0], 80), (own[1], 80), (dsr[0], 80), (dsr[1], 80)];
+    let listen: String =
+        ports.map(|(ip, port)| format!("listen {};", std::net::SocketAddr::new(ip, port))).concat();
+    let dir = root.display();
+    let text = format!(
+        "master_process off; daemon off; user root; pid {dir}/pid; error_log stderr; events {{}}\n\
+         http {{ access_log off; client_body_temp_path {dir}/t; proxy_temp_path {dir}/t; fastcgi_temp_path {dir}/t;\n\
+         uwsgi_temp_path {dir}/t; scgi_temp_path {dir}/t;\n\
+         server {{ {listen} root {dir}; add_header X-Server s{n}; }} }}\n"
+    );
+    let file = root.join("conf");
+    fs::write(&file, text).unwrap();
+    lab.spawn(Node::Server(n), "nginx", &["-e", "stderr", "-c", &file.display().to_string()])
+}
+
+/// dnsmasq that answers with its own number, on its own and the dsr addresses.
+fn dnsmasq(lab: &Lab, n: u8) -> Process {
+    let mut listen = Vec::new();
+    for family in Family::ALL {
+        listen.push(Lab::server(family, n).to_string());
+        listen.push(Lab::service(family, Mode::Dsr).to_string());
+    }
+    let listen = format!("--listen-address={}", listen.join(","));
+    let answer = format!("--address=/who.test/192.0.2.{n}");
+    let others = ["--no-daemon", "--no-resolv", "--no-hosts", "--bind-interfaces", "--user=root"];
+    let files = ["--conf-file=/dev/null", "--pid-file="];
+    let said = [&others[..], &files, &[&listen, &answer]].concat();
+    lab.spawn(Node::Server(n), "dnsmasq", &said)
+}

@@ -1,0 +1,109 @@
+//! SIGHUP: new servers come in, nothing that runs is touched, and a bad file changes nothing.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use ringlead_tests::{
+    Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, config, needs_ringlead,
+    tcp_transfers,
+};
+
+use crate::carries;
+
+#[test]
+fn a_server_added_during_transfers_breaks_none() {
+    needs_ringlead!();
+    let lab = Lab::new("reload");
+    let _farm = Farm::start(&lab);
+    let two = Config::standard(&lab).with_servers(&[1, 2]).render();
+    let mut ringlead = Ringlead::start(&lab, &two);
+    let services = [Mode::Nat, Mode::Dsr].map(carries::services).concat();
+    for service in &services {
+        lab.await_servers(service, "12");
+    }
+    let (workers, sockets) = (workers(&ringlead), ringlead.sockets());
+    assert_eq!(workers.len(), 2, "threads named as workers: {:?}", ringlead.threads());
+    thread::scope(|scope| {
+        let transfers = long_transfers(scope, &lab, Duration::from_secs(6));
+        thread::sleep(Duration::from_millis(1500));
+        ringlead.reload(&config(&lab));
+        for service in &services {
+            lab.await_servers(service, "123");
+        }
+        for transfer in transfers {
+            transfer.join().unwrap();
+        }
+    });
+    assert_eq!(self::workers(&ringlead), workers, "the workers are the same threads");
+    let after: BTreeSet<String> = ringlead.sockets().into_iter().collect();
+    let gone: Vec<&String> = sockets.iter().filter(|socket| !after.contains(*socket)).collect();
+    assert!(gone.is_empty(), "sockets that the reload closed: {gone:?}");
+}
+
+#[test]
+fn a_server_removed_during_transfers_finishes_them() {
+    needs_ringlead!();
+    let lab = Lab::new("reload-less");
+    let _farm = Farm::start(&lab);
+    let mut ringlead = Ringlead::start(&lab, &config(&lab));
+    let services = [Mode::Nat, Mode::Dsr].map(carries::services).concat();
+    for service in &services {
+        lab.await_servers(service, "123");
+    }
+    thread::scope(|scope| {
+        let transfers = long_transfers(scope, &lab, Duration::from_secs(6));
+        thread::sleep(Duration::from_millis(1500));
+        ringlead.reload(&Config::standard(&lab).with_servers(&[1, 3]).render());
+        for service in &services {
+            lab.await_servers(service, "13");
+        }
+        for transfer in transfers {
+            transfer.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_explained() {
+    needs_ringlead!();
+    let lab = Lab::new("reload-bad");
+    let _farm = Farm::start(&lab);
+    let mut ringlead = Ringlead::start(&lab, &config(&lab));
+    let service = Service::standard(Mode::Nat, Protocol::Tcp, Family::V4);
+    lab.await_servers(&service, "123");
+    // All of its servers but one are gone too, so that half of it taken over would be seen.
+    let bad = Config::standard(&lab).with_servers(&[1]).render().replace("algorithm =", "algoritm =");
+    let said = ringlead.reload(&bad);
+    assert!(said.contains("algoritm"), "the log does not say what is wrong:\n{said}");
+    lab.await_servers(&service, "123");
+    carries::tcp(&lab, &service);
+    ringlead.reload(&Config::standard(&lab).with_servers(&[2]).render());
+    lab.await_servers(&service, "2");
+}
+
+/// A few slow transfers through each TCP service; joining one that failed panics.
+fn long_transfers<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    lab: &'scope Lab,
+    time: Duration,
+) -> Vec<thread::ScopedJoinHandle<'scope, ()>> {
+    let mut threads = Vec::new();
+    for mode in Mode::ALL {
+        for family in Family::ALL {
+            threads.push(scope.spawn(move || {
+                let service = Service::standard(mode, Protocol::Tcp, family);
+                let each = Transfer::new(service.listen).bytes(1_000_003, 1_000_003).lasting(time);
+                let made = lab.within(Node::Client, || tcp_transfers(each, 6, &Lab::clients(family)));
+                for one in made {
+                    one.unwrap_or_else(|e| panic!("{}: {e}", service.name));
+                }
+            }));
+        }
+    }
+    threads
+}
+
+fn workers(ringlead: &Ringlead) -> Vec<(u32, String)> {
+    ringlead.threads().into_iter().filter(|(_, name)| name.contains("worker")).collect()
+}
