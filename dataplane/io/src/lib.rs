@@ -1,6 +1,8 @@
 //! Frames in and out: [`Frames`] (one worker's packet memory), [`Port`] (one receive and transmit queue over it) and the drivers.
 #![cfg_attr(not(test), warn(missing_docs))]
 
+pub mod af_xdp;
+pub mod device;
 pub mod frames;
 pub mod mem;
 mod owners;
