@@ -30,8 +30,8 @@ impl Packet {
         let header_len = 20 + self.ip_options.len();
         let (offset, more) = self.fragment.unwrap_or((0, false));
         let dont_fragment = self.dont_fragment && self.fragment.is_none();
-        let field = offset / 8 | u16::from(more) << 13 | u16::from(dont_fragment) << 14;
-        let [version_ihl, _] = (0x4000_u16 | length(header_len / 4) << 8).to_be_bytes();
+        let field = (offset / 8) | (u16::from(more) << 13) | (u16::from(dont_fragment) << 14);
+        let [version_ihl, _] = (0x4000 | (length(header_len / 4) << 8)).to_be_bytes();
         let [_, _, id0, id1] = self.id.to_be_bytes();
         let mut header = vec![version_ihl, self.tos];
         header.extend(length(header_len + body.len()).to_be_bytes());
@@ -61,7 +61,7 @@ impl Packet {
             next = *number;
         }
         let extensions: Vec<u8> = chain.into_iter().flat_map(|(_, header)| header).collect();
-        let mut header = (0x6000_0000 | u32::from(self.tos) << 20).to_be_bytes().to_vec();
+        let mut header = (0x6000_0000 | (u32::from(self.tos) << 20)).to_be_bytes().to_vec();
         header.extend(length(extensions.len() + body.len()).to_be_bytes());
         header.extend([next, self.ttl]);
         header.extend(octets(self.src.ip()));

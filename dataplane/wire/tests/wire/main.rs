@@ -1,0 +1,19 @@
+//! The wire crate as its users see it: frames in, frames out, judged by etherparse and not by our own code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test stops at the first surprise"
+)]
+
+mod addresses;
+mod builders;
+mod checksums;
+mod extensions;
+mod fragments;
+mod headers;
+mod icmp;
+mod judge;
+mod mutations;
+mod rewrites;
+mod tcp_reset;
