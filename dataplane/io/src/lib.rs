@@ -8,6 +8,7 @@ pub mod mem;
 mod owners;
 pub mod port;
 mod region;
+pub mod steer;
 
 pub use frames::{Frame, Frames};
 pub use mem::MemPort;
