@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use ahash::RandomState;
 use ringlead_wire::TcpFlags;
 
 use crate::flow::{Flow, FlowSpec, Inserted};
+use crate::key::{V4, V6};
 use crate::link::Link;
+use crate::slot::{INDEX_BITS, Spot};
+use crate::table::{BURST, Table};
 use crate::tick::Tick;
 use crate::tuple::Tuple;
 
@@ -50,12 +54,6 @@ impl fmt::Display for TableError {
 
 impl std::error::Error for TableError {}
 
-/// The flow table: shared by all workers, lock-free, of fixed size.
-#[derive(Debug)]
-pub struct FlowTable {
-    shards: usize,
-}
-
 /// How many flows of each family there are, roughly: workers count while others insert and remove.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Count {
@@ -65,81 +63,157 @@ pub struct Count {
     pub v6: usize,
 }
 
+/// The flow table: shared by all workers, lock-free, of fixed size.
+///
+/// Every function may be called by any thread at any time; none waits for another thread, allocates, makes a system
+/// call or reads a clock.
+#[derive(Debug)]
+pub struct FlowTable {
+    v4: Table<V4>,
+    v6: Table<V6>,
+}
+
 impl FlowTable {
+    /// Most flows of a family.
+    pub const FLOWS_MAX: usize = (1 << INDEX_BITS) - 1;
+    /// Shards of each family for one worker: enough that inserts by different workers rarely meet in a free list.
+    const SHARDS_PER_WORKER: usize = 4;
+    const SHARDS_MAX: usize = 64;
+
     /// Maps and pre-faults the memory.
     ///
     /// # Errors
     /// When the sizes are out of range or the system has not enough memory.
     pub fn new(sizes: &Sizes) -> Result<Self, TableError> {
-        if sizes.workers == 0 { Err(TableError::NoWorkers) } else { Ok(Self { shards: sizes.workers }) }
+        let size = size(sizes.flows_max).ok_or(TableError::Flows(sizes.flows_max))?;
+        if sizes.workers == 0 {
+            return Err(TableError::NoWorkers);
+        }
+        let shards = sizes.workers.saturating_mul(Self::SHARDS_PER_WORKER).min(Self::SHARDS_MAX);
+        let shards = u32::try_from(shards).unwrap_or(1).min(size);
+        let [k0, k1, k2, k3] = sizes.seed;
+        let hasher = RandomState::with_seeds(k0, k1, k2, k3);
+        let memory = |(bytes, errno)| TableError::Memory { bytes, errno };
+        let v4 = Table::new(size, shards, hasher.clone()).map_err(memory)?;
+        let v6 = Table::new(size, shards, hasher).map_err(memory)?;
+        Ok(Self { v4, v6 })
     }
 
     /// Bytes of memory that a table of `flows_max` flows of each family takes.
     #[must_use]
-    pub const fn bytes_for(flows_max: usize) -> usize {
-        flows_max * 256
+    pub fn bytes_for(flows_max: usize) -> usize {
+        size(flows_max).map_or(usize::MAX, |size| Table::<V4>::bytes_for(size) + Table::<V6>::bytes_for(size))
     }
 
-    /// Looks a burst up: `out[i]` becomes the flow of `tuples[i]`. Fastest for 32 to 64 tuples.
+    /// Looks a burst up: `out[i]` becomes the flow of `tuples[i]`. Fastest for 32 to 64 tuples, because the cache misses
+    /// of up to 64 look-ups overlap. What of either slice is longer than the other is left alone.
     pub fn lookup_burst(&self, tuples: &[Tuple], out: &mut [Option<Flow>], now: Tick) {
-        for (tuple, out) in tuples.iter().zip(out) {
-            *out = self.lookup(tuple, now);
+        for (tuples, out) in tuples.chunks(BURST).zip(out.chunks_mut(BURST)) {
+            let mut spots = [Spot::default(); BURST];
+            let mut candidates = [0; BURST];
+            for (tuple, spot) in tuples.iter().zip(&mut spots) {
+                *spot = if tuple.is_v4() { self.v4.aim(tuple) } else { self.v6.aim(tuple) };
+            }
+            for ((tuple, spot), found) in tuples.iter().zip(&spots).zip(&mut candidates) {
+                *found = if tuple.is_v4() { self.v4.candidates(*spot) } else { self.v6.candidates(*spot) };
+            }
+            for (((tuple, out), spot), found) in tuples.iter().zip(out).zip(spots).zip(candidates) {
+                *out = if tuple.is_v4() {
+                    self.v4.settle(tuple, spot, found, now)
+                } else {
+                    self.v6.settle(tuple, spot, found, now)
+                };
+            }
         }
     }
 
     /// The flow that a tuple belongs to, whichever end sends it. An expired flow is none.
     #[must_use]
-    pub const fn lookup(&self, _tuple: &Tuple, _now: Tick) -> Option<Flow> {
-        None
+    pub fn lookup(&self, tuple: &Tuple, now: Tick) -> Option<Flow> {
+        if tuple.is_v4() { self.v4.lookup(tuple, now) } else { self.v6.lookup(tuple, now) }
     }
 
     /// Stores a flow, unless its client tuple has one.
-    pub const fn insert(&self, _spec: &FlowSpec, _now: Tick) -> Inserted {
-        Inserted::Full
+    ///
+    /// A server tuple of the other family, or equal to the client's, counts as taken.
+    pub fn insert(&self, spec: &FlowSpec, now: Tick) -> Inserted {
+        let v4 = spec.client.is_v4();
+        if spec.server.is_some_and(|server| server == spec.client || server.is_v4() != v4) {
+            return Inserted::TupleTaken;
+        }
+        if v4 { self.v4.insert(spec, now) } else { self.v6.insert(spec, now) }
     }
 
-    /// Counts a packet of `flow`, sent by `flow.side`: refreshes last-seen and the TCP state. Whether the flow still
-    /// lives; one that ended, or whose entry is another flow's now, is left alone.
-    pub const fn touch(&self, _flow: &Flow, _flags: TcpFlags, _now: Tick) -> bool {
-        false
+    /// Counts a packet of `flow`, sent by `flow.side`: refreshes last-seen and the TCP state (`flags` mean nothing for
+    /// other transports). Whether the flow still lives; one that ended, or whose entry is another flow's by now, is
+    /// left alone.
+    pub fn touch(&self, flow: &Flow, flags: TcpFlags, now: Tick) -> bool {
+        if flow.entry.v4 {
+            self.v4.touch(flow.entry, flow.side, flags, now)
+        } else {
+            self.v6.touch(flow.entry, flow.side, flags, now)
+        }
     }
 
     /// Changes the way back to the client. A change that runs into another one is lost: the next packet of the client
     /// shows the difference again.
-    pub const fn set_link(&self, _flow: &Flow, _link: Link) {}
+    pub fn set_link(&self, flow: &Flow, link: Link) {
+        if flow.entry.v4 { self.v4.set_link(flow.entry, link) } else { self.v6.set_link(flow.entry, link) }
+    }
 
     /// Ends a flow. `true` for the one caller that ended it, who also accounts for it: [`age`](Self::age) will not
-    /// report it.
-    pub const fn remove(&self, _flow: &Flow) -> bool {
-        false
+    /// report it. `false` when it had ended, or (as good as never) when eight others refreshed it meanwhile.
+    pub fn remove(&self, flow: &Flow) -> bool {
+        if flow.entry.v4 { self.v4.remove(flow.entry) } else { self.v6.remove(flow.entry) }
     }
 
     /// Sweeps up to `budget` entries of a shard, from where the last sweep of it stopped: frees expired flows and hands
-    /// each to `ended`, once.
-    pub fn age(&self, _shard: usize, _now: Tick, _budget: usize, _ended: &mut dyn FnMut(&Flow)) {}
+    /// each to `ended`. Of each flow that was inserted, either `age` reports the end, once, or `remove` returned `true`.
+    pub fn age(&self, shard: usize, now: Tick, budget: usize, ended: &mut dyn FnMut(&Flow)) {
+        match shard.checked_sub(self.v4.shards.len()) {
+            None => self.v4.age(shard, now, budget, ended),
+            Some(shard) => self.v6.age(shard, now, budget, ended),
+        }
+    }
 
-    /// Shards, to be aged by worker `shard % workers`.
+    /// Shows up to `budget` entries' flows, for listings: start with `from` 0 and go on with what is returned, until
+    /// that is `None`. A flow that lives all the time is shown once; others may come and go.
+    pub fn visit(&self, from: usize, budget: usize, now: Tick, show: &mut dyn FnMut(&Flow)) -> Option<usize> {
+        let (v4, v6) = (self.v4.size as usize, self.v6.size as usize);
+        let next = match from.checked_sub(v4) {
+            None => self.v4.visit(from, budget, now, show),
+            Some(from) => v4 + self.v6.visit(from, budget, now, show),
+        };
+        (next < v4 + v6).then_some(next)
+    }
+
+    /// Shards of both families, to be aged by worker `shard % workers`.
     #[must_use]
     pub const fn shards(&self) -> usize {
-        self.shards
+        self.v4.shards.len() + self.v6.shards.len()
     }
 
     /// Flows of both families, roughly.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         let Count { v4, v6 } = self.count();
         v4 + v6
     }
 
     /// Whether there is no flow, roughly.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Flows by family.
+    /// Flows by family, expired ones that the sweep has not come to included.
     #[must_use]
-    pub const fn count(&self) -> Count {
-        Count { v4: 0, v6: 0 }
+    pub fn count(&self) -> Count {
+        Count { v4: self.v4.len(), v6: self.v6.len() }
     }
+}
+
+/// A number of flows, if a table can have that size.
+fn size(flows_max: usize) -> Option<u32> {
+    u32::try_from(flows_max).ok().filter(|size| (1..=FlowTable::FLOWS_MAX).contains(&(*size as usize)))
 }

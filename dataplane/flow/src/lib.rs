@@ -1,9 +1,20 @@
 //! The flow table: lock-free, sharded, shared by all workers. See README.md for how and why.
 
+mod age;
+mod entry;
 mod flow;
 mod flow_table;
+mod insert;
+mod key;
 mod link;
+mod memory;
+mod prefetch;
+mod shard;
+mod slot;
 mod state;
+mod step;
+mod sync;
+mod table;
 mod tcp;
 mod tick;
 mod timer;

@@ -30,3 +30,63 @@ impl Default for Link {
         Self::NONE
     }
 }
+
+/// A link in two words that change one after the other: `[vlan 32, vlans 2, count 30]` and `[mac 48, port 8, count 8]`.
+///
+/// The counts tell a reader that the words belong together, and go on when the entry is reused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pair {
+    pub(crate) tags: u64,
+    pub(crate) mac: u64,
+}
+
+impl Pair {
+    const COUNT: u64 = (1 << 30) - 1;
+
+    /// The words of a link that replaces another one.
+    #[inline]
+    pub(crate) fn after(old_tags: u64, link: Link) -> Self {
+        let count = old_tags.wrapping_add(1) & Self::COUNT;
+        let vlan = u64::from(link.vlan[0]) << 16 | u64::from(link.vlan[1]);
+        let [a, b, c, d, e, f] = link.mac;
+        let mac = u64::from_be_bytes([a, b, c, d, e, f, link.port, 0]);
+        Self { tags: vlan << 32 | u64::from(link.vlans & 3) << 30 | count, mac: mac | count & 0xff }
+    }
+
+    /// The link, unless the words are of two.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the words")]
+    pub(crate) const fn link(self) -> Link {
+        if (self.tags ^ self.mac) & 0xff != 0 {
+            return Link::NONE;
+        }
+        let [a, b, c, d, e, f, port, _] = self.mac.to_be_bytes();
+        let vlan = [(self.tags >> 48) as u16, (self.tags >> 32) as u16];
+        Link { mac: [a, b, c, d, e, f], port, vlans: (self.tags >> 30) as u8 & 3, vlan }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Link, Pair};
+
+    const A: Link = Link { mac: [1, 2, 3, 4, 5, 0xff], port: 3, vlans: 2, vlan: [0x8064, 0xffff] };
+    const B: Link = Link { mac: [0xff; 6], port: 0, vlans: 0, vlan: [0, 0] };
+
+    #[test]
+    fn a_link_survives_its_words_at_every_count() {
+        for count in [0, 0xfe, 0xff, (1 << 30) - 1, u64::MAX] {
+            for link in [A, B, Link::NONE] {
+                assert_eq!(Pair::after(count, link).link(), link);
+            }
+        }
+    }
+
+    #[test]
+    fn words_of_two_links_are_no_link() {
+        let old = Pair::after(5, A);
+        let new = Pair::after(old.tags, B);
+        assert_eq!(Pair { tags: new.tags, mac: old.mac }.link(), Link::NONE);
+        assert_eq!(Pair { tags: old.tags, mac: new.mac }.link(), Link::NONE);
+    }
+}

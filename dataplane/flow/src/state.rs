@@ -65,6 +65,7 @@ impl State {
     /// The flow's set of timers.
     #[inline]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
     pub const fn profile(self) -> Profile {
         Profile::from_bits((self.0 >> Self::TRAITS) as u8 & 0x3f)
     }
@@ -130,10 +131,13 @@ impl State {
         self.0 >> Self::STAGE == (generation as u64) << 3 | Stage::Live as u64
     }
 
-    const fn is_one_sided(self) -> bool {
+    #[inline]
+    pub(crate) const fn is_one_sided(self) -> bool {
         self.0 & Self::ONE_SIDED != 0
     }
 
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
     const fn seen(self) -> Seen {
         Seen((self.0 >> Self::SEEN) as u8 & Seen::MASK)
     }

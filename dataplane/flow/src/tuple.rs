@@ -29,11 +29,11 @@ impl Tuple {
         Self { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, proto: self.proto }
     }
 
-    /// Whether the addresses are IPv4.
+    /// Whether both addresses are IPv4.
     #[inline]
     #[must_use]
     pub fn is_v4(&self) -> bool {
-        self.src.is_v4()
+        self.src.is_v4() & self.dst.is_v4()
     }
 }
 

@@ -1,0 +1,257 @@
+//! Get-or-insert without a lock.
+//!
+//! An insert writes its flow into an entry of its own in stage *tentative*, announces the flow's keys in slots, and
+//! only then looks for rivals. Of two inserts of one key at least one sees the other (both announce, then fence, then
+//! look), and makes sure that not both go on: a live flow wins, and of two tentative ones one is killed, which is an
+//! exchange of the victim's state word. The last step, tentative → live, is an exchange of the same word: it fails if
+//! somebody killed the flow, and if it succeeds, both keys are valid at that very moment.
+//!
+//! Nobody waits: a rival that does not go on is killed after a few tries.
+
+use crate::entry::Entry;
+use crate::flow::{EntryRef, Flow, FlowSpec, Inserted, Side};
+use crate::key::Key;
+use crate::slot::{Slot, Spot, WIDTH};
+use crate::state::{Stage, State};
+use crate::step::step;
+use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, SeqCst, fence};
+use crate::table::Table;
+use crate::tick::Tick;
+
+/// Tries at an insert. In the first half the rival with the lower entry wins, afterwards whoever comes.
+const TRIES: usize = if cfg!(loom) { 2 } else { 8 };
+/// Tries to settle with one rival whose state keeps changing.
+const RIVAL_TRIES: usize = 4;
+
+/// An insert in progress.
+struct Plan<'a, K> {
+    spec: &'a FlowSpec,
+    client: K,
+    server: Option<K>,
+    client_spot: Spot,
+    server_spot: Option<Spot>,
+    now: Tick,
+}
+
+/// An entry that an insert holds.
+#[derive(Clone, Copy)]
+struct Held {
+    index: u32,
+    generation: u16,
+}
+
+/// What stands in the way of an insert.
+enum Obstacle {
+    /// A live flow.
+    Live(Inserted),
+    /// Another insert that has precedence for now.
+    Rival,
+}
+
+impl<K: Key> Table<K> {
+    /// See [`FlowTable::insert`](crate::FlowTable::insert). The tuples are of this family.
+    pub(crate) fn insert(&self, spec: &FlowSpec, now: Tick) -> Inserted {
+        let (client, server) = (K::pack(&spec.client), spec.server.as_ref().map(K::pack));
+        let server_spot = server.map(|key| self.spot(key));
+        let plan = Plan { spec, client, server, client_spot: self.spot(client), server_spot, now };
+        (0..TRIES).find_map(|attempt| self.attempt(&plan, attempt)).unwrap_or(Inserted::Contended)
+    }
+
+    /// One try; `None` when it lost against another insert.
+    fn attempt(&self, plan: &Plan<'_, K>, attempt: usize) -> Option<Inserted> {
+        if let Some(Obstacle::Live(flow)) = self.survey(plan, None, attempt) {
+            return Some(flow);
+        }
+        step();
+        let Some(mine) = self.acquire(plan) else { return Some(Inserted::Full) };
+        step();
+        let tentative = self.draft(plan, mine);
+        step();
+        let Some(slots) = self.announce(plan, mine) else {
+            self.withdraw(mine, [None, None]);
+            return Some(Inserted::Full);
+        };
+        // Pairs with the same fence of every other insert: of two, one sees the other's slots.
+        fence(SeqCst);
+        step();
+        if let Some(obstacle) = self.survey(plan, Some(mine), attempt) {
+            step();
+            self.withdraw(mine, slots);
+            return match obstacle {
+                Obstacle::Live(flow) => Some(flow),
+                Obstacle::Rival => None,
+            };
+        }
+        step();
+        let live = tentative.at(Stage::Live);
+        if self.entry(mine.index).change(tentative, live).is_err() {
+            step();
+            self.withdraw(mine, slots);
+            return None;
+        }
+        self.shards[self.shard_of(mine.index)].flows.fetch_add(1, Relaxed);
+        Some(Inserted::New(plan.flow(mine, live)))
+    }
+
+    /// Takes a free entry, from a shard that the key chooses or the next that has one.
+    fn acquire(&self, plan: &Plan<'_, K>) -> Option<Held> {
+        let home = plan.client_spot.buckets[0] as usize % self.shards.len();
+        let index = self.shards_from(home).find_map(|shard| shard.pop(|index| self.entry(index)))?;
+        Some(Held { index, generation: self.entry(index).state().generation() })
+    }
+
+    /// Writes the flow into its entry and returns its state.
+    fn draft(&self, plan: &Plan<'_, K>, mine: Held) -> State {
+        let entry = self.entry(mine.index);
+        entry.write(plan.spec, plan.client, plan.server);
+        step();
+        let one_sided = plan.server.is_none();
+        let state = State::tentative(mine.generation, plan.spec.profile, plan.spec.client.proto, one_sided)
+            .started(plan.spec.first, plan.now);
+        entry.set_state(state);
+        state
+    }
+
+    /// Publishes the flow's keys and returns their slots; `None` when there is no room for one, and none is published.
+    fn announce(&self, plan: &Plan<'_, K>, mine: Held) -> Option<[Option<(&AtomicU64, Slot)>; 2]> {
+        let client = self.publish(plan.client_spot, mine, Side::Client)?;
+        step();
+        let Some(spot) = plan.server_spot else { return Some([Some(client), None]) };
+        let server = self.publish(spot, mine, Side::Server);
+        if server.is_none() {
+            retract(client);
+        }
+        Some([Some(client), Some(server?)])
+    }
+
+    /// Puts a key into the emptier of its buckets, or else into the other.
+    fn publish(&self, spot: Spot, mine: Held, side: Side) -> Option<(&AtomicU64, Slot)> {
+        let slot = Slot::new(spot.tag, mine.generation, side, mine.index);
+        let [mut first, mut second] = spot.buckets.map(|bucket| self.bucket(bucket));
+        if room(second) > room(first) {
+            (first, second) = (second, first);
+        }
+        let claim = |word: &&AtomicU64| word.compare_exchange(Slot::EMPTY.0, slot.0, AcqRel, Relaxed).is_ok();
+        let empty = |word: &&AtomicU64| word.load(Relaxed) == Slot::EMPTY.0;
+        let word = first.iter().chain(second).filter(empty).find(claim)?;
+        Some((word, slot))
+    }
+
+    /// Looks for other flows with this insert's keys. Without an entry of its own (`mine`) an insert only looks for
+    /// live ones; with one it settles with its rivals.
+    fn survey(&self, plan: &Plan<'_, K>, mine: Option<Held>, attempt: usize) -> Option<Obstacle> {
+        let server = plan.server.zip(plan.server_spot).map(|(key, spot)| (Side::Server, key, spot));
+        let keys = [Some((Side::Client, plan.client, plan.client_spot)), server];
+        for (side, key, spot) in keys.into_iter().flatten() {
+            for (bucket, at) in spot.buckets.into_iter().flat_map(|b| (0..WIDTH).map(move |i| (b, i))) {
+                let word = &self.bucket(bucket)[at];
+                let slot = Slot(word.load(Acquire));
+                let own = mine.is_some_and(|m| m.index == slot.index() && m.generation == slot.generation());
+                let same = || slot.has_tag(spot.tag) && self.entry(slot.index()).key(slot.side()) == key;
+                if !own
+                    && same()
+                    && let Some(obstacle) = self.confront(plan, mine, side, (word, slot), attempt)
+                {
+                    return Some(obstacle);
+                }
+            }
+        }
+        None
+    }
+
+    /// Settles with the flow of a slot that holds one of this insert's keys.
+    fn confront(
+        &self,
+        plan: &Plan<'_, K>,
+        mine: Option<Held>,
+        side: Side,
+        (word, slot): (&AtomicU64, Slot),
+        attempt: usize,
+    ) -> Option<Obstacle> {
+        let entry = self.entry(slot.index());
+        for _ in 0..RIVAL_TRIES {
+            let (flow, state) = entry.copy(slot.generation(), slot.side());
+            if state.generation() != slot.generation() {
+                return None;
+            }
+            step();
+            match state.stage() {
+                Stage::Free | Stage::Ended | Stage::Loose => return None,
+                Stage::Live if state.is_expired(plan.now) => {
+                    if displace(entry, state, (word, slot)) {
+                        return None;
+                    }
+                }
+                Stage::Live => return Some(Obstacle::Live(plan.verdict(side, flow))),
+                Stage::Tentative => {
+                    let Some(mine) = mine else { return None };
+                    if slot.index() < mine.index && attempt < TRIES / 2 {
+                        return Some(Obstacle::Rival);
+                    }
+                    // Its owner finds out when it tries to make it live, and cleans up.
+                    if entry.change(state, state.at(Stage::Free)).is_ok() {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(Obstacle::Rival)
+    }
+
+    /// Takes back what an insert has done. Only the insert itself does so, also when it was killed.
+    fn withdraw(&self, mine: Held, slots: [Option<(&AtomicU64, Slot)>; 2]) {
+        self.entry(mine.index).set_state(State::vacant(mine.generation, Stage::Free));
+        for slot in slots.into_iter().flatten() {
+            step();
+            retract(slot);
+        }
+        step();
+        self.free(mine.index, mine.generation);
+    }
+}
+
+impl<K: Key> Plan<'_, K> {
+    /// What a live flow with one of this insert's keys means for it.
+    fn verdict(&self, side: Side, flow: Flow) -> Inserted {
+        match side {
+            Side::Client => Inserted::Existing(flow),
+            // Another worker inserted this very client between the look at its key and the look at the server's.
+            Side::Server if flow.client == self.spec.client => {
+                Inserted::Existing(Flow { side: Side::Client, ..flow })
+            }
+            Side::Server => Inserted::TupleTaken,
+        }
+    }
+
+    fn flow(&self, mine: Held, state: State) -> Flow {
+        Flow {
+            entry: EntryRef { index: mine.index, generation: mine.generation, v4: K::V4 },
+            side: Side::Client,
+            client: self.spec.client,
+            server: self.spec.server,
+            server_id: self.spec.server_id,
+            service: self.spec.service,
+            link: self.spec.link,
+            state,
+        }
+    }
+}
+
+/// Ends an expired flow that the sweep has not come to. The sweep reports it and frees its entry.
+fn displace<K: Key>(entry: Entry<'_, K>, state: State, slot: (&AtomicU64, Slot)) -> bool {
+    let ended = entry.change(state, state.at(Stage::Ended)).is_ok();
+    if ended {
+        retract(slot);
+    }
+    ended
+}
+
+/// Empties a slot, if it still holds that word.
+fn retract((word, slot): (&AtomicU64, Slot)) {
+    let _ = word.compare_exchange(slot.0, Slot::EMPTY.0, AcqRel, Relaxed);
+}
+
+/// Empty slots of a bucket.
+fn room(bucket: &[AtomicU64; WIDTH]) -> usize {
+    bucket.iter().filter(|slot| slot.load(Relaxed) == Slot::EMPTY.0).count()
+}

@@ -1,0 +1,167 @@
+//! Tuples packed into words: two for IPv4, five for IPv6.
+
+use std::fmt::Debug;
+use std::hash::{BuildHasher, Hasher};
+
+use ahash::RandomState;
+use ringlead_wire::Ip;
+
+use crate::sync::{AtomicU64, Relaxed};
+use crate::tuple::Tuple;
+
+/// A packed tuple of one family.
+pub(crate) trait Key: Copy + Eq + Debug {
+    /// Words a key takes.
+    const WORDS: usize;
+    /// Words an entry takes: one or two cache lines.
+    const ENTRY: usize;
+    /// Whether it packs IPv4 tuples.
+    const V4: bool;
+
+    /// Packs a tuple of this family.
+    fn pack(tuple: &Tuple) -> Self;
+    /// The tuple again.
+    fn unpack(self) -> Tuple;
+    /// Reads a key out of an entry, whatever it is at the time.
+    fn load(from: &[AtomicU64]) -> Self;
+    /// Writes a key into an entry.
+    fn store(self, to: &[AtomicU64]);
+    /// The keyed hash.
+    fn hash(self, keys: &RandomState) -> u64;
+}
+
+/// `[src 32, dst 32]`, `[sport 16, dport 16, proto 8]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct V4([u64; 2]);
+
+impl Key for V4 {
+    const WORDS: usize = 2;
+    const ENTRY: usize = 8;
+    const V4: bool = true;
+
+    #[inline]
+    fn pack(tuple: &Tuple) -> Self {
+        let [src, dst] = [tuple.src, tuple.dst].map(|ip| u64::from(u32::from_be_bytes(ip.last4())));
+        Self([src << 32 | dst, ends(tuple)])
+    }
+
+    #[inline]
+    fn unpack(self) -> Tuple {
+        let [s0, s1, s2, s3, d0, d1, d2, d3] = self.0[0].to_be_bytes();
+        with_ends(Ip::from_v4([s0, s1, s2, s3]), Ip::from_v4([d0, d1, d2, d3]), self.0[1])
+    }
+
+    #[inline]
+    fn load(from: &[AtomicU64]) -> Self {
+        Self(load(from))
+    }
+
+    #[inline]
+    fn store(self, to: &[AtomicU64]) {
+        store(&self.0, to);
+    }
+
+    #[inline]
+    fn hash(self, keys: &RandomState) -> u64 {
+        hash(&self.0, keys)
+    }
+}
+
+/// `[src 128]`, `[dst 128]`, `[sport 16, dport 16, proto 8]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct V6([u64; 5]);
+
+impl Key for V6 {
+    const WORDS: usize = 5;
+    const ENTRY: usize = 16;
+    const V4: bool = false;
+
+    #[inline]
+    fn pack(tuple: &Tuple) -> Self {
+        let [[s0, s1], [d0, d1]] = [tuple.src, tuple.dst].map(halves);
+        Self([s0, s1, d0, d1, ends(tuple)])
+    }
+
+    #[inline]
+    fn unpack(self) -> Tuple {
+        let [s0, s1, d0, d1, ends] = self.0;
+        with_ends(whole(s0, s1), whole(d0, d1), ends)
+    }
+
+    #[inline]
+    fn load(from: &[AtomicU64]) -> Self {
+        Self(load(from))
+    }
+
+    #[inline]
+    fn store(self, to: &[AtomicU64]) {
+        store(&self.0, to);
+    }
+
+    #[inline]
+    fn hash(self, keys: &RandomState) -> u64 {
+        hash(&self.0, keys)
+    }
+}
+
+#[inline]
+fn load<const N: usize>(from: &[AtomicU64]) -> [u64; N] {
+    std::array::from_fn(|i| from[i].load(Relaxed))
+}
+
+#[inline]
+fn store<const N: usize>(words: &[u64; N], to: &[AtomicU64]) {
+    for (word, to) in words.iter().zip(to) {
+        to.store(*word, Relaxed);
+    }
+}
+
+#[inline]
+fn hash<const N: usize>(words: &[u64; N], keys: &RandomState) -> u64 {
+    let mut hasher = keys.build_hasher();
+    for word in words {
+        hasher.write_u64(*word);
+    }
+    hasher.finish()
+}
+
+#[inline]
+const fn ends(tuple: &Tuple) -> u64 {
+    (tuple.sport as u64) << 24 | (tuple.dport as u64) << 8 | tuple.proto as u64
+}
+
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
+const fn with_ends(src: Ip, dst: Ip, ends: u64) -> Tuple {
+    Tuple { src, dst, sport: (ends >> 24) as u16, dport: (ends >> 8) as u16, proto: ends as u8 }
+}
+
+#[inline]
+fn halves(ip: Ip) -> [u64; 2] {
+    let all = u128::from_be_bytes(ip.octets());
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is wanted")]
+    [(all >> 64) as u64, all as u64]
+}
+
+#[inline]
+fn whole(high: u64, low: u64) -> Ip {
+    Ip::from_v6((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Ip, Key, Tuple, V4, V6};
+
+    proptest! {
+        #[test]
+        fn packing_loses_nothing(src: [u8; 16], dst: [u8; 16], sport: u16, dport: u16, proto: u8) {
+            let v6 = Tuple { src: Ip::from_v6(src), dst: Ip::from_v6(dst), sport, dport, proto };
+            prop_assert_eq!(V6::pack(&v6).unpack(), v6);
+            let [src, dst] = [v6.src, v6.dst].map(|ip| Ip::from_v4(ip.last4()));
+            let v4 = Tuple { src, dst, ..v6 };
+            prop_assert_eq!(V4::pack(&v4).unpack(), v4);
+        }
+    }
+}

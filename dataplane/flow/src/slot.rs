@@ -1,0 +1,104 @@
+//! Slots, where a key's hash says that its entry may be.
+
+use crate::flow::Side;
+
+/// Slots a bucket has: one cache line of them. Two under loom, which counts every atomic word.
+pub(crate) const WIDTH: usize = if cfg!(loom) { 2 } else { 8 };
+
+/// Bits of an entry's index.
+pub(crate) const INDEX_BITS: u32 = 30;
+
+/// A slot's word, `{tag 16, generation 16, used 1, side 1, index 30}`, highest bits first; 0 = empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Slot(pub(crate) u64);
+
+impl Slot {
+    pub(crate) const EMPTY: Self = Self(0);
+    const USED: u64 = 1 << 31;
+    const SERVER: u64 = 1 << INDEX_BITS;
+
+    #[inline]
+    pub(crate) const fn new(tag: u16, generation: u16, side: Side, index: u32) -> Self {
+        let side = match side {
+            Side::Client => 0,
+            Side::Server => Self::SERVER,
+        };
+        Self((tag as u64) << 48 | (generation as u64) << 32 | Self::USED | side | index as u64)
+    }
+
+    /// Whether the slot may hold a key of that tag.
+    #[inline]
+    pub(crate) const fn has_tag(self, tag: u16) -> bool {
+        self.0 >> 48 == tag as u64 && self.0 & Self::USED != 0
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
+    pub(crate) const fn generation(self) -> u16 {
+        (self.0 >> 32) as u16
+    }
+
+    #[inline]
+    pub(crate) const fn index(self) -> u32 {
+        #[allow(clippy::cast_possible_truncation, reason = "an index has 30 bits")]
+        let low = self.0 as u32;
+        low & ((1 << INDEX_BITS) - 1)
+    }
+
+    #[inline]
+    pub(crate) const fn side(self) -> Side {
+        if self.0 & Self::SERVER == 0 { Side::Client } else { Side::Server }
+    }
+}
+
+/// Where a key may be: its two buckets and its tag.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spot {
+    pub(crate) buckets: [u32; 2],
+    pub(crate) tag: u16,
+}
+
+impl Spot {
+    /// Of a hash, in a table of `buckets` buckets (at least 2).
+    ///
+    /// Each half of the hash chooses a bucket by multiplication, which uses its high bits most; the tag is made of
+    /// both halves' low bits, so that it tells keys of one bucket apart.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a hash is cut into parts")]
+    pub(crate) const fn new(hash: u64, buckets: u32) -> Self {
+        let first = (((hash & 0xffff_ffff) * buckets as u64) >> 32) as u32;
+        let second = (((hash >> 32) * buckets as u64) >> 32) as u32;
+        let next = if first + 1 == buckets { 0 } else { first + 1 };
+        let second = if second == first { next } else { second };
+        Self { buckets: [first, second], tag: ((hash & 0xff) | (hash >> 24 & 0xff00)) as u16 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Slot, Spot};
+    use crate::flow::Side;
+
+    #[test]
+    fn fields_do_not_overlap() {
+        for (tag, generation, index) in [(0, 0, 0), (u16::MAX, 0, 0), (0, u16::MAX, 0), (0, 0, (1 << 30) - 1)]
+        {
+            for side in [Side::Client, Side::Server] {
+                let slot = Slot::new(tag, generation, side, index);
+                assert_eq!((slot.generation(), slot.side(), slot.index()), (generation, side, index));
+                assert!(slot.has_tag(tag) && !slot.has_tag(tag ^ 1));
+            }
+        }
+        assert!(!Slot::EMPTY.has_tag(0));
+    }
+
+    #[test]
+    fn the_two_buckets_differ_and_are_in_range() {
+        for buckets in [2, 3, 1000] {
+            for hash in [0, u64::MAX, 1 << 63, 0x8000_0000, 0x1234_5678_9abc_def0] {
+                let [a, b] = Spot::new(hash, buckets).buckets;
+                assert!(a != b && a < buckets && b < buckets);
+            }
+        }
+    }
+}

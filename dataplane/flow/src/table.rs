@@ -1,0 +1,261 @@
+//! The table of one family: look-ups, refreshing and removing. Inserting and ageing have files of their own.
+
+use std::marker::PhantomData;
+
+use ahash::RandomState;
+use crossbeam::utils::CachePadded;
+use ringlead_wire::TcpFlags;
+
+use crate::entry::Entry;
+use crate::flow::{EntryRef, Flow, Side};
+use crate::key::Key;
+use crate::link::Link;
+use crate::memory::{self, Words};
+use crate::prefetch::prefetch;
+use crate::shard::Shard;
+use crate::slot::{Slot, Spot, WIDTH};
+use crate::state::{Stage, State};
+use crate::step::step;
+use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed};
+use crate::tick::Tick;
+use crate::tuple::Tuple;
+
+/// Most tuples that are looked up side by side.
+pub(crate) const BURST: usize = 64;
+/// Tries to change a state word that others keep changing.
+const TRIES: usize = 8;
+
+/// The flows of one family.
+#[derive(Debug)]
+pub(crate) struct Table<K> {
+    pub(crate) slots: Words,
+    pub(crate) entries: Words,
+    pub(crate) shards: Box<[CachePadded<Shard>]>,
+    pub(crate) buckets: u32,
+    /// Entries in all.
+    pub(crate) size: u32,
+    /// Entries a shard; the last one may have fewer.
+    pub(crate) per_shard: u32,
+    pub(crate) hasher: RandomState,
+    key: PhantomData<K>,
+}
+
+impl<K: Key> Table<K> {
+    /// Maps a table of `size` entries in `shards` shards, all free.
+    ///
+    /// # Errors
+    /// The number of bytes that the system did not give, and its error number.
+    pub(crate) fn new(size: u32, shards: u32, hasher: RandomState) -> Result<Self, (usize, i32)> {
+        let buckets = buckets_for(size);
+        let map = |words: usize| Words::new(words).map_err(|errno| (memory::bytes_for(words), errno));
+        let per_shard = size.div_ceil(shards);
+        let first = |shard: u32| Some(shard * per_shard).filter(|first| *first < size);
+        let table = Self {
+            slots: map(buckets as usize * WIDTH)?,
+            entries: map(size as usize * K::ENTRY)?,
+            shards: (0..shards).map(|s| CachePadded::new(Shard::new(first(s)))).collect(),
+            buckets,
+            size,
+            per_shard,
+            hasher,
+            key: PhantomData,
+        };
+        for index in 0..size {
+            let next = index + 1;
+            let last = next == size || next % per_shard == 0;
+            table.entry(index).set_next_free((!last).then_some(next));
+        }
+        Ok(table)
+    }
+
+    /// Bytes that a table of that size takes.
+    pub(crate) const fn bytes_for(size: u32) -> usize {
+        let slots = memory::bytes_for(buckets_for(size) as usize * WIDTH);
+        slots + memory::bytes_for(size as usize * K::ENTRY)
+    }
+
+    /// Flows in the table, roughly.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.flows.load(Relaxed)).sum()
+    }
+
+    /// Where a tuple's key may be.
+    #[inline]
+    pub(crate) fn spot(&self, key: K) -> Spot {
+        Spot::new(key.hash(&self.hasher), self.buckets)
+    }
+
+    /// Where a tuple may be; asks for the two buckets.
+    #[inline]
+    pub(crate) fn aim(&self, tuple: &Tuple) -> Spot {
+        let spot = self.spot(K::pack(tuple));
+        for bucket in spot.buckets {
+            prefetch(&self.bucket(bucket)[0]);
+        }
+        spot
+    }
+
+    /// The slots with a spot's tag, a bit each, the first bucket's lowest; asks for their entries.
+    #[inline]
+    pub(crate) fn candidates(&self, spot: Spot) -> u16 {
+        let mut found = 0;
+        for (i, bucket) in spot.buckets.into_iter().enumerate() {
+            for (j, slot) in self.bucket(bucket).iter().enumerate() {
+                let slot = Slot(slot.load(Acquire));
+                if slot.has_tag(spot.tag) {
+                    found |= 1 << (i * WIDTH + j);
+                    self.prefetch_entry(slot.index());
+                }
+            }
+        }
+        found
+    }
+
+    /// The flow of a key among those candidates.
+    #[inline]
+    pub(crate) fn settle(&self, tuple: &Tuple, spot: Spot, mut candidates: u16, now: Tick) -> Option<Flow> {
+        let key = K::pack(tuple);
+        while candidates != 0 {
+            let at = candidates.trailing_zeros() as usize;
+            candidates &= candidates - 1;
+            let slot = Slot(self.bucket(spot.buckets[at / WIDTH])[at % WIDTH].load(Acquire));
+            if slot.has_tag(spot.tag)
+                && let Some(flow) = self.entry(slot.index()).read(slot, key, now)
+            {
+                return Some(flow);
+            }
+        }
+        None
+    }
+
+    /// See [`FlowTable::lookup`](crate::FlowTable::lookup).
+    pub(crate) fn lookup(&self, tuple: &Tuple, now: Tick) -> Option<Flow> {
+        let spot = self.spot(K::pack(tuple));
+        self.settle(tuple, spot, self.candidates(spot), now)
+    }
+
+    /// See [`FlowTable::touch`](crate::FlowTable::touch).
+    pub(crate) fn touch(&self, at: EntryRef, side: Side, flags: TcpFlags, now: Tick) -> bool {
+        let entry = self.entry(at.index);
+        let mut state = entry.state();
+        for _ in 0..TRIES {
+            if !state.is_live(at.generation) {
+                return false;
+            }
+            let next = state.after(side, flags, now);
+            if next == state {
+                return true;
+            }
+            match entry.change(state, next) {
+                Ok(()) => return true,
+                Err(found) => state = found,
+            }
+        }
+        // Eight others refreshed it meanwhile.
+        true
+    }
+
+    /// See [`FlowTable::set_link`](crate::FlowTable::set_link).
+    pub(crate) fn set_link(&self, at: EntryRef, link: Link) {
+        self.entry(at.index).set_link(at.generation, link);
+    }
+
+    /// See [`FlowTable::remove`](crate::FlowTable::remove).
+    pub(crate) fn remove(&self, at: EntryRef) -> bool {
+        let entry = self.entry(at.index);
+        let mut state = entry.state();
+        for _ in 0..TRIES {
+            if !state.is_live(at.generation) {
+                return false;
+            }
+            step();
+            match entry.change(state, state.at(Stage::Free)) {
+                Ok(()) => {
+                    self.bury(at.index, at.generation);
+                    return true;
+                }
+                Err(found) => state = found,
+            }
+        }
+        false
+    }
+
+    /// Clears the slots of a flow that ended and frees its entry. The caller ended it, so it owns the entry.
+    pub(crate) fn bury(&self, index: u32, generation: u16) -> Flow {
+        let entry = self.entry(index);
+        let (flow, state) = entry.copy(generation, Side::Client);
+        for side in [Side::Client, Side::Server] {
+            if matches!(side, Side::Server) && state.is_one_sided() {
+                break;
+            }
+            let spot = self.spot(entry.key(side));
+            let slot = Slot::new(spot.tag, generation, side, index);
+            for bucket in spot.buckets {
+                step();
+                self.clear(bucket, slot);
+            }
+        }
+        self.shards[self.shard_of(index)].flows.fetch_sub(1, Relaxed);
+        step();
+        self.free(index, generation);
+        flow
+    }
+
+    /// Gives an entry without slots back, as another generation.
+    pub(crate) fn free(&self, index: u32, generation: u16) {
+        let entry = self.entry(index);
+        let generation = generation.wrapping_add(1);
+        entry.set_state(State::vacant(generation, Stage::Free));
+        step();
+        let home = self.shard_of(index);
+        if !self.shards_from(home).any(|shard| shard.push(index, entry)) {
+            // Every list was busy, eight times each. The sweep comes by again.
+            entry.set_state(State::vacant(generation, Stage::Loose));
+        }
+    }
+
+    /// Empties the slot that holds exactly that word, if there is one.
+    fn clear(&self, bucket: u32, slot: Slot) {
+        for word in self.bucket(bucket) {
+            if word.load(Relaxed) == slot.0 {
+                let _ = word.compare_exchange(slot.0, Slot::EMPTY.0, AcqRel, Relaxed);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn bucket(&self, bucket: u32) -> &[AtomicU64; WIDTH] {
+        &self.slots.as_chunks().0[bucket as usize]
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, index: u32) -> Entry<'_, K> {
+        let start = index as usize * K::ENTRY;
+        Entry::new(&self.entries[start..start + K::ENTRY], index)
+    }
+
+    /// Shards, beginning with one of them.
+    pub(crate) fn shards_from(&self, home: usize) -> impl Iterator<Item = &Shard> {
+        let (before, after) = self.shards.split_at(home);
+        after.iter().chain(before).map(|shard| &**shard)
+    }
+
+    pub(crate) const fn shard_of(&self, index: u32) -> usize {
+        (index / self.per_shard) as usize
+    }
+
+    #[inline]
+    fn prefetch_entry(&self, index: u32) {
+        let start = index as usize * K::ENTRY;
+        for line in self.entries[start..start + K::ENTRY].chunks(8) {
+            prefetch(&line[0]);
+        }
+    }
+}
+
+/// Two keys a flow fill nine slots in sixteen.
+const fn buckets_for(size: u32) -> u32 {
+    #[allow(clippy::cast_possible_truncation, reason = "fewer than entries")]
+    let buckets = (size as u64 * 2 * 16).div_ceil(9 * 8) as u32;
+    if buckets < 2 || cfg!(loom) { 2 } else { buckets }
+}

@@ -1,0 +1,254 @@
+//! The table's promises, one thread.
+#![cfg(not(loom))]
+#![allow(missing_docs, reason = "a test")]
+
+mod support;
+
+use ringlead_flow::{FlowSpec, FlowTable, Inserted, Link, Phase, Profile, Side, Sizes, TableError, Tick};
+use ringlead_wire::TcpFlags;
+use support::{ACK, SYN, client, link, new, server, spec, table};
+
+const NOW: Tick = Tick(u32::MAX - 3);
+
+#[test]
+fn both_tuples_find_the_flow_with_all_its_data() {
+    let table = table(100);
+    for v4 in [true, false] {
+        let spec = spec(client(7, v4), Some(server(7, v4)), 42);
+        let flow = new(table.insert(&spec, NOW));
+        for (tuple, side) in [(spec.client, Side::Client), (server(7, v4), Side::Server)] {
+            let found = table.lookup(&tuple, NOW).unwrap();
+            assert_eq!(found, ringlead_flow::Flow { side, ..flow });
+            assert_eq!(
+                (found.server_id, found.service, found.link),
+                (spec.server_id, spec.service, spec.link)
+            );
+            assert_eq!((found.client, found.server), (spec.client, spec.server));
+        }
+        assert_eq!(table.lookup(&spec.client.reversed(), NOW), None);
+        assert_eq!(table.lookup(&client(7, !v4), NOW).is_some(), !v4, "the other family is another table");
+    }
+    assert_eq!((table.len(), table.count().v4, table.count().v6), (2, 1, 1));
+}
+
+#[test]
+fn a_flow_without_server_tuple_has_one_key() {
+    let table = table(100);
+    let flow = new(table.insert(&spec(client(1, true), None, 1), NOW));
+    assert_eq!(table.lookup(&client(1, true), NOW), Some(flow));
+    assert_eq!(flow.server, None);
+    assert_eq!(table.lookup(&server(1, true), NOW), None);
+}
+
+#[test]
+fn a_burst_finds_what_single_lookups_find() {
+    let table = table(1000);
+    for n in 0..300 {
+        let _ = new(table.insert(&spec(client(n, n % 2 == 0), Some(server(n, n % 2 == 0)), n), NOW));
+    }
+    let tuples: Vec<_> = (0..200)
+        .map(|n| if n % 3 == 0 { server(n * 2, n % 2 == 0) } else { client(n * 2, n % 2 == 0) })
+        .collect();
+    for len in [0, 1, 63, 64, 65, 200] {
+        let mut out = vec![None; 200];
+        table.lookup_burst(&tuples[..len], &mut out, NOW);
+        let single: Vec<_> = tuples[..len].iter().map(|t| table.lookup(t, NOW)).collect();
+        assert_eq!(out[..len], single);
+        assert!(out[len..].iter().all(Option::is_none));
+        assert!(len < 63 || out.iter().any(Option::is_some) && out[..len].iter().any(Option::is_none));
+    }
+}
+
+#[test]
+fn inserting_twice_adopts_the_first() {
+    let table = table(100);
+    let flow = new(table.insert(&spec(client(1, true), Some(server(1, true)), 1), NOW));
+    let again = table.insert(&spec(client(1, true), Some(server(2, true)), 2), NOW);
+    assert_eq!(again, Inserted::Existing(flow));
+    assert_eq!(table.lookup(&server(2, true), NOW), None);
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn a_taken_server_tuple_leaves_nothing_behind() {
+    let table = table(2);
+    let _ = new(table.insert(&spec(client(1, true), Some(server(1, true)), 1), NOW));
+    for _ in 0..10 {
+        let taken = table.insert(&spec(client(2, true), Some(server(1, true)), 2), NOW);
+        assert_eq!(taken, Inserted::TupleTaken);
+    }
+    assert_eq!(table.lookup(&client(2, true), NOW), None);
+    let _ = new(table.insert(&spec(client(2, true), Some(server(2, true)), 2), NOW));
+    for odd in [client(3, true), server(3, false)] {
+        assert_eq!(table.insert(&spec(client(3, true), Some(odd), 3), NOW), Inserted::TupleTaken);
+    }
+}
+
+#[test]
+fn removing_frees_both_tuples_and_the_entry_at_once() {
+    let table = table(1);
+    for n in 0..100 {
+        let flow = new(table.insert(&spec(client(n, true), Some(server(n, true)), n), NOW));
+        assert_eq!(table.insert(&spec(client(n + 1, true), None, 0), NOW), Inserted::Full);
+        assert!(table.remove(&flow));
+        assert!(!table.remove(&flow), "only one caller ends a flow");
+        assert_eq!(table.lookup(&client(n, true), NOW), None);
+        assert_eq!(table.lookup(&server(n, true), NOW), None);
+        assert!(table.is_empty());
+    }
+}
+
+#[test]
+fn a_stale_flow_touches_nobody() {
+    let table = table(1);
+    let old = new(table.insert(&spec(client(1, true), None, 1), NOW));
+    assert!(table.remove(&old));
+    let new = new(table.insert(&spec(client(1, true), None, 2), NOW));
+    assert!(!table.touch(&old, TcpFlags(TcpFlags::RST), NOW.plus(9)));
+    table.set_link(&old, link(99));
+    assert!(!table.remove(&old));
+    assert_eq!(table.lookup(&client(1, true), NOW), Some(new));
+}
+
+#[test]
+fn a_link_can_be_changed_and_forgotten() {
+    let table = table(10);
+    let flow = new(table.insert(&spec(client(1, true), None, 1), NOW));
+    for n in 0..600 {
+        let link = if n % 7 == 0 { Link::NONE } else { link(n) };
+        table.set_link(&flow, link);
+        assert_eq!(table.lookup(&client(1, true), NOW).unwrap().link, link);
+    }
+}
+
+#[test]
+fn silence_ends_a_flow_before_and_by_the_sweep() {
+    let table = table(10);
+    let flow = new(table.insert(&spec(client(1, true), Some(server(1, true)), 1), NOW));
+    let timer = Profile::Lb.timer(Phase::Established);
+    let (last, over) = (NOW.plus(timer), NOW.plus(timer + 1));
+    assert!(table.lookup(&client(1, true), last).is_some());
+    assert_eq!(sweep(&table, last), vec![]);
+    assert_eq!(table.lookup(&client(1, true), over), None, "expired is a miss before it is swept");
+    assert_eq!(table.lookup(&server(1, true), over), None);
+    assert_eq!(table.len(), 1);
+    assert_eq!(sweep(&table, over), vec![flow.client]);
+    assert_eq!((sweep(&table, over), table.len()), (vec![], 0));
+}
+
+#[test]
+fn touching_keeps_a_flow_and_moves_its_phase() {
+    let table = table(10);
+    let opening = FlowSpec { first: SYN, ..spec(client(1, true), Some(server(1, true)), 1) };
+    let flow = new(table.insert(&opening, NOW));
+    assert_eq!(flow.state.phase(), Phase::Opening);
+    let later = NOW.plus(15);
+    let server = table.lookup(&server(1, true), later).unwrap();
+    assert!(table.touch(&server, TcpFlags(TcpFlags::SYN | TcpFlags::ACK), later));
+    assert!(table.touch(&flow, ACK, later));
+    let found = table.lookup(&client(1, true), later.plus(1000)).unwrap();
+    assert_eq!((found.state.phase(), found.state.last_seen()), (Phase::Established, later));
+    assert!(table.touch(&flow, ACK, NOW), "an older clock does not turn last-seen back");
+    assert_eq!(table.lookup(&client(1, true), later).unwrap().state.last_seen(), later);
+}
+
+#[test]
+fn an_expired_flow_gives_its_tuples_to_a_new_one_and_is_still_reported() {
+    let table = table(4);
+    let first = new(table.insert(&spec(client(1, true), Some(server(1, true)), 1), NOW));
+    let _ = new(table.insert(&spec(client(2, true), Some(server(2, true)), 2), NOW));
+    let over = NOW.plus(Profile::Lb.timer(Phase::Established) + 1);
+    let second = new(table.insert(&spec(client(1, true), Some(server(1, true)), 3), over));
+    let _ = new(table.insert(&spec(client(3, true), Some(server(2, true)), 4), over));
+    assert!(!table.touch(&first, ACK, over));
+    assert!(!table.remove(&first), "the sweep accounts for it");
+    let mut ended = sweep_ids(&table, over);
+    ended.sort_unstable();
+    assert_eq!(ended, [1, 2]);
+    assert_eq!(table.lookup(&client(1, true), over), Some(second));
+    assert_eq!(table.lookup(&server(2, true), over).unwrap().server_id.0, 4);
+    assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn the_sweep_keeps_its_budget_and_its_place() {
+    let table = table(1000);
+    for n in 0..900 {
+        let _ = new(table.insert(&spec(client(n, n % 2 == 0), None, n), NOW));
+    }
+    let over = NOW.plus(100_000);
+    let mut ended = 0;
+    let mut calls = 0;
+    while ended < 900 {
+        for shard in 0..table.shards() {
+            let mut now = 0;
+            table.age(shard, over, 7, &mut |_| now += 1);
+            assert!(now <= 7);
+            ended += now;
+        }
+        calls += 1;
+        assert!(calls < 100, "the sweep does not get round: {ended}");
+    }
+    assert!(table.is_empty());
+    table.age(table.shards(), over, 7, &mut |_| unreachable!());
+}
+
+#[test]
+fn a_visit_shows_every_flow_once() {
+    let table = table(500);
+    for n in 0..300 {
+        let _ = new(table.insert(&spec(client(n, n < 200), None, n), NOW));
+    }
+    let (mut seen, mut from) = (Vec::new(), Some(0));
+    while let Some(at) = from {
+        from = table.visit(at, 33, NOW, &mut |flow| seen.push(flow.server_id.0));
+    }
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..300));
+}
+
+#[test]
+fn rfc5508_a_full_table_leaves_old_flows_alone() {
+    for (size, v4) in [(1, true), (1, false), (100, true), (20_000, true), (20_000, false)] {
+        let table = table(size as usize);
+        for n in 0..size {
+            let _ = new(table.insert(&spec(client(n, v4), Some(server(n, v4)), n), NOW));
+        }
+        for n in size..size * 2 {
+            assert_eq!(table.insert(&spec(client(n, v4), Some(server(n, v4)), n), NOW), Inserted::Full);
+            assert_eq!(table.lookup(&client(n, v4), NOW), None);
+        }
+        for n in 0..size {
+            assert_eq!(table.lookup(&client(n, v4), NOW).unwrap().server_id.0, n);
+            assert_eq!(table.lookup(&server(n, v4), NOW).unwrap().server_id.0, n);
+        }
+        assert_eq!(table.len(), size as usize);
+    }
+}
+
+#[test]
+fn sizes_out_of_range_are_refused() {
+    let sizes = |flows_max, workers| Sizes { flows_max, workers, seed: [0; 4] };
+    assert_eq!(FlowTable::new(&sizes(0, 1)).unwrap_err(), TableError::Flows(0));
+    assert_eq!(FlowTable::new(&sizes(1 << 30, 1)).unwrap_err(), TableError::Flows(1 << 30));
+    assert_eq!(FlowTable::new(&sizes(1, 0)).unwrap_err(), TableError::NoWorkers);
+    assert!(FlowTable::new(&sizes(3, 1000)).is_ok());
+    let bytes = FlowTable::bytes_for(1_000_000);
+    assert!((240_000_000..256_000_000).contains(&bytes), "{bytes}");
+}
+
+fn sweep(table: &FlowTable, now: Tick) -> Vec<ringlead_flow::Tuple> {
+    let mut ended = Vec::new();
+    for shard in 0..table.shards() {
+        table.age(shard, now, usize::MAX, &mut |flow| ended.push(flow.client));
+    }
+    ended
+}
+
+fn sweep_ids(table: &FlowTable, now: Tick) -> Vec<u32> {
+    let mut ended = Vec::new();
+    for shard in 0..table.shards() {
+        table.age(shard, now, usize::MAX, &mut |flow| ended.push(flow.server_id.0));
+    }
+    ended
+}
