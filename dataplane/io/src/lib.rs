@@ -6,6 +6,7 @@ pub mod device;
 pub mod frames;
 pub mod mem;
 mod owners;
+pub mod pcap;
 pub mod port;
 mod region;
 pub mod steer;
