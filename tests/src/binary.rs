@@ -15,7 +15,7 @@ pub fn workspace_root() -> &'static Path {
 /// that the running test was built in. None when there is none that tells its version.
 #[must_use]
 pub fn ringlead_binary() -> Option<PathBuf> {
-    if let Some(named) = env::var_os("RINGLEAD_BIN") {
+    if let Some(named) = env::var_os("RINGLEAD_BIN").filter(|named| !named.is_empty()) {
         return Some(named.into());
     }
     let target = target_folder();

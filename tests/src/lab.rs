@@ -215,7 +215,7 @@ fn remove_left_overs() {
     let Ok(entries) = fs::read_dir("/run/netns") else { return };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some((prefix, "c")) = name.rsplit_once('-') else { continue };
+        let Some((prefix, _)) = name.rsplit_once('-') else { continue };
         let Some(rest) = prefix.strip_prefix(&family_of_prefixes()) else { continue };
         let Some((id, _)) = rest.split_once('-') else { continue };
         if id.parse::<u32>().is_ok() && !Path::new("/proc").join(id).exists() {
