@@ -1,7 +1,7 @@
 //! Packets for tests and tools, built byte by byte and independent of the parser and the rewriter.
 //!
-//! Checksums come from etherparse, so a fault in [`checksum`](crate::checksum) cannot hide itself. This module allocates
-//! and panics on nonsense: it is no part of the packet path.
+//! Checksums come from etherparse, so a fault in [`checksum`](crate::checksum) cannot hide itself. This module
+//! allocates and panics on nonsense: it is no part of the packet path.
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::meta::TcpFlags;
 
+mod fields;
 mod ip;
 mod transport;
 
@@ -20,8 +21,8 @@ pub const MAC_SRC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 /// Ethernet destination of a packet that says nothing else.
 pub const MAC_DST: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 
-/// What can stand for an address and port in a builder: `"10.0.0.1:80"`, `"[2001:db8::1]:80"`, an address alone (port 0),
-/// or the types of the standard library.
+/// What can stand for an address and port in a builder: `"10.0.0.1:80"`, `"[2001:db8::1]:80"`, an address alone
+/// (port 0), or the types of the standard library.
 pub trait ToEndpoint {
     /// The address and port.
     ///
@@ -125,8 +126,9 @@ impl Packet {
         Self::new(&src, &dst, Body::Icmp { kind, code: 0, rest: 0x0001_0001 }).payload(b"abcdefgh")
     }
 
-    /// An ICMP error. `rest` is the header's second word: the MTU of a "too big" (IPv4: its lower half), the pointer of a
-    /// parameter problem, else 0. `embedded` is the quoted packet from its IP header on: the result of [`ip`](Self::ip).
+    /// An ICMP error. `rest` is the header's second word: the MTU of a "too big" (IPv4: its lower half), the
+    /// pointer of a parameter problem, else 0. `embedded` is the quoted packet from its IP header on: the result of
+    /// [`ip`](Self::ip).
     pub fn icmp_error(
         src: impl ToEndpoint,
         dst: impl ToEndpoint,
@@ -136,142 +138,6 @@ impl Packet {
         embedded: &[u8],
     ) -> Self {
         Self::new(&src, &dst, Body::Icmp { kind, code, rest }).payload(embedded)
-    }
-
-    /// TCP flags: a sum of [`TcpFlags`]' constants.
-    pub fn flags(mut self, flags: u8) -> Self {
-        self.flags = TcpFlags(flags);
-        self
-    }
-
-    /// TCP sequence number.
-    pub fn seq(mut self, seq: u32) -> Self {
-        self.seq = seq;
-        self
-    }
-
-    /// TCP acknowledgment number; the ACK flag is [`flags`](Self::flags)' matter.
-    pub fn ack(mut self, ack: u32) -> Self {
-        self.ack = ack;
-        self
-    }
-
-    /// TCP window, unscaled.
-    pub fn window(mut self, window: u16) -> Self {
-        self.window = window;
-        self
-    }
-
-    /// TCP options, at most 40 bytes, padded to a multiple of four with zeros.
-    pub fn tcp_options(mut self, options: &[u8]) -> Self {
-        self.tcp_options = padded(options, 4);
-        self
-    }
-
-    /// TTL or hop limit (64).
-    pub fn ttl(mut self, ttl: u8) -> Self {
-        self.ttl = ttl;
-        self
-    }
-
-    /// Type of service or traffic class: DSCP and ECN.
-    pub fn tos(mut self, tos: u8) -> Self {
-        self.tos = tos;
-        self
-    }
-
-    /// Identification: the lower 16 bits over IPv4, the fragment header's over IPv6.
-    pub fn id(mut self, id: u32) -> Self {
-        self.id = id;
-        self
-    }
-
-    /// Sets IPv4's don't-fragment bit (on by default, off in fragments) .
-    pub fn dont_fragment(mut self, on: bool) -> Self {
-        self.dont_fragment = on;
-        self
-    }
-
-    /// One more VLAN tag inside those already there, EtherType 0x8100; `control` is PCP, DEI and VID.
-    pub fn vlan(self, control: u16) -> Self {
-        self.vlan_of_type(0x8100, control)
-    }
-
-    /// One more VLAN tag inside those already there, with its EtherType.
-    pub fn vlan_of_type(mut self, ethertype: u16, control: u16) -> Self {
-        self.tags.push((ethertype, control));
-        self
-    }
-
-    /// Ethernet source and destination.
-    pub fn mac(mut self, src: [u8; 6], dst: [u8; 6]) -> Self {
-        self.mac = (src, dst);
-        self
-    }
-
-    /// What follows the transport header.
-    pub fn payload(mut self, payload: impl AsRef<[u8]>) -> Self {
-        self.payload = payload.as_ref().to_vec();
-        self
-    }
-
-    /// UDP without a checksum (0 in the field; illegal over IPv6, and written all the same).
-    pub fn no_checksum(mut self) -> Self {
-        self.checksum = Checksum::None;
-        self
-    }
-
-    /// The checksum as Linux leaves it to the hardware: the folded sum of the pseudo header, not complemented.
-    pub fn partial_checksum(mut self) -> Self {
-        self.checksum = Checksum::Partial;
-        self
-    }
-
-    /// IPv4 options, at most 40 bytes, padded to a multiple of four with zeros.
-    pub fn ip_options(mut self, options: &[u8]) -> Self {
-        self.ip_options = padded(options, 4);
-        self
-    }
-
-    /// One more IPv6 extension header at the end of the chain: its protocol number and all its bytes; the first (next header)
-    /// is overwritten. See [`hop_by_hop`](Self::hop_by_hop), [`routing`](Self::routing),
-    /// [`destination_options`](Self::destination_options) and [`authentication`](Self::authentication).
-    pub fn extension(mut self, number: u8, bytes: &[u8]) -> Self {
-        self.extensions.push((number, bytes.to_vec()));
-        self
-    }
-
-    /// A hop-by-hop options header that holds padding.
-    pub fn hop_by_hop(self) -> Self {
-        self.extension(0, &[0, 0, 1, 4, 0, 0, 0, 0])
-    }
-
-    /// A routing header of type 2 with `segments_left`.
-    pub fn routing(self, segments_left: u8) -> Self {
-        let mut header = vec![0, 2, 2, segments_left];
-        header.resize(24, 0);
-        self.extension(43, &header)
-    }
-
-    /// A destination options header that holds padding.
-    pub fn destination_options(self) -> Self {
-        self.extension(60, &[0, 0, 1, 4, 0, 0, 0, 0])
-    }
-
-    /// An authentication header with a 12-byte value.
-    pub fn authentication(self) -> Self {
-        let mut header = vec![0, 4];
-        header.resize(24, 0);
-        self.extension(51, &header)
-    }
-
-    /// Makes it one fragment: `offset` in bytes (a multiple of 8), and whether more follow. At offset 0 the transport header is
-    /// there and its checksum covers the payload given here; at others the payload is all. Over IPv6 the
-    /// fragment header ends the chain, and (0, false) is an atomic fragment.
-    pub fn fragment(mut self, offset: u16, more: bool) -> Self {
-        assert!(offset.is_multiple_of(8), "a fragment starts at a multiple of 8, not at {offset}");
-        self.fragment = Some((offset, more));
-        self
     }
 
     /// The IP packet alone, as an ICMP error or a tunnel holds it.
@@ -288,8 +154,8 @@ impl Packet {
         self.ethernet_around(&self.ip())
     }
 
-    /// The whole datagram cut into frames of at most `size` bytes of IP payload each (rounded down to a multiple of 8), with the
-    /// checksum of the whole.
+    /// The whole datagram cut into frames of at most `size` bytes of IP payload each (rounded down to a multiple of
+    /// 8), with the checksum of the whole.
     #[must_use]
     pub fn fragments(&self, size: usize) -> Vec<Vec<u8>> {
         let body = self.transport();
@@ -348,14 +214,6 @@ pub fn arp_request(sender: impl ToEndpoint, target: impl ToEndpoint) -> Vec<u8> 
     frame.extend([0; 6]);
     frame.extend(v4(target.to_endpoint()));
     frame
-}
-
-/// Zeros up to the next multiple.
-fn padded(bytes: &[u8], multiple: usize) -> Vec<u8> {
-    assert!(bytes.len() <= 40, "options of more than 40 bytes");
-    let mut bytes = bytes.to_vec();
-    bytes.resize(bytes.len().next_multiple_of(multiple), 0);
-    bytes
 }
 
 /// A length that a header can hold.

@@ -5,7 +5,8 @@ use crate::meta::{Kind, Meta};
 use crate::parse::ipv6;
 use crate::parse::transport::{TCP, UDP};
 
-/// One piece of a datagram. Pieces belong together when source, destination, `proto` (IPv4 only, RFC 791) and `id` agree.
+/// One piece of a datagram. Pieces belong together when source, destination, `proto` (IPv4 only, RFC 791) and `id`
+/// agree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fragment {
     /// The datagram's identification: 16 bits over IPv4, 32 over IPv6.

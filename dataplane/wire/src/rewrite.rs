@@ -18,8 +18,9 @@ pub use icmp::{IcmpEdit, icmp_error, icmp_error_to_client, icmp_error_to_server}
 
 /// Sends the packet to `ip`:`port` (host order): rewrites the destination.
 ///
-/// Later fragments have no port and keep their payload; ICMP and other transports get the address only. `ip` must be of the
-/// packet's family and the packet no [`Kind::IcmpError`] (see [`icmp_error_to_server`]); else nothing changes.
+/// Later fragments have no port and keep their payload; ICMP and other transports get the address only. `ip` must
+/// be of the packet's family and the packet no [`Kind::IcmpError`] (see [`icmp_error_to_server`]); else nothing
+/// changes.
 #[inline]
 pub fn to_server(frame: &mut [u8], meta: &Meta, ip: Ip, port: u16) {
     endpoint(frame, meta, Side::Destination, ip, port);

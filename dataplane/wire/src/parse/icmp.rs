@@ -58,8 +58,8 @@ struct Quote {
     later_fragment: bool,
 }
 
-/// The quoted IPv4 header at `at`. Its checksum and total length are not judged: it is a copy of something sent long ago,
-/// and routers on the way have changed it.
+/// The quoted IPv4 header at `at`. Its checksum and total length are not judged: it is a copy of something sent
+/// long ago, and routers on the way have changed it.
 fn quoted_v4(packet: &[u8], at: u16) -> Result<Quote, Malformed> {
     let header = array::<20>(packet, usize::from(at)).ok_or(Malformed::IcmpEmbedded)?;
     let [version_ihl, _, _, _, _, _, f0, f1, _, proto, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = header;

@@ -18,7 +18,8 @@ pub const fn ethertype(meta: &Meta) -> u16 {
     if meta.v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 }
 }
 
-/// An Ethernet header with `tags` (control information, outermost first, the first two count), and its length: 14, 18 or 22.
+/// An Ethernet header with `tags` (control information, outermost first, the first two count), and its length: 14,
+/// 18 or 22.
 ///
 /// A single tag is an 802.1Q one (0x8100); of two the outer is an 802.1ad one (0x88a8).
 #[inline]

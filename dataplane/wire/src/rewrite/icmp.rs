@@ -1,4 +1,5 @@
-//! ICMP errors: the outer addresses and the quoted packet, with up to four checksums kept right (RFC 5508 REQ-4, REQ-5).
+//! ICMP errors: the outer addresses and the quoted packet, with up to four checksums kept right (RFC 5508 REQ-4,
+//! REQ-5).
 
 use crate::bytes::{put, word};
 use crate::checksum::Delta;
@@ -27,9 +28,9 @@ pub fn icmp_error_to_server(frame: &mut [u8], meta: &Meta, ip: Ip, port: u16) {
     icmp_error(frame, meta, &edit);
 }
 
-/// An error about a packet that a client sent to the service, on its way to the client: the quoted destination becomes the
-/// service's `ip`:`port`, and the outer source too when the server `from_server` itself sent the error. A router
-/// between is named as it is, for traceroute.
+/// An error about a packet that a client sent to the service, on its way to the client: the quoted destination
+/// becomes the service's `ip`:`port`, and the outer source too when the server `from_server` itself sent the error.
+/// A router between is named as it is, for traceroute.
 pub fn icmp_error_to_client(frame: &mut [u8], meta: &Meta, from_server: Ip, ip: Ip, port: u16) {
     let outer = address_of(frame, meta.l3.into(), meta.v4, Side::Source);
     let outer_src = (outer == Some(from_server)).then_some(ip);
@@ -39,8 +40,8 @@ pub fn icmp_error_to_client(frame: &mut [u8], meta: &Meta, from_server: Ip, ip: 
 
 /// Changes any part of an ICMP error; a frame of another kind, or addresses of the other family, stay as they are.
 ///
-/// The quoted transport checksum is kept right where the quote is long enough to hold it: always for UDP, for TCP only when
-/// more than the eight bytes of RFC 792 are quoted.
+/// The quoted transport checksum is kept right where the quote is long enough to hold it: always for UDP, for TCP
+/// only when more than the eight bytes of RFC 792 are quoted.
 pub fn icmp_error(frame: &mut [u8], meta: &Meta, edit: &IcmpEdit) {
     let quoted = [(Side::Source, edit.quoted_src), (Side::Destination, edit.quoted_dst)];
     let outer = [(Side::Source, edit.outer_src), (Side::Destination, edit.outer_dst)];
@@ -69,7 +70,8 @@ pub fn icmp_error(frame: &mut [u8], meta: &Meta, edit: &IcmpEdit) {
     }
 }
 
-/// Rewrites one side of the quoted packet and returns what changed for the ICMP checksum, which covers every byte of it.
+/// Rewrites one side of the quoted packet and returns what changed for the ICMP checksum, which covers every byte
+/// of it.
 fn quoted_endpoint(frame: &mut [u8], meta: &Meta, side: Side, ip: Ip, port: u16) -> Delta {
     let changed = address(frame, meta.inner_l3.into(), meta.v4, side, ip);
     let l4 = usize::from(meta.inner_l4);

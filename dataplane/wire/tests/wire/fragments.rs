@@ -79,6 +79,18 @@ fn rfc7112_a_first_fragment_holds_the_header_chain() {
     assert_eq!(first(60, &inside), Err(Malformed::FragmentTiny));
 }
 
+/// RFC 8200 §4.5: what a later piece carries is no header, whatever its fragment header calls it.
+#[test]
+fn rfc8200_a_later_piece_is_not_read_as_an_extension_header() {
+    for next in [0, 43, 44, 51, 60] {
+        let packet = Packet::raw("2001:db8::7", "2001:db8::1", next).fragment(64, true).payload([0xff; 16]);
+        let frame = packet.build();
+        let meta = parse(&frame).unwrap();
+        assert_eq!((meta.kind, meta.proto, meta.l4), (Kind::Fragment, next, 14 + 40 + 8));
+        assert_eq!(fragment(&frame, &meta).map(|piece| (piece.offset, piece.len)), Some((64, 16)));
+    }
+}
+
 #[test]
 fn rfc791_rfc8200_impossible_fragments_are_refused() {
     for (src, dst) in [V4, V6] {

@@ -129,8 +129,10 @@ proptest! {
     }
 
     #[test]
-    fn noise(frame in prop::collection::vec(any::<u8>(), 0..200), ethertype in prop::sample::select(vec![0x0800_u16, 0x86dd, 0x8100])) {
-        let mut frame = frame;
+    fn noise(
+        mut frame in prop::collection::vec(any::<u8>(), 0..200),
+        ethertype in prop::sample::select(vec![0x0800_u16, 0x86dd, 0x8100]),
+    ) {
         if frame.len() > 14 {
             frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
             frame[14] = if ethertype == 0x0800 { 0x45 } else { 0x60 };
