@@ -3,9 +3,22 @@
 //! It exists twice: an XDP program (`bpf/steer.c`) for AF_XDP, and [`front`] over bytes for every other driver. Both take
 //! their orders from the same [`Rules`]. [`Steering`] loads, pins and feeds the program. See STEERING.md.
 
+mod attach;
+mod bpffs;
+mod error;
 pub mod front;
+mod keys;
+mod loader;
+mod netlink;
 pub mod rules;
+mod sys;
+mod tables;
 mod walk;
 
+pub use attach::{Attach, Mode, SteerPort};
+pub use bpffs::cleanup;
+pub use error::SteerError;
 pub use front::{RuleSet, Verdict, verdict};
+pub use loader::{Counters, PortMode, Steering};
 pub use rules::{Rule, Rules, SnatRange};
+pub use tables::Changes;
