@@ -59,7 +59,8 @@ pub trait Port {
     /// Gives the device free frames to receive into.
     fn refill(&mut self, frames: &mut Frames);
 
-    /// Tells the kernel that there is work, if it needs telling: at most one system call, none when nothing is pending.
+    /// Tells the kernel that there is work, if it needs telling: no system call when nothing is pending, one as a rule, at
+    /// most three (more frames wait than one call moves; the receive side has to be woken as well).
     fn kick(&mut self);
 
     /// Counters since start. Not for the packet path: may make a system call.

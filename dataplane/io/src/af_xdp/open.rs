@@ -29,7 +29,8 @@ const TX_BUDGET: u32 = 256;
 /// Opens one socket a spec, all over one new Umem, with full fill rings.
 ///
 /// Blocks for up to a second a socket while former sockets still hold their queues. Needs CAP_NET_RAW and, for the memory,
-/// CAP_IPC_LOCK or enough RLIMIT_MEMLOCK. The ports come in the order of `specs`.
+/// CAP_IPC_LOCK or enough RLIMIT_MEMLOCK. The ports come in the order of `specs`. The first socket holds its queue as long
+/// as the [`Frames`] live, so to open the same queues again, drop ports *and* frames before.
 ///
 /// # Errors
 /// See [`XdpError`]; nothing stays open.

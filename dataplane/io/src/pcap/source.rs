@@ -111,9 +111,9 @@ impl PcapNg {
 }
 
 fn name<'a>(interface: &'a InterfaceDescriptionBlock<'_>) -> Option<&'a str> {
-    interface.options.iter().find_map(|option| match option {
-        InterfaceDescriptionOption::IfName(name) => Some(name.as_ref()),
-        _ => None,
+    interface.options.iter().find_map(|option| {
+        let InterfaceDescriptionOption::IfName(name) = option else { return None };
+        Some(name.as_ref())
     })
 }
 
@@ -144,10 +144,7 @@ fn ethernet(link: DataLink) -> io::Result<()> {
 }
 
 fn fault(error: PcapError) -> io::Error {
-    match error {
-        PcapError::IoError(error) => error,
-        error => invalid(&error.to_string()),
-    }
+    if let PcapError::IoError(error) = error { error } else { invalid(&error.to_string()) }
 }
 
 fn invalid(what: &str) -> io::Error {
