@@ -1,0 +1,231 @@
+//! One task a check: when to start, when to tell, when to stop.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::probe::{self, Outcome};
+use super::{CheckSpec, CheckStatus, HealthEvent, LastResult, Machine, State};
+
+/// Connects under way at one time, over all checks. With `n` checks that all time out, detection stays within its
+/// bound while `n * timeout / interval` is less than this.
+pub const CONNECTS_MAX: usize = 512;
+/// The first check of a server starts within this, or its interval when that is less.
+const FIRST_START_MAX: Duration = Duration::from_millis(500);
+/// An interval of zero would be a loop without a pause.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// How long a passed check waits for the server's side of the close.
+const CLOSE_MAX: Duration = Duration::from_millis(250);
+
+/// Runs checks on the current tokio runtime. Dropping it stops them all.
+#[derive(Debug)]
+pub struct Checker {
+    checks: BTreeMap<u32, Check>,
+    events: mpsc::Sender<HealthEvent>,
+    connects: Arc<Semaphore>,
+}
+
+/// What [`Checker::reconcile`] did, in numbers of checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reconciled {
+    /// New ones, and those whose target changed.
+    pub started: usize,
+    /// Those that go on with their history, perhaps with another interval, timeout, rise or fall.
+    pub kept: usize,
+    /// Those that are gone, and the former selves of those whose target changed.
+    pub stopped: usize,
+}
+
+#[derive(Debug)]
+struct Check {
+    spec: watch::Sender<CheckSpec>,
+    progress: Arc<Mutex<Progress>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    machine: Machine,
+    since: Option<std::time::Instant>,
+    last: Option<LastResult>,
+}
+
+impl Checker {
+    /// A checker without checks, which tells every change of state to `events`. When that channel is full, the
+    /// checks with something to tell wait; the others go on.
+    #[must_use]
+    pub fn new(events: mpsc::Sender<HealthEvent>) -> Self {
+        Self { checks: BTreeMap::new(), events, connects: Arc::new(Semaphore::new(CONNECTS_MAX)) }
+    }
+
+    /// Make the running checks these ones. Of several with one id the last counts.
+    ///
+    /// Events of stopped checks may still be in the channel: see [`HealthEvent::target`]. Must be called on a runtime.
+    pub fn reconcile(&mut self, specs: Vec<CheckSpec>) -> Reconciled {
+        let wanted: BTreeMap<u32, CheckSpec> = specs.into_iter().map(|spec| (spec.id, spec)).collect();
+        let before = self.checks.len();
+        self.checks
+            .retain(|id, check| wanted.get(id).is_some_and(|spec| spec.target == check.spec.borrow().target));
+        let mut done = Reconciled { stopped: before - self.checks.len(), ..Reconciled::default() };
+        for (id, spec) in wanted {
+            if let Some(check) = self.checks.get(&id) {
+                check.spec.send_if_modified(|present| {
+                    let changed = *present != spec;
+                    *present = spec;
+                    changed
+                });
+                done.kept += 1;
+            } else {
+                let check = self.start(spec);
+                self.checks.insert(id, check);
+                done.started += 1;
+            }
+        }
+        done
+    }
+
+    /// Where every check stands, by id.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<CheckStatus> {
+        self.checks.values().map(Check::status).collect()
+    }
+
+    fn start(&self, spec: CheckSpec) -> Check {
+        let progress = Arc::new(Mutex::new(Progress::default()));
+        let (sender, receiver) = watch::channel(spec);
+        let runner = Runner {
+            spec: receiver,
+            progress: Arc::clone(&progress),
+            events: self.events.clone(),
+            connects: Arc::clone(&self.connects),
+            random: RandomState::new(),
+        };
+        Check { spec: sender, progress, task: tokio::spawn(runner.run()) }
+    }
+}
+
+impl Check {
+    fn status(&self) -> CheckStatus {
+        let progress = lock(&self.progress);
+        CheckStatus {
+            spec: self.spec.borrow().clone(),
+            state: progress.machine.state(),
+            since: progress.since,
+            last: progress.last.clone(),
+            consecutive: progress.machine.consecutive(),
+            passing: progress.machine.passing(),
+        }
+    }
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Runner {
+    spec: watch::Receiver<CheckSpec>,
+    progress: Arc<Mutex<Progress>>,
+    events: mpsc::Sender<HealthEvent>,
+    connects: Arc<Semaphore>,
+    random: RandomState,
+}
+
+impl Runner {
+    async fn run(mut self) {
+        let spec = self.spec.borrow_and_update().clone();
+        let first = spec.interval.min(FIRST_START_MAX).mul_f64(self.fraction(0));
+        sleep_until(Instant::now() + first).await;
+        for round in 1_u64.. {
+            let spec = self.spec.borrow_and_update().clone();
+            let due = Instant::now();
+            // The semaphore is never closed; without a permit the check goes on rather than stop silently.
+            let permit = self.connects.acquire().await.ok();
+            let started = Instant::now();
+            let outcome = probe::connect(spec.target, spec.timeout).await;
+            drop(permit);
+            let (event, passed) = self.settle(&spec, outcome, due, started);
+            if let Some(event) = event
+                && self.events.send(event).await.is_err()
+            {
+                return;
+            }
+            if let Some(stream) = passed {
+                let next = due + shortened(spec.interval, self.fraction(round));
+                probe::close(stream, next.min(Instant::now() + CLOSE_MAX)).await;
+            }
+            if self.wait(due, round).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Record the outcome. Gives the event to tell, if any, and the connection to close, if any.
+    fn settle(
+        &self,
+        spec: &CheckSpec,
+        outcome: Outcome,
+        due: Instant,
+        started: Instant,
+    ) -> (Option<HealthEvent>, Option<tokio::net::TcpStream>) {
+        let now = Instant::now();
+        let took = now - started;
+        let (result, reason, stream) = match outcome {
+            Outcome::Passed(stream) => (Some(true), "connected".to_owned(), Some(stream)),
+            Outcome::Failed(reason) => (Some(false), reason, None),
+            Outcome::Inconclusive(reason) => {
+                tracing::warn!(target = %spec.target, reason, "health check could not be made");
+                (None, reason, None)
+            }
+        };
+        let mut progress = lock(&self.progress);
+        let change = result.and_then(|passed| progress.machine.record(passed, spec.rise, spec.fall));
+        if change.is_some() {
+            progress.since = Some(now.into_std());
+        }
+        let last = LastResult { at: now.into_std(), took, waited: started - due, reason: reason.clone() };
+        progress.last = Some(last);
+        let event = change.map(|state| HealthEvent {
+            id: spec.id,
+            target: spec.target,
+            up: state == State::Up,
+            reason,
+            took,
+        });
+        (event, stream)
+    }
+
+    /// Wait until the next check is due, by the newest spec. An error when the checker is gone.
+    async fn wait(&mut self, due: Instant, round: u64) -> Result<(), watch::error::RecvError> {
+        loop {
+            let interval = self.spec.borrow_and_update().interval;
+            let next = due + shortened(interval, self.fraction(round));
+            tokio::select! {
+                () = sleep_until(next) => return Ok(()),
+                changed = self.spec.changed() => changed?,
+            }
+        }
+    }
+
+    /// A number in [0, 1) that differs from check to check and from round to round.
+    fn fraction(&self, round: u64) -> f64 {
+        let bits = u32::try_from(self.random.hash_one(round) >> 32).unwrap_or_default();
+        f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+/// Between 90 % and 100 % of the interval.
+fn shortened(interval: Duration, fraction: f64) -> Duration {
+    interval.max(INTERVAL_MIN).mul_f64(1.0 - 0.1 * fraction)
+}
+
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    // Nothing can panic between two writes of `settle`, so a poisoned lock holds whole values.
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}

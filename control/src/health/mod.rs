@@ -1,0 +1,85 @@
+//! Health checks: is a server answering?
+//!
+//! TCP connects from the kernel's own stack (the XDP program leaves their replies to the kernel), one task a check.
+//! [`Machine`] decides from results alone, without I/O or clock; [`Checker`] runs the checks and tells changes.
+//!
+//! Health (up, down) is kept apart from what the operator wants (ready, drain, offline).
+
+mod checker;
+mod machine;
+mod probe;
+mod words;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+pub use checker::{CONNECTS_MAX, Checker, Reconciled};
+pub use machine::{Machine, State};
+pub use words::in_words;
+
+/// One thing to check, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckSpec {
+    /// The caller's name for it; opaque here, unique in a list.
+    pub id: u32,
+    /// Where to connect.
+    pub target: SocketAddr,
+    /// From the start of one check to the start of the next. Shortened at random by up to 10 % so that checks do not
+    /// march in step; never lengthened, so that the bound on detection holds. Less than 10 ms is taken as 10 ms.
+    pub interval: Duration,
+    /// A connection that is not there after this long is a failure. At most `interval`, or checks come later than
+    /// asked: the next one starts when the last is decided.
+    pub timeout: Duration,
+    /// Successes in a row that bring a server which is down up. 0 means 1.
+    pub rise: u32,
+    /// Failures in a row that take a server which is up down. 0 means 1.
+    ///
+    /// A server that stops answering is down at most `fall * interval + timeout` later.
+    pub fall: u32,
+}
+
+/// A check changed its mind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthEvent {
+    /// The check's id.
+    pub id: u32,
+    /// What was checked: tells an event of a former check from one of its successor with the same id.
+    pub target: SocketAddr,
+    /// Up or down.
+    pub up: bool,
+    /// The result that decided it: "connected", "connection refused", "timed out after 1 s".
+    pub reason: String,
+    /// How long that result took.
+    pub took: Duration,
+}
+
+/// Where a check stands.
+#[derive(Debug, Clone)]
+pub struct CheckStatus {
+    /// What is checked, and how.
+    pub spec: CheckSpec,
+    /// Unknown before the first result.
+    pub state: State,
+    /// When `state` was last decided; `None` while unknown.
+    pub since: Option<Instant>,
+    /// The last result, whether it changed anything or not; `None` before the first.
+    pub last: Option<LastResult>,
+    /// Results in a row that agree with the last conclusive one.
+    pub consecutive: u32,
+    /// Whether that last conclusive result was a success.
+    pub passing: bool,
+}
+
+/// One result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastResult {
+    /// When it was known.
+    pub at: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// How long the check waited before it, because [`CONNECTS_MAX`] others were under way. More than a moment means
+    /// that detection is late.
+    pub waited: Duration,
+    /// What happened.
+    pub reason: String,
+}
