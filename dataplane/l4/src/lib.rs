@@ -1,1 +1,28 @@
+//! The layer-4 packet path: a worker, its `turn`, one file a stage. See README.md and ../README.md.
 #![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
+
+pub mod counters;
+pub mod drops;
+pub mod neighbours;
+pub mod shared;
+pub mod tables;
+pub mod verdict;
+pub mod worker;
+
+mod answer;
+mod burst;
+mod classify;
+mod emit;
+mod hold;
+mod lookup;
+mod parse;
+mod rewrite;
+mod schedule;
+mod settle;
+mod tick;
+mod turn;
+
+pub use shared::Shared;
+pub use verdict::Verdict;
+pub use worker::{Worker, WorkerConfig};

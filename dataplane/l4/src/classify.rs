@@ -1,0 +1,48 @@
+//! Stage: what a frame without a flow asks for: a service, or nothing that we have.
+
+use crate::burst::Fate;
+use crate::drops::Reason;
+use crate::tables::Tables;
+use crate::worker::Worker;
+use ringlead_flow::Tuple;
+use ringlead_io::Port;
+use ringlead_wire::{Endpoint, Kind, Protocol};
+
+/// Gives each miss the service it wants, or drops it by name.
+#[inline]
+pub(crate) fn classify<P: Port>(worker: &mut Worker<P>) {
+    let burst = &mut *worker.burst;
+    let places = burst.live.iter().zip(&burst.flows).zip(&burst.tuples).zip(&mut burst.wanted);
+    for (((&place, flow), tuple), wanted) in places {
+        *wanted = None;
+        let (Some(meta), Some(fate)) =
+            (burst.metas.get(usize::from(place)), burst.fates.get_mut(usize::from(place)))
+        else {
+            continue;
+        };
+        if flow.is_some() || *fate != Fate::Pending {
+            continue;
+        }
+        match service_of(&worker.tables, tuple) {
+            Ok(slot) => *wanted = Some(slot),
+            Err(_) if meta.kind == Kind::IcmpError => *fate = Fate::Drop(Reason::IcmpWithoutFlow.into()),
+            Err(reason) => *fate = Fate::Drop(reason.into()),
+        }
+    }
+}
+
+/// The slot of the service that a packet without a flow is for.
+fn service_of(tables: &Tables, tuple: &Tuple) -> Result<u16, Reason> {
+    let protocol = match tuple.proto {
+        6 => Protocol::Tcp,
+        17 => Protocol::Udp,
+        _ => return Err(Reason::NotOurs),
+    };
+    if let Some(service) = tables.listener(Endpoint { ip: tuple.dst, port: tuple.dport, protocol }) {
+        return Ok(service.id.slot);
+    }
+    if tables.is_nat_server(Endpoint { ip: tuple.src, port: tuple.sport, protocol }) {
+        return Err(Reason::ServerWithoutFlow);
+    }
+    Err(Reason::NotOurs)
+}

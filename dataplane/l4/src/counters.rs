@@ -1,0 +1,141 @@
+//! Counters, one set a worker: written by that worker alone (a load, an add, a store), read by control at any time.
+
+use crate::drops;
+use crate::tables::SERVICES_MAX;
+use crossbeam::utils::CachePadded;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds, without a locked instruction: only the owning worker writes.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Replaces the value.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One service's traffic through one worker, in frames and bytes of whole frames.
+#[derive(Debug, Default)]
+pub struct ServiceCounters {
+    /// Client → server.
+    pub packets_in: Count,
+    /// Client → server.
+    pub bytes_in: Count,
+    /// Server → client (nat).
+    pub packets_out: Count,
+    /// Server → client (nat).
+    pub bytes_out: Count,
+    /// Flows created.
+    pub flows: Count,
+}
+
+/// All that one worker counts.
+#[derive(Debug)]
+pub struct Counters {
+    /// Monotonic nanoseconds of the last turn or tick: the heartbeat.
+    pub beat: CachePadded<Count>,
+    /// The epoch of the snapshot that this worker has picked up.
+    pub epoch: CachePadded<Count>,
+    /// Frames received.
+    pub received: Count,
+    /// Frames handed to a port.
+    pub sent: Count,
+    /// Frames that the worker made itself (resets).
+    pub made: Count,
+    /// Frames waiting for a next hop or a transmit ring, now.
+    pub held: Count,
+    /// Partial checksums completed.
+    pub completed_checksums: Count,
+    /// New flows forwarded without an entry because the table was full (only where the server can be computed again).
+    pub stateless: Count,
+    /// Flows created.
+    pub flows_created: Count,
+    /// Flows ended by ageing in this worker's shards.
+    pub flows_ended: Count,
+    /// Turns that moved at least one frame.
+    pub turns_busy: Count,
+    /// Nanoseconds spent in turns that moved a frame.
+    pub busy_ns: Count,
+    /// Nanoseconds spent idle.
+    pub idle_ns: Count,
+    drops: Box<[Count]>,
+    services: Box<[ServiceCounters]>,
+    server_flows: Box<[AtomicI64]>,
+}
+
+impl Counters {
+    /// All zero, with room for `servers` server ids.
+    #[must_use]
+    pub fn new(servers: usize) -> Self {
+        Self {
+            beat: CachePadded::default(),
+            epoch: CachePadded::default(),
+            received: Count::default(),
+            sent: Count::default(),
+            made: Count::default(),
+            held: Count::default(),
+            completed_checksums: Count::default(),
+            stateless: Count::default(),
+            flows_created: Count::default(),
+            flows_ended: Count::default(),
+            turns_busy: Count::default(),
+            busy_ns: Count::default(),
+            idle_ns: Count::default(),
+            drops: (0..drops::COUNT).map(|_| Count::default()).collect(),
+            services: (0..SERVICES_MAX).map(|_| ServiceCounters::default()).collect(),
+            server_flows: (0..servers).map(|_| AtomicI64::new(0)).collect(),
+        }
+    }
+
+    /// Frames dropped for a reason.
+    #[inline]
+    #[must_use]
+    pub fn dropped(&self, reason: drops::Drop) -> u64 {
+        self.drops.get(reason.index()).map_or(0, Count::get)
+    }
+
+    /// Counts dropped frames.
+    #[inline]
+    pub(crate) fn drop_frames(&self, reason: usize, n: u64) {
+        if let Some(count) = self.drops.get(reason) {
+            count.add(n);
+        }
+    }
+
+    /// One service's counters, by slot.
+    #[inline]
+    #[must_use]
+    pub fn service(&self, slot: u16) -> Option<&ServiceCounters> {
+        self.services.get(usize::from(slot))
+    }
+
+    /// Flows of a server created minus ended as seen by this worker; only the sum over all workers means something.
+    #[must_use]
+    pub fn server_flows(&self, server: u32) -> i64 {
+        self.server_flows.get(server as usize).map_or(0, |n| n.load(Ordering::Relaxed))
+    }
+
+    /// Adds to a server's flow count; written by the owning worker alone.
+    #[inline]
+    pub(crate) fn add_server_flows(&self, server: u32, n: i64) {
+        if let Some(count) = self.server_flows.get(server as usize) {
+            count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Stage: every frame of the burst gets its next owner: a port, the waiting room, or the free list with a named reason.
+
+use crate::burst::{Egress, Fate};
+use crate::drops::{Drop, Reason};
+use crate::hold::{HELD_NS, HeldFrame};
+use crate::tables::ServiceId;
+use crate::verdict::Verdict;
+use crate::worker::Worker;
+use ringlead_flow::Side;
+use ringlead_io::{Frame, Frames, Port};
+use ringlead_wire::rewrite as wire;
+
+/// Gives every frame of the burst away.
+#[inline]
+pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
+    count_services(worker);
+    let mut frames = std::mem::take(&mut worker.burst.frames);
+    for (place, frame) in frames.drain(..).enumerate() {
+        if P::NOTES {
+            note(worker, queue, place, &frame);
+        }
+        let l3 = worker.burst.metas.get(place).map_or(0, |meta| meta.l3);
+        match worker.burst.fates.get(place) {
+            Some(Fate::Send(egress)) => {
+                let egress = *egress;
+                send(worker, frame, l3, &egress);
+            }
+            Some(Fate::Hold(neighbour)) => {
+                let held = HeldFrame { frame, l3, neighbour: *neighbour, until_ns: now_ns + HELD_NS };
+                if let Err(held) = worker.held.push(held) {
+                    drop_frame(worker, held.frame, Reason::HoldFull.into());
+                }
+            }
+            Some(Fate::Drop(reason)) => {
+                let reason = *reason;
+                drop_frame(worker, frame, reason);
+            }
+            Some(Fate::Pending) | None => {
+                debug_assert!(false, "a stage left a frame without a fate");
+                drop_frame(worker, frame, Reason::NotOurs.into());
+            }
+        }
+    }
+}
+
+/// Counts the burst's frames by service, before they get their new owners.
+#[inline]
+fn count_services<P: Port>(worker: &Worker<P>) {
+    let burst = &*worker.burst;
+    for (&place, flow) in burst.live.iter().zip(&burst.flows) {
+        let place = usize::from(place);
+        let sent = matches!(burst.fates.get(place), Some(Fate::Send(_) | Fate::Hold(_)));
+        let (Some(flow), Some(frame), true) = (flow, burst.frames.get(place), sent) else { continue };
+        let Some(counters) = worker.counters.service(ServiceId::from_u32(flow.service).slot) else { continue };
+        let (packets, bytes) = match flow.side {
+            Side::Client => (&counters.packets_in, &counters.bytes_in),
+            Side::Server => (&counters.packets_out, &counters.bytes_out),
+        };
+        packets.add(1);
+        bytes.add(frame.len() as u64);
+    }
+}
+
+/// Labels a frame for its next hop and queues it on its port.
+#[inline]
+pub(crate) fn send<P: Port>(worker: &mut Worker<P>, mut frame: Frame, l3: u16, egress: &Egress) {
+    let local = worker.egress.get(usize::from(egress.port)).copied().unwrap_or(u8::MAX);
+    let Some(queue) = worker.queues.get_mut(usize::from(local)) else {
+        return drop_frame(worker, frame, Reason::NoPort.into());
+    };
+    if !label(&mut worker.frames, &mut frame, l3, egress, queue.mac) {
+        return drop_frame(worker, frame, Reason::NoRoom.into());
+    }
+    if frame.len() > queue.frame_max + 4 * usize::from(egress.vlans) {
+        return drop_frame(worker, frame, Reason::TooBig.into());
+    }
+    enqueue(worker, usize::from(local), frame);
+}
+
+/// Queues an answer on the queue that its question came from; it is labelled already.
+pub(crate) fn send_answer<P: Port>(worker: &mut Worker<P>, queue: usize, frame: Frame) {
+    if P::NOTES
+        && let Some(q) = worker.queues.get_mut(queue)
+    {
+        q.port.note(&worker.frames, &frame, &Verdict::Answer);
+    }
+    enqueue(worker, queue, frame);
+}
+
+/// Puts a frame at the end of a queue's way out, making room first when there is none.
+#[inline]
+fn enqueue<P: Port>(worker: &mut Worker<P>, queue: usize, frame: Frame) {
+    let Some(q) = worker.queues.get_mut(queue) else { return drop_frame(worker, frame, Reason::NoPort.into()) };
+    if q.out.is_full() {
+        worker.tally.sent += q.port.tx(&mut worker.frames, &mut q.out) as u64;
+    }
+    if let Err(full) = q.out.try_push(frame) {
+        drop_frame(worker, full.element(), Reason::TxFull.into());
+    }
+}
+
+/// Hands what is queued to the rings and tells the kernel, once a queue and turn.
+#[inline]
+pub(crate) fn flush<P: Port>(worker: &mut Worker<P>) {
+    for q in &mut worker.queues {
+        if !q.out.is_empty() {
+            worker.tally.sent += q.port.tx(&mut worker.frames, &mut q.out) as u64;
+        }
+        q.port.kick();
+    }
+}
+
+/// Gives a frame back and counts why.
+#[inline]
+pub(crate) fn drop_frame<P: Port>(worker: &mut Worker<P>, frame: Frame, reason: Drop) {
+    worker.frames.free(frame);
+    worker.tally.dropped += 1;
+    if let Some(count) = worker.dropped.get_mut(reason.index()) {
+        *count += 1;
+    }
+}
+
+/// Writes the Ethernet header of the next hop, with its VLAN tags in place of those the frame came with.
+#[inline]
+fn label(frames: &mut Frames, frame: &mut Frame, l3: u16, egress: &Egress, src: [u8; 6]) -> bool {
+    const UNTAGGED: u16 = 14;
+    if egress.vlans == 0 && l3 == UNTAGGED {
+        wire::set_ethernet(frames.bytes_mut(frame), egress.mac, src);
+        return true;
+    }
+    relabel(frames, frame, usize::from(l3), egress, src)
+}
+
+#[cold]
+fn relabel(frames: &mut Frames, frame: &mut Frame, l3: usize, egress: &Egress, src: [u8; 6]) -> bool {
+    let Some(&[high, low]) = frames.bytes(frame).get(..l3).and_then(|h| h.last_chunk::<2>()) else { return false };
+    let tags = egress.vlan.get(..usize::from(egress.vlans)).unwrap_or(&egress.vlan);
+    let (header, len) = wire::ethernet_header(tags, egress.mac, src, u16::from_be_bytes([high, low]));
+    let moved = if len > l3 { frames.grow_head(frame, len - l3) } else { frames.shrink_head(frame, l3 - len) };
+    let place = frames.bytes_mut(frame).get_mut(..len);
+    match (moved, place, header.get(..len)) {
+        (true, Some(place), Some(header)) => {
+            place.copy_from_slice(header);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Tells a driver that writes it down what was decided.
+fn note<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, frame: &Frame) {
+    let burst = &*worker.burst;
+    let live = burst.live.iter().position(|&l| usize::from(l) == place);
+    let flow = live.and_then(|k| burst.flows.get(k).and_then(Option::as_ref));
+    let new = live.and_then(|k| burst.new.get(k)).is_some_and(|new| *new);
+    let tables = &*worker.tables;
+    let names = flow.map(|flow| {
+        let service = tables.service(ServiceId::from_u32(flow.service));
+        let server = tables.server(flow.server_id).map_or("?", |s| &*s.name);
+        (service.map_or("?", |s| &*s.name), service.map_or("?", |s| s.mode.name()), server, flow.side)
+    });
+    let verdict = match (burst.fates.get(place), names) {
+        (Some(Fate::Drop(reason)), _) => Verdict::Dropped(*reason),
+        (Some(Fate::Hold(_)), _) => Verdict::Held,
+        (_, Some((service, mode, server, Side::Client))) => Verdict::ToServer { service, mode, server, new },
+        (_, Some((service, _, server, Side::Server))) => Verdict::ToClient { service, server },
+        (_, None) => Verdict::Stateless,
+    };
+    if let Some(q) = worker.queues.get_mut(queue) {
+        q.port.note(&worker.frames, frame, &verdict);
+    }
+}

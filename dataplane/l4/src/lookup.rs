@@ -1,0 +1,57 @@
+//! Stage: known flows. Hash all, prefetch all, then look all up.
+
+use crate::burst::Fate;
+use crate::drops::Reason;
+use crate::tables::ServiceId;
+use crate::worker::Worker;
+use ringlead_flow::{Flow, Side};
+use ringlead_io::Port;
+use ringlead_wire::{Kind, Meta, Protocol};
+
+/// Finds the flows of the burst, refreshes them and lets go of those that must choose again.
+///
+/// This comes before `classify`, which only misses need: so the cost of a packet does not grow with services.
+#[inline]
+pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
+    let burst = &mut *worker.burst;
+    let flows = &*worker.flows;
+    let now = worker.tick;
+    if let Some(found) = burst.flows.get_mut(..burst.tuples.len()) {
+        flows.lookup_burst(&burst.tuples, found, now);
+    }
+    for (&place, found) in burst.live.iter().zip(&mut burst.flows) {
+        let place = usize::from(place);
+        let (Some(flow), Some(meta), Some(fate)) =
+            (&*found, burst.metas.get(place), burst.fates.get_mut(place))
+        else {
+            continue;
+        };
+        if worker.tables.service(ServiceId::from_u32(flow.service)).is_none() {
+            *fate = Fate::Drop(Reason::NotOurs.into());
+        } else if flow.side == Side::Client && may_choose_again(meta) && is_down(&worker.tables, flow) {
+            if flows.remove(flow) {
+                worker.counters.add_server_flows(flow.server_id.0, -1);
+                worker.counters.flows_ended.add(1);
+            }
+            *found = None;
+        } else if meta.kind != Kind::IcmpError {
+            // RFC 4787 R12: an ICMP error neither refreshes nor ends a flow.
+            flows.touch(flow, meta.flags, now);
+        }
+    }
+}
+
+/// A UDP packet or a SYN can go to another server without breaking anything that still works.
+#[inline]
+fn may_choose_again(meta: &Meta) -> bool {
+    match meta.kind {
+        Kind::Udp => true,
+        Kind::Tcp => meta.proto == Protocol::Tcp.number() && meta.flags.is_syn(),
+        Kind::IcmpError | Kind::Icmp | Kind::Fragment | Kind::Other => false,
+    }
+}
+
+#[inline]
+fn is_down(tables: &crate::tables::Tables, flow: &Flow) -> bool {
+    tables.server(flow.server_id).is_none_or(|server| server.down)
+}

@@ -1,0 +1,164 @@
+//! Stage: misses only. Pick a server and make the flow, or give the declared answer.
+
+use crate::answer;
+use crate::burst::Fate;
+use crate::drops::Reason;
+use crate::rewrite::towards;
+use crate::tables::{Chooser, Mode, Pool, Server, Service, Tables};
+use crate::worker::Worker;
+use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, ServerId, Tick, Tuple};
+use ringlead_io::Port;
+use ringlead_pick::Cursor;
+use ringlead_wire::{Kind, Meta};
+use std::sync::Arc;
+
+/// How many servers are tried when the reply's addresses and ports are already another flow's.
+const CHOICES: u32 = 4;
+
+/// Serves every miss of the burst that wants a service. Rare beside look-ups, so it goes frame by frame.
+#[inline]
+pub(crate) fn schedule<P: Port>(worker: &mut Worker<P>, queue: usize) {
+    for place in 0..worker.burst.live.len() {
+        if let Some(new) = worker.burst.new.get_mut(place) {
+            *new = false;
+        }
+        if let Some(slot) = worker.burst.wanted.get(place).copied().flatten() {
+            schedule_one(worker, queue, place, slot);
+        }
+    }
+}
+
+/// What scheduling one packet came to.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one call; boxing would allocate on the path")]
+enum Outcome {
+    /// It has a flow now; `true`: this packet made it.
+    Flow(Flow, bool),
+    /// Forward it to this server without an entry.
+    Stateless(ServerId),
+    /// No server takes it: the declared answer.
+    NoServer,
+    /// Drop it.
+    Drop(Reason),
+}
+
+#[inline(never)]
+fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, slot: u16) {
+    let tables = Arc::as_ref(&worker.tables);
+    let burst = &mut *worker.burst;
+    let (Some(service), Some(&frame), Some(tuple)) = (
+        tables.services.get(usize::from(slot)).and_then(Option::as_deref),
+        burst.live.get(place),
+        burst.tuples.get(place),
+    ) else {
+        return;
+    };
+    let frame = usize::from(frame);
+    let Some(meta) = burst.metas.get(frame) else { return };
+    let bytes = burst.frames.get(frame).map_or(&[][..], |f| worker.frames.bytes(f));
+    let port = worker.queues.get(queue).map_or(0, |q| q.port_index);
+    let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
+    let mut cursor = worker.cursors.get_mut(usize::from(service.pool.index));
+    let request = Request { tables, flows: &worker.flows, service, tuple, meta, link, now: worker.tick };
+    let fate = match request.choose(&mut cursor) {
+        Outcome::Flow(flow, new) => {
+            if new {
+                worker.tally.flows_created += 1;
+                worker.counters.add_server_flows(flow.server_id.0, 1);
+                worker.counters.service(slot).inspect(|counters| counters.flows.add(1));
+            }
+            if let Some((known, made)) = burst.flows.get_mut(place).zip(burst.new.get_mut(place)) {
+                *known = Some(flow);
+                *made = new;
+            }
+            Fate::Pending
+        }
+        Outcome::Stateless(server) => {
+            worker.tally.stateless += 1;
+            let hop = tables.server(server).map(|server| towards(&worker.shared.neighbours, server));
+            hop.unwrap_or_else(|| Fate::Drop(Reason::NoServer.into()))
+        }
+        Outcome::NoServer => {
+            let answer = service.on_no_server;
+            Fate::Drop(answer::no_server(worker, answer, queue, frame).into())
+        }
+        Outcome::Drop(reason) => Fate::Drop(reason.into()),
+    };
+    if let Some(decided) = worker.burst.fates.get_mut(frame) {
+        *decided = fate;
+    }
+}
+
+/// One packet that asks for a server.
+struct Request<'a> {
+    tables: &'a Tables,
+    flows: &'a FlowTable,
+    service: &'a Service,
+    tuple: &'a Tuple,
+    meta: &'a Meta,
+    link: Link,
+    now: Tick,
+}
+
+impl Request<'_> {
+    fn choose(&self, cursor: &mut Option<&mut Cursor>) -> Outcome {
+        let pool = &*self.service.pool;
+        let recomputes = pool.chooser.recomputes();
+        if self.meta.kind == Kind::IcmpError {
+            // An error never makes a flow; towards a dsr server that can be computed again it needs none.
+            let computed = (recomputes && self.service.mode == Mode::Dsr).then(|| self.pick(pool, 0, cursor));
+            return computed.flatten().map_or(Outcome::Drop(Reason::IcmpWithoutFlow), Outcome::Stateless);
+        }
+        if self.meta.kind == Kind::Tcp && !self.meta.flags.is_syn() && !recomputes {
+            return Outcome::Drop(Reason::UnknownFlow);
+        }
+        for attempt in 0..CHOICES {
+            let Some(id) = self.pick(pool, attempt, cursor) else { return Outcome::NoServer };
+            let Some(server) = self.tables.server(id) else { return Outcome::NoServer };
+            match self.flows.insert(&self.spec(id, server), self.now) {
+                Inserted::New(flow) => return Outcome::Flow(flow, true),
+                Inserted::Existing(flow) => return Outcome::Flow(flow, false),
+                Inserted::TupleTaken => {}
+                Inserted::Full | Inserted::Contended if self.service.mode == Mode::Dsr && recomputes => {
+                    return Outcome::Stateless(id);
+                }
+                Inserted::Full => return Outcome::Drop(Reason::TableFull),
+                Inserted::Contended => return Outcome::Drop(Reason::Contended),
+            }
+        }
+        Outcome::Drop(Reason::TupleTaken)
+    }
+
+    /// The server for this packet; attempt 0 is the algorithm's own choice, later ones are its next.
+    fn pick(&self, pool: &Pool, attempt: u32, cursor: &mut Option<&mut Cursor>) -> Option<ServerId> {
+        let member = match &pool.chooser {
+            Chooser::Maglev(table) => {
+                let t = self.tuple;
+                let hash = self.tables.hash.flow(t.src, t.dst, t.sport, t.dport, t.proto);
+                table.pick_again(hash, attempt)
+            }
+            Chooser::RoundRobin(turns) => turns.next(cursor.as_deref_mut()?),
+        };
+        pool.members.get(member?).copied()
+    }
+
+    fn spec(&self, id: ServerId, server: &Server) -> FlowSpec {
+        let client = *self.tuple;
+        let port = if server.port == 0 { client.dport } else { server.port };
+        let answers = Tuple { src: server.ip, sport: port, dst: client.src, dport: client.sport, proto: client.proto };
+        FlowSpec {
+            client,
+            server: (self.service.mode == Mode::Nat).then_some(answers),
+            server_id: id,
+            service: self.service.id.to_u32(),
+            profile: self.service.profile,
+            link: self.link,
+            first: self.meta.flags,
+        }
+    }
+}
+
+/// The Ethernet source address; zero for a frame too short to have one, which parsing has dropped already.
+#[inline]
+pub(crate) fn source_mac(frame: &[u8]) -> [u8; 6] {
+    frame.get(6..).and_then(|rest| rest.first_chunk::<6>()).copied().unwrap_or_default()
+}

@@ -1,0 +1,192 @@
+//! The snapshot: everything that workers read and only control changes, swapped whole.
+
+use crate::neighbours::NeighbourId;
+use ahash::AHashMap;
+use ringlead_flow::{Profile, ServerId};
+use ringlead_pick::{FrontHash, Maglev, RoundRobin};
+use ringlead_wire::{Endpoint, Ip};
+use std::sync::Arc;
+
+/// The most services a snapshot holds.
+pub const SERVICES_MAX: usize = 16_384;
+/// The most servers a snapshot holds, ghosts included.
+pub const SERVERS_MAX: usize = 131_072;
+
+/// How a service's packets reach its servers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Destination rewritten to the server's; replies come back through us.
+    Nat,
+    /// Only the Ethernet address changes; the server answers the client directly.
+    Dsr,
+}
+
+impl Mode {
+    /// As the configuration and status write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nat => "nat",
+            Self::Dsr => "dsr",
+        }
+    }
+}
+
+/// The declared answer when no server can take a new flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnNoServer {
+    /// Silence.
+    Drop,
+    /// A TCP reset.
+    Reset,
+}
+
+/// A service in a snapshot: a slot that is reused and a generation that is not, so a flow of a removed service never
+/// belongs to the one that took its slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ServiceId {
+    /// Index into [`Tables::services`], below [`SERVICES_MAX`].
+    pub slot: u16,
+    /// Counts the slot's tenants.
+    pub generation: u16,
+}
+
+impl ServiceId {
+    /// In one word, as flow entries keep it.
+    #[inline]
+    #[must_use]
+    pub const fn to_u32(self) -> u32 {
+        (self.generation as u32) << 16 | self.slot as u32
+    }
+
+    /// From the word that [`to_u32`](Self::to_u32) made.
+    #[inline]
+    #[must_use]
+    pub const fn from_u32(word: u32) -> Self {
+        Self { slot: (word & 0xffff) as u16, generation: (word >> 16) as u16 }
+    }
+}
+
+/// What clients connect to.
+#[derive(Debug)]
+pub struct Service {
+    /// Its identity.
+    pub id: ServiceId,
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// How its packets are sent on.
+    pub mode: Mode,
+    /// Who serves it.
+    pub pool: Arc<Pool>,
+    /// The answer when nobody can.
+    pub on_no_server: OnNoServer,
+    /// Its flows' timers.
+    pub profile: Profile,
+}
+
+/// The choice among a pool's eligible servers.
+#[derive(Debug)]
+pub enum Chooser {
+    /// Consistent hashing: the same answer on every node and after every restart.
+    Maglev(Maglev),
+    /// Weighted turns; each worker has its own cursor.
+    RoundRobin(RoundRobin),
+}
+
+impl Chooser {
+    /// Whether a flow's server can be computed again from its addresses alone.
+    #[inline]
+    #[must_use]
+    pub const fn recomputes(&self) -> bool {
+        matches!(self, Self::Maglev(_))
+    }
+}
+
+/// A pool as the packet path sees it: only servers that may get new flows.
+#[derive(Debug)]
+pub struct Pool {
+    /// Its place in the configuration, below [`SERVICES_MAX`]; workers keep their cursors by it.
+    pub index: u16,
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// The algorithm over `members`.
+    pub chooser: Chooser,
+    /// The eligible servers, in the chooser's order.
+    pub members: Box<[ServerId]>,
+}
+
+/// One address that serves.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// `POOL/NAME`.
+    pub name: Arc<str>,
+    /// Its address; port 0 keeps the client's.
+    pub ip: Ip,
+    /// Its port, host order.
+    pub port: u16,
+    /// Its next hop.
+    pub neighbour: NeighbourId,
+    /// Whether its health is down: a UDP packet or a SYN of an existing flow then chooses again.
+    pub down: bool,
+}
+
+/// One immutable snapshot.
+#[derive(Debug)]
+pub struct Tables {
+    /// Rises with each snapshot; workers acknowledge it.
+    pub epoch: u64,
+    /// By slot; holes where a service was removed.
+    pub services: Vec<Option<Arc<Service>>>,
+    /// By server id; ghosts stay until no flow holds them.
+    pub servers: Arc<[Option<Server>]>,
+    /// Where clients connect to (port 0 = any port) → slot in `services`.
+    pub listen: Arc<AHashMap<Endpoint, u16>>,
+    /// Where nat servers answer from; port 0 = any.
+    pub nat_servers: Arc<AHashMap<Endpoint, ()>>,
+    /// The front's hash, the same on every node.
+    pub hash: FrontHash,
+}
+
+impl Tables {
+    /// A snapshot without services.
+    #[must_use]
+    pub fn empty(hash: FrontHash) -> Self {
+        Self {
+            epoch: 0,
+            services: Vec::new(),
+            servers: Arc::from([]),
+            listen: Arc::default(),
+            nat_servers: Arc::default(),
+            hash,
+        }
+    }
+
+    /// The service that listens on an address and port, or on any port of the address.
+    #[inline]
+    #[must_use]
+    pub fn listener(&self, at: Endpoint) -> Option<&Arc<Service>> {
+        let slot = self.listen.get(&at).or_else(|| self.listen.get(&Endpoint { port: 0, ..at }))?;
+        self.services.get(usize::from(*slot))?.as_ref()
+    }
+
+    /// The service with this id, unless it has been removed.
+    #[inline]
+    #[must_use]
+    pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
+        self.services.get(usize::from(id.slot))?.as_ref().filter(|s| s.id == id)
+    }
+
+    /// The server with this id, ghosts included.
+    #[inline]
+    #[must_use]
+    pub fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.get(id.0 as usize)?.as_ref()
+    }
+
+    /// Whether a nat server answers from here.
+    #[inline]
+    #[must_use]
+    pub fn is_nat_server(&self, at: Endpoint) -> bool {
+        self.nat_servers.contains_key(&at)
+    }
+}

@@ -1,0 +1,78 @@
+//! What a worker does about every millisecond: bounded work that no packet waits for.
+
+use crate::answer::ANSWERS_PER_MS;
+use crate::burst::Egress;
+use crate::drops::Reason;
+use crate::emit;
+use crate::settle;
+use crate::worker::Worker;
+use ringlead_flow::Tick;
+use ringlead_io::Port;
+
+/// A worker that has not beaten for this long loses its shards to the next one, in nanoseconds.
+const SILENT_NS: u64 = 1_000_000_000;
+/// Entries looked at per tick while ageing: a million flows are seen once a second.
+const AGE_BUDGET: usize = 1024;
+
+impl<P: Port> Worker<P> {
+    /// Retries held frames, ages a shard, acknowledges the snapshot. `now_ns` is monotonic time in nanoseconds.
+    pub fn tick(&mut self, now_ns: u64) {
+        self.tick = Tick::from_nanos(now_ns);
+        self.pick_up_tables();
+        self.answers_left = ANSWERS_PER_MS;
+        self.retry_held(now_ns);
+        self.age(now_ns);
+        emit::flush(self);
+        settle::settle(self, now_ns, 0);
+        // Last: from here on this worker uses nothing of an older snapshot.
+        self.counters.epoch.set(self.tables.epoch);
+    }
+
+    /// How many frames wait for a next hop or a ring.
+    pub(crate) fn held_count(&self) -> u64 {
+        (self.held.len() + self.queues.iter().map(|q| q.out.len()).sum::<usize>()) as u64
+    }
+
+    /// Sends the held frames whose next hop is known now; drops those that waited too long. One pass.
+    fn retry_held(&mut self, now_ns: u64) {
+        for _ in 0..self.held.len() {
+            let Some(held) = self.held.pop() else { break };
+            if let Some(hop) = self.shared.neighbours.get(held.neighbour) {
+                let egress = Egress { port: hop.port, vlans: 0, vlan: [0; 2], mac: hop.mac };
+                emit::send(self, held.frame, held.l3, &egress);
+            } else if now_ns >= held.until_ns {
+                emit::drop_frame(self, held.frame, Reason::NoNeighbour.into());
+            } else if let Err(held) = self.held.push(held) {
+                emit::drop_frame(self, held.frame, Reason::HoldFull.into());
+            }
+        }
+    }
+
+    /// Ages the next of the shards that are this worker's, or of a silent worker before it.
+    fn age(&mut self, now_ns: u64) {
+        let shards = self.flows.shards();
+        for _ in 0..shards {
+            let shard = self.next_shard % shards.max(1);
+            self.next_shard = shard + 1;
+            if self.ages(shard, now_ns) {
+                let counters = &self.counters;
+                self.flows.age(shard, self.tick, AGE_BUDGET, &mut |flow| {
+                    counters.add_server_flows(flow.server_id.0, -1);
+                    counters.flows_ended.add(1);
+                });
+                break;
+            }
+        }
+    }
+
+    /// Shard s belongs to worker s mod N, or, while that one is silent, to the next worker that is not.
+    fn ages(&self, shard: usize, now_ns: u64) -> bool {
+        let workers = self.config.workers.max(1);
+        let silent = |worker: usize| {
+            let beat = self.shared.counters.get(worker).map_or(0, |c| c.beat.get());
+            worker != self.config.index && beat != 0 && now_ns.saturating_sub(beat) > SILENT_NS
+        };
+        let owner = (0..workers).map(|step| (shard + step) % workers).find(|&worker| !silent(worker));
+        owner == Some(self.config.index)
+    }
+}

@@ -1,0 +1,61 @@
+//! Frames that wait: for a next hop's Ethernet address, for room in a ring.
+
+use crate::rig::*;
+use ringlead_l4::drops::Reason;
+use ringlead_l4::neighbours::NeighbourId;
+use ringlead_wire::build::Packet;
+
+fn unresolved() -> Rig {
+    let rig = Rig::new(&Plan { servers: 1, ..Plan::default() });
+    rig.shared.neighbours.set(NeighbourId(0), None);
+    rig
+}
+
+fn packet(n: usize) -> Vec<u8> {
+    from_client(Packet::udp(format!("198.51.100.7:{}", 1000 + n), DSR4)).build()
+}
+
+#[test]
+fn a_frame_waits_for_its_next_hop() {
+    let mut rig = unresolved();
+    assert!(rig.send(WAN, &[packet(0)]).is_empty());
+    assert_eq!((rig.counters().held.get(), rig.tick().len()), (1, 0));
+    rig.resolve(0);
+    let sent = rig.tick();
+    assert_eq!((sent.len(), server_of(&sent[0].1), rig.counters().held.get()), (1, 0, 0));
+}
+
+#[test]
+fn it_does_not_wait_for_ever() {
+    let mut rig = unresolved();
+    rig.send(WAN, &[packet(0)]);
+    rig.now += SECOND;
+    assert!(rig.tick().is_empty());
+    assert_eq!((rig.drops_of(Reason::NoNeighbour), rig.counters().held.get()), (1, 0));
+}
+
+#[test]
+fn the_waiting_room_is_bounded() {
+    let mut rig = unresolved();
+    for burst in 0..5 {
+        let frames: Vec<_> = (burst * 64..burst * 64 + 64).map(packet).collect();
+        rig.send(WAN, &frames);
+    }
+    assert_eq!((rig.counters().held.get(), rig.drops_of(Reason::HoldFull)), (256, 64));
+    rig.worker.finish();
+    assert_eq!(rig.drops_of(Reason::Shutdown), 256);
+}
+
+#[test]
+fn a_full_ring_keeps_a_burst_waiting_and_drops_the_rest_by_name() {
+    let mut rig = Rig::new(&Plan::default());
+    rig.worker.port(LAN).unwrap().set_tx_room(0);
+    let burst = |from: usize| (from..from + 64).map(packet).collect::<Vec<_>>();
+    assert!(rig.send(WAN, &burst(0)).is_empty());
+    assert_eq!((rig.counters().held.get(), rig.drops_of(Reason::TxFull)), (64, 0));
+    assert!(rig.send(WAN, &burst(64)).is_empty());
+    assert_eq!((rig.counters().held.get(), rig.drops_of(Reason::TxFull)), (64, 64));
+    rig.worker.port(LAN).unwrap().set_tx_room(256);
+    assert_eq!(rig.turn().len(), 64);
+    assert_eq!((rig.counters().held.get(), rig.counters().sent.get()), (0, 64));
+}

@@ -1,0 +1,244 @@
+//! A worker on two in-memory ports, its tables, and what came of each frame.
+
+use ringlead_flow::{FlowTable, Profile, ServerId, Sizes};
+use ringlead_io::{Frames, MemPort};
+use ringlead_l4::counters::Counters;
+use ringlead_l4::drops::{Drop, Reason};
+use ringlead_l4::neighbours::{NeighbourId, NextHop};
+use ringlead_l4::tables::{Chooser, Mode, OnNoServer, Pool, Server, Service, ServiceId, Tables};
+use ringlead_l4::{Shared, Worker, WorkerConfig};
+use ringlead_pick::{FrontHash, Maglev, Member, RoundRobin};
+use ringlead_wire::build::Packet;
+use ringlead_wire::{Endpoint, Ip, Protocol};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub(crate) const WAN: usize = 0;
+pub(crate) const LAN: usize = 1;
+pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xc1];
+pub(crate) const WAN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xa0];
+pub(crate) const LAN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xa1];
+pub(crate) const SECOND: u64 = 1_000_000_000;
+const FRAMES: u32 = 1024;
+
+/// What to build. Servers are `10.2.0.11`… or `fd02::11`…, on port 8080 for nat.
+pub(crate) struct Plan {
+    pub(crate) servers: usize,
+    pub(crate) round_robin: bool,
+    pub(crate) on_no_server: OnNoServer,
+    pub(crate) flows_max: usize,
+    pub(crate) workers: usize,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { servers: 3, round_robin: false, on_no_server: OnNoServer::Drop, flows_max: 4096, workers: 1 }
+    }
+}
+
+/// The rig: time stands still until a test moves it.
+pub(crate) struct Rig {
+    pub(crate) worker: Worker<MemPort>,
+    pub(crate) shared: Shared,
+    pub(crate) now: u64,
+}
+
+/// nat on 192.0.2.1:80 and [2001:db8::1]:80, dsr on 192.0.2.2:80 and [2001:db8::2]:80, each for TCP and UDP.
+pub(crate) const NAT4: &str = "192.0.2.1:80";
+pub(crate) const NAT6: &str = "[2001:db8::1]:80";
+pub(crate) const DSR4: &str = "192.0.2.2:80";
+pub(crate) const DSR6: &str = "[2001:db8::2]:80";
+
+impl Rig {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let sizes = Sizes { flows_max: plan.flows_max, workers: plan.workers, seed: [1, 2, 3, 4] };
+        let flows = Arc::new(FlowTable::new(&sizes).unwrap());
+        let shared = Shared::new(tables(plan, 1), flows, 64, 64, plan.workers);
+        let rig = Self { worker: worker(&shared, plan, 0), shared, now: 10 * SECOND };
+        for server in 0..plan.servers {
+            rig.resolve(server);
+        }
+        rig
+    }
+
+    /// Lets the next hop of server `index` (both families) be known.
+    pub(crate) fn resolve(&self, index: usize) {
+        for family in 0..2 {
+            let hop = NextHop { port: LAN as u8, mac: server_mac(index) };
+            self.shared.neighbours.set(NeighbourId((index * 2 + family) as u32), Some(hop));
+        }
+    }
+
+    /// Lets frames arrive on a port, turns once and returns what was sent: (port, frame).
+    pub(crate) fn send(&mut self, port: usize, frames: &[Vec<u8>]) -> Vec<(usize, Vec<u8>)> {
+        for frame in frames {
+            let (memory, port) = self.worker.frames_and_port(port).unwrap();
+            assert!(port.inject(memory, frame));
+        }
+        self.turn()
+    }
+
+    pub(crate) fn turn(&mut self) -> Vec<(usize, Vec<u8>)> {
+        self.worker.turn(self.now);
+        self.sent()
+    }
+
+    pub(crate) fn tick(&mut self) -> Vec<(usize, Vec<u8>)> {
+        self.worker.tick(self.now);
+        self.sent()
+    }
+
+    fn sent(&mut self) -> Vec<(usize, Vec<u8>)> {
+        let mut all = Vec::new();
+        for port in [WAN, LAN] {
+            let (memory, driver) = self.worker.frames_and_port(port).unwrap();
+            all.extend(driver.take_sent(memory).into_iter().map(|frame| (port, frame)));
+        }
+        all
+    }
+
+    /// One frame in, exactly one out.
+    pub(crate) fn one(&mut self, port: usize, packet: &Packet) -> (usize, Vec<u8>) {
+        let mut sent = self.send(port, &[packet.build()]);
+        assert_eq!(sent.len(), 1, "drops: {:?}", self.drops());
+        sent.remove(0)
+    }
+
+    /// One frame in, none out, dropped for this reason.
+    pub(crate) fn dropped(&mut self, port: usize, frame: Vec<u8>, reason: impl Into<Drop>) {
+        let reason = reason.into();
+        let before = self.counters().dropped(reason);
+        let sent = self.send(port, &[frame]);
+        assert_eq!((sent.len(), self.counters().dropped(reason)), (0, before + 1), "drops: {:?}", self.drops());
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters[0]
+    }
+
+    pub(crate) fn drops(&self) -> Vec<(&'static str, u64)> {
+        Drop::all().map(|d| (d.name(), self.counters().dropped(d))).filter(|(_, n)| *n > 0).collect()
+    }
+
+    pub(crate) fn drops_of(&self, reason: Reason) -> u64 {
+        self.counters().dropped(reason.into())
+    }
+
+    /// Publishes another snapshot.
+    pub(crate) fn publish(&self, tables: Tables) {
+        self.shared.tables.store(Arc::new(tables));
+    }
+}
+
+impl std::ops::Drop for Rig {
+    /// No test may lose a frame.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.worker.finish();
+        self.sent();
+        assert_eq!(self.worker.frames().free_count(), FRAMES as usize, "frames were lost");
+    }
+}
+
+pub(crate) fn worker(shared: &Shared, plan: &Plan, index: usize) -> Worker<MemPort> {
+    let frames = Frames::in_memory(FRAMES, 2048).unwrap();
+    let ports = vec![
+        (WAN as u8, MemPort::new("wan", index as u32, WAN_MAC, 256)),
+        (LAN as u8, MemPort::new("lan", index as u32, LAN_MAC, 256)),
+    ];
+    Worker::new(WorkerConfig { index, workers: plan.workers }, frames, ports, shared.clone())
+}
+
+pub(crate) fn server_mac(index: usize) -> [u8; 6] {
+    [2, 0, 0, 0, 1, index as u8]
+}
+
+/// Which server a frame was sent to.
+pub(crate) fn server_of(frame: &[u8]) -> usize {
+    assert_eq!(frame[..5], server_mac(0)[..5], "not a server's MAC");
+    usize::from(frame[5])
+}
+
+/// The plan's tables.
+pub(crate) fn tables(plan: &Plan, epoch: u64) -> Tables {
+    let all: Vec<usize> = (0..plan.servers).collect();
+    tables_with(plan, epoch, &all)
+}
+
+/// The plan's tables with only these servers up; the others stay known, but down.
+pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
+    let hash = FrontHash::new([7; 16]);
+    let mut servers = Vec::new();
+    for index in 0..plan.servers {
+        for (family, address) in [format!("10.2.0.{}", 11 + index), format!("fd02::{}", 11 + index)].iter().enumerate() {
+            servers.push(Some(Server {
+                name: format!("pool/s{index}").into(),
+                ip: Ip::from(address.parse::<std::net::IpAddr>().unwrap()),
+                port: 8080,
+                neighbour: NeighbourId((index * 2 + family) as u32),
+                down: !up.contains(&index),
+            }));
+        }
+    }
+    let mut services = Vec::new();
+    let mut listen = ahash::AHashMap::new();
+    let mut nat_servers = ahash::AHashMap::new();
+    for (mode, address) in [(Mode::Nat, NAT4), (Mode::Nat, NAT6), (Mode::Dsr, DSR4), (Mode::Dsr, DSR6)] {
+        let address: SocketAddr = address.parse().unwrap();
+        let family = usize::from(address.is_ipv6());
+        let members: Vec<usize> = up.iter().map(|index| index * 2 + family).collect();
+        let pool = Arc::new(pool(plan, &members));
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let id = ServiceId { slot: services.len() as u16, generation: 3 };
+            services.push(Some(Arc::new(Service {
+                id,
+                name: format!("{}-{protocol}", mode.name()).into(),
+                mode,
+                pool: Arc::clone(&pool),
+                on_no_server: plan.on_no_server,
+                profile: Profile::Lb,
+            })));
+            listen.insert(Endpoint { ip: address.ip().into(), port: address.port(), protocol }, id.slot);
+            if mode == Mode::Nat {
+                for server in servers.iter().skip(family).step_by(2).flatten() {
+                    nat_servers.insert(Endpoint { ip: server.ip, port: server.port, protocol }, ());
+                }
+            }
+        }
+    }
+    Tables {
+        epoch,
+        services,
+        servers: servers.into(),
+        listen: Arc::new(listen),
+        nat_servers: Arc::new(nat_servers),
+        hash,
+    }
+}
+
+fn pool(plan: &Plan, members: &[usize]) -> Pool {
+    let chooser = if plan.round_robin {
+        Chooser::RoundRobin(RoundRobin::new(&vec![1; members.len()]))
+    } else {
+        let members: Vec<Member> = members.iter().map(|&m| Member { identity: m as u64 * 977, weight: 1 }).collect();
+        Chooser::Maglev(Maglev::build(&members, 251))
+    };
+    Pool { index: 0, name: "pool".into(), chooser, members: members.iter().map(|&m| ServerId(m as u32)).collect() }
+}
+
+/// A client's packet as it arrives on the wan port.
+pub(crate) fn from_client(packet: Packet) -> Packet {
+    packet.mac(CLIENT_MAC, WAN_MAC)
+}
+
+/// A server's packet as it arrives on the lan port.
+pub(crate) fn from_server(index: usize, packet: Packet) -> Packet {
+    packet.mac(server_mac(index), LAN_MAC)
+}
+
+/// The address of server `index`, with its port.
+pub(crate) fn server_address(index: usize, v6: bool) -> String {
+    if v6 { format!("[fd02::{}]:8080", 11 + index) } else { format!("10.2.0.{}:8080", 11 + index) }
+}
