@@ -8,7 +8,8 @@ use ringlead_io::af_xdp::{XdpError, XdpOptions, XdpPort, XdpSpec, ZeroCopy, open
 use ringlead_io::device::device_facts;
 use ringlead_io::{FrameList, Frames, Port};
 use std::collections::BTreeSet;
-use support::{Lab, reason_to_skip};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use support::{Lab, allocations, reason_to_skip};
 
 /// Turns without any progress after which a test gives up.
 const IDLE_TURNS_MAX: u32 = 200_000;
@@ -229,6 +230,48 @@ fn frames_that_no_descriptor_can_carry_come_back() {
     assert_eq!(near.ports[0].tx(&mut near.frames, &mut list), 2);
     assert_eq!((near.ports[0].stats().tx, near.ports[0].stats().tx_invalid), (0, 2));
     assert_eq!((near.frames.free_count(), near.ports[0].in_flight()), (free, 0));
+}
+
+#[test]
+fn a_port_moves_nothing_for_another_workers_memory() {
+    let lab = lab_or_skip!("o", 1);
+    let mut near = Side::open(&lab, true, &[("a0", 0)], &XdpOptions::default());
+    let mut other = Frames::in_memory(64, 2048).unwrap();
+    let mut list = FrameList::new();
+    let mut frame = other.alloc().unwrap();
+    assert!(other.copy_in(&mut frame, &packet(1, 60)));
+    list.push(frame);
+    let sent = catch_unwind(AssertUnwindSafe(|| near.ports[0].tx(&mut other, &mut list)));
+    // Debug builds panic, release builds refuse.
+    assert_eq!(sent.ok(), if cfg!(debug_assertions) { None } else { Some(0) });
+    assert_eq!((list.len(), near.ports[0].stats().tx), (1, 0));
+}
+
+#[test]
+fn turns_allocate_nothing() {
+    let lab = lab_or_skip!("n", 1);
+    let options = XdpOptions::default();
+    let mut near = Side::open(&lab, true, &[("a0", 0), ("b0", 0)], &options);
+    let mut far = Side::open(&lab, false, &[("a1", 0), ("b1", 0)], &options);
+    let packets: Vec<_> = (0..64).map(|n| packet(n, 100)).collect();
+    let mut forwarded = 0;
+    let mut allocated = 0;
+    for _ in 0..500 {
+        near.start_turn();
+        near.send(0, &packets);
+        near.ports[0].kick();
+        let before = allocations();
+        far.forward(&mut |_, _| forwarded += 1);
+        allocated += allocations() - before;
+        let mut list = FrameList::new();
+        near.ports[1].rx(&mut near.frames, &mut list);
+        list.drain(..).for_each(|frame| near.frames.free(frame));
+    }
+    assert!(forwarded > 1000, "{forwarded} frames are no test");
+    assert_eq!(allocated, 0);
+    let before = allocations();
+    drop(vec![0u8; 100]);
+    assert_eq!(allocations() - before, 1, "the counter counts");
 }
 
 #[test]

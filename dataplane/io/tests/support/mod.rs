@@ -1,5 +1,9 @@
 //! Two network namespaces joined by two veth pairs, and a program that redirects everything to AF_XDP.
 
+mod counting;
+
+pub(crate) use counting::allocations;
+
 use aya::maps::XskMap;
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
