@@ -4,10 +4,12 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use ringlead_tests::{
     BlobServer, EchoServer, Exchange, Family, Farm, Lab, Mode, Network, Node, Transfer, needs_root, ping,
+    workspace_root,
 };
 
 #[test]
@@ -183,4 +185,46 @@ fn a_lab_leaves_nothing_behind() {
     assert!(!pinned.exists());
     let left: Vec<_> = fs::read_dir("/run/netns").unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(&prefix)), "{left:?}");
+}
+
+/// The script is embedded in the product and fed to a shell; and a lab that could not be finished is taken down again.
+#[test]
+fn the_script_runs_from_standard_input_and_undoes_a_failure() {
+    needs_root!();
+    let prefix = format!("{}fed", Lab::new("feeding").prefix());
+    let feed = |verb: &str, mtu: &str| {
+        let script = fs::File::open(workspace_root().join("tools/lab")).unwrap();
+        let mut bash = Command::new("bash");
+        bash.args(["-s", &prefix, verb]).env("MTU", mtu).stdin(script).output().unwrap()
+    };
+    let up = feed("up", "1500");
+    assert!(up.status.success(), "{up:?}");
+    assert_eq!(namespaces(&prefix), 6);
+    assert!(feed("down", "1500").status.success());
+    assert_eq!(namespaces(&prefix), 0);
+    assert!(feed("down", "1500").status.success(), "down may be repeated");
+    assert!(!feed("show", "1500").status.success(), "there is nothing to show");
+    assert!(!feed("up", "1").status.success(), "no Ethernet has an MTU of 1");
+    assert_eq!(namespaces(&prefix), 0);
+}
+
+#[test]
+fn a_lab_of_a_killed_process_is_removed_by_the_next() {
+    needs_root!();
+    let lab = Lab::new("first");
+    let mut ended = Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let ours = std::process::id().to_string();
+    let prefix = lab.prefix().replacen(&ours, &ended.id().to_string(), 1);
+    let script = workspace_root().join("tools/lab");
+    assert!(Command::new(script).args([&prefix, "up"]).status().unwrap().success());
+    assert_eq!(namespaces(&prefix), 6);
+    let _next = Lab::new("next");
+    assert_eq!((namespaces(&prefix), namespaces(lab.prefix())), (0, 6));
+}
+
+/// Namespaces of a lab.
+fn namespaces(prefix: &str) -> usize {
+    let names = fs::read_dir("/run/netns").unwrap().flatten().map(|entry| entry.file_name());
+    names.filter(|name| name.to_string_lossy().starts_with(&format!("{prefix}-"))).count()
 }

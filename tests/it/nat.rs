@@ -10,8 +10,10 @@ fn nat_carries_tcp_and_udp_of_both_families() {
     let lab = Lab::new("nat");
     let _farm = Farm::start(&lab);
     carries::nothing_answers(&lab, Mode::Nat);
-    let _ringlead = Ringlead::start(&lab, &config(&lab));
+    let ringlead = Ringlead::start(&lab, &config(&lab));
     carries::all_services(&lab, Mode::Nat);
+    let status = ringlead.status().to_string();
+    assert!(status.contains("nat-tcp4"), "the status does not name the services: {status}");
 }
 
 /// Frames of local sockets with offloads on carry the pseudo-header's sum only, which AF_XDP does not tell.

@@ -1,5 +1,6 @@
 //! A server's MAC is unknown at first, or changes: traffic waits, is lost for a moment, and flows.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -53,6 +54,10 @@ fn a_server_with_a_new_mac_is_found_again() {
     let services = [Mode::Nat, Mode::Dsr].map(carries::services).concat();
     for service in &services {
         lab.await_servers(service, "123");
+    }
+    // As the interface that takes over does, it announces itself.
+    for notify in ["ipv4/conf/all/arp_notify", "ipv6/conf/all/ndisc_notify"] {
+        lab.within(Node::Server(2), || fs::write(format!("/proc/sys/net/{notify}"), "1")).unwrap();
     }
     lab.must_run(Node::Server(2), "ip", &["link", "set", "e0", "address", "02:00:00:00:99:02"]);
     for service in &services {

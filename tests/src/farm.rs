@@ -48,7 +48,11 @@ impl<'a> Farm<'a> {
 }
 
 impl Lab {
-    /// Which servers answer new flows of a service just now; 32 flows are tried.
+    /// Stands for the server of a flow that none answered.
+    pub const NOBODY: char = '-';
+
+    /// Which servers answer new flows of a service just now, [`Lab::NOBODY`] among them when a flow is not answered
+    /// within half a second; 32 flows are tried.
     #[must_use]
     pub fn servers_seen(&self, service: &Service) -> BTreeSet<char> {
         let timeout = Duration::from_millis(500);
@@ -56,26 +60,33 @@ impl Lab {
         self.within(Node::Client, || match service.protocol {
             Protocol::Tcp => {
                 let short = Transfer::new(service.listen).bytes(100, 100).timeout(timeout);
-                tcp_transfers(short, 32, &sources).into_iter().flatten().map(|made| made.server).collect()
+                tcp_transfers(short, 32, &sources)
+                    .into_iter()
+                    .map(|made| made.map_or(Self::NOBODY, |made| made.server))
+                    .collect()
             }
             Protocol::Udp => {
                 let talk = Exchange::new(service.listen).from(&sources).times(32, 1).timeout(timeout);
-                talk.hold().per_server.into_keys().collect()
+                let stats = talk.hold();
+                let nobody = (stats.answered < stats.sent).then_some(Self::NOBODY);
+                stats.per_server.into_keys().chain(nobody).collect()
             }
         })
     }
 
-    /// Waits until exactly these servers answer new flows of a service.
+    /// Waits until exactly these servers answer new flows of a service, and every flow is answered.
     ///
     /// # Panics
     /// When that does not happen within 10 s.
     #[track_caller]
     pub fn await_servers(&self, service: &Service, names: &str) {
         let wanted: BTreeSet<char> = names.chars().collect();
-        let mut seen = BTreeSet::new();
         let what = format!("servers {wanted:?} of {}", service.name);
         wait_until(Duration::from_secs(10), &what, || {
-            seen = self.servers_seen(service);
+            let seen = self.servers_seen(service);
+            if seen != wanted {
+                eprintln!("{}: {seen:?} answer", service.name);
+            }
             seen == wanted
         });
     }
