@@ -265,7 +265,8 @@ impl Steering {
     fn remove_others(&self) -> Result<(), SteerError> {
         for link in bpffs::links(&self.layout)? {
             if self.held.iter().all(|h| h.pin != link) {
-                tracing::info!("removed {}", bpffs::remove_link(&link)?);
+                let removed = bpffs::remove_link(&link)?;
+                tracing::info!("removed {removed}");
             }
         }
         for layout in bpffs::layouts(&self.dir)?.iter().filter(|l| **l != self.layout) {
@@ -279,7 +280,10 @@ impl Steering {
 
 impl fmt::Debug for Steering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Steering").field("layout", &self.layout).field("held", &self.held).finish_non_exhaustive()
+        f.debug_struct("Steering")
+            .field("layout", &self.layout)
+            .field("held", &self.held)
+            .finish_non_exhaustive()
     }
 }
 
