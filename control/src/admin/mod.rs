@@ -1,0 +1,57 @@
+//! The daemon's door for its own commands: JSON lines over a unix socket.
+//!
+//! One JSON object a line in (`{"command":"status", …}`), one JSON object a line out; a refused request is answered
+//! by `{"error":"…"}`. Who may ask is decided by the socket's file mode alone. Everything is bounded: the size of a
+//! request, the number of connections, the time to send a request, to answer it and to take the answer.
+//!
+//! The protocol knows no commands: a [`Request`] goes to the control loop through a channel, together with the place
+//! for its answer.
+
+pub mod client;
+mod server;
+mod socket;
+
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot};
+
+pub use server::{Server, serve};
+pub use socket::ServeError;
+
+/// The usual file mode: the owner and the group may ask, nobody else.
+pub const SOCKET_MODE: u32 = 0o660;
+/// Longest request line in bytes, its newline included.
+pub const REQUEST_MAX: usize = 64 * 1024;
+/// Connections served at one time; one more is told so and closed.
+pub const CONNECTIONS_MAX: usize = 16;
+/// Seconds a client has to send a whole request, and to take its whole answer.
+pub const READ_MAX_S: u64 = 5;
+/// Seconds the control loop has to answer.
+pub const ANSWER_MAX_S: u64 = 30;
+
+/// Where requests go: the control loop receives the request and the place for its answer.
+pub type Handler = mpsc::Sender<(Request, oneshot::Sender<Value>)>;
+
+/// One request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The member `command`.
+    pub command: String,
+    /// Every other member.
+    pub arguments: Map<String, Value>,
+}
+
+impl Request {
+    /// Read one line.
+    ///
+    /// # Errors
+    /// A sentence for the client when it is not a JSON object with a string `command`.
+    pub fn parse(line: &[u8]) -> Result<Self, String> {
+        let value = serde_json::from_slice(line).map_err(|error| format!("not JSON: {error}"))?;
+        let Value::Object(mut arguments) = value else { return Err("not a JSON object".to_owned()) };
+        match arguments.remove("command") {
+            Some(Value::String(command)) => Ok(Self { command, arguments }),
+            Some(_) => Err("`command` is not a string".to_owned()),
+            None => Err("no `command`".to_owned()),
+        }
+    }
+}

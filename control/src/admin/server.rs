@@ -1,0 +1,175 @@
+//! The daemon's side: accept, read a line, ask the control loop, answer.
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::{ANSWER_MAX_S, CONNECTIONS_MAX, Handler, READ_MAX_S, REQUEST_MAX, Request, ServeError, socket};
+
+const READ_MAX: Duration = Duration::from_secs(READ_MAX_S);
+const ANSWER_MAX: Duration = Duration::from_secs(ANSWER_MAX_S);
+/// Pause after a failed accept (no file descriptor left), so that it is no busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listening socket. Dropping it closes its connections and removes its file.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    file: Option<(u64, u64)>,
+    task: JoinHandle<()>,
+}
+
+/// Listen at `path` with file mode `mode` (usually [`super::SOCKET_MODE`]) and pass requests to `handler`.
+///
+/// The socket file of a dead daemon is replaced. Must be called on a runtime.
+///
+/// # Errors
+/// When a living daemon listens there, when something else has that name, or what the system said.
+pub fn serve(path: &Path, mode: u32, handler: Handler) -> Result<Server, ServeError> {
+    let listener = socket::open(path, mode)?;
+    let listener = UnixListener::from_std(listener)
+        .map_err(|source| ServeError::Io { path: path.to_owned(), source })?;
+    let file = socket::identity(path);
+    Ok(Server { path: path.to_owned(), file, task: tokio::spawn(accept(listener, handler)) })
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        if self.file.is_some() && socket::identity(&self.path) == self.file {
+            // Left behind it would be found stale and replaced: nothing to report.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The connections live in this task's set, so that they end with it.
+async fn accept(listener: UnixListener, handler: Handler) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
+                Ok(place) => {
+                    let handler = handler.clone();
+                    connections.spawn(async move {
+                        converse(stream, &handler).await;
+                        drop(place);
+                    });
+                }
+                Err(_) => turn_away(&stream),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "accepting an admin connection failed");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// A fresh connection's buffer has room for this; a client that is gone does not matter.
+fn turn_away(stream: &UnixStream) {
+    let answer = line(&error(&format!("more than {CONNECTIONS_MAX} connections: try again")));
+    let _ = stream.try_write(&answer);
+}
+
+/// Answer one request after another until the client is done or breaks a rule.
+async fn converse(stream: UnixStream, handler: &Handler) {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let answer = match limited(read_line(&mut reader)).await {
+            Ok(Line::Whole(request)) => answer(&request, handler).await,
+            Ok(Line::End) => return,
+            Ok(Line::TooLong) => {
+                let told = error(&format!("a request has at most {REQUEST_MAX} bytes"));
+                return farewell(&mut writer, &told).await;
+            }
+            Err(failed) if failed.kind() == io::ErrorKind::TimedOut => {
+                let told = error(&format!("no request within {READ_MAX_S} s"));
+                return farewell(&mut writer, &told).await;
+            }
+            Err(_) => return,
+        };
+        if limited(writer.write_all(&line(&answer))).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answer(request: &[u8], handler: &Handler) -> Value {
+    let request = match Request::parse(request) {
+        Ok(request) => request,
+        Err(reason) => return error(&reason),
+    };
+    let (sender, receiver) = oneshot::channel();
+    let asked = async {
+        handler.send((request, sender)).await.ok()?;
+        receiver.await.ok()
+    };
+    match timeout(ANSWER_MAX, asked).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => error("the daemon is stopping"),
+        Err(_) => error(&format!("the daemon did not answer within {ANSWER_MAX_S} s")),
+    }
+}
+
+async fn farewell(writer: &mut OwnedWriteHalf, told: &Value) {
+    // It broke a rule already; whether it hears which is its own matter.
+    let _ = limited(writer.write_all(&line(told))).await;
+}
+
+enum Line {
+    /// Without its newline. What the client sent before closing its side counts as a line.
+    Whole(Vec<u8>),
+    TooLong,
+    End,
+}
+
+async fn read_line(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Line> {
+    let mut request = Vec::new();
+    loop {
+        let arrived = reader.fill_buf().await?;
+        if arrived.is_empty() {
+            let end = request.trim_ascii().is_empty();
+            return Ok(if end { Line::End } else { Line::Whole(request) });
+        }
+        let newline = arrived.iter().position(|byte| *byte == b'\n');
+        let part = newline.and_then(|at| arrived.get(..at)).unwrap_or(arrived);
+        if request.len() + part.len() >= REQUEST_MAX {
+            return Ok(Line::TooLong);
+        }
+        request.extend_from_slice(part);
+        let used = part.len() + usize::from(newline.is_some());
+        reader.consume(used);
+        if newline.is_some() {
+            return Ok(Line::Whole(request));
+        }
+    }
+}
+
+async fn limited<T>(io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(READ_MAX, io).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn error(reason: &str) -> Value {
+    json!({ "error": reason })
+}
+
+/// JSON escapes newlines, so one object is one line.
+fn line(answer: &Value) -> Vec<u8> {
+    let mut line = answer.to_string().into_bytes();
+    line.push(b'\n');
+    line
+}

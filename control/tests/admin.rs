@@ -1,0 +1,206 @@
+//! The admin socket: its protocol, its limits, and its file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use ringlead_control::admin::client::{ClientError, request};
+use ringlead_control::admin::{
+    CONNECTIONS_MAX, Handler, READ_MAX_S, REQUEST_MAX, Request, SOCKET_MODE, ServeError, Server, serve,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+/// A control loop that knows `echo` and `drop` (gives no answer).
+fn control_loop() -> Handler {
+    let (handler, mut requests) = mpsc::channel::<(Request, _)>(4);
+    tokio::spawn(async move {
+        while let Some((request, answer)) = requests.recv().await {
+            let answer: tokio::sync::oneshot::Sender<Value> = answer;
+            match request.command.as_str() {
+                "echo" => answer.send(json!({ "arguments": request.arguments })).unwrap(),
+                "drop" => drop(answer),
+                other => answer.send(json!({ "error": format!("no command `{other}`") })).unwrap(),
+            }
+        }
+    });
+    handler
+}
+
+fn start() -> (TempDir, PathBuf, Server) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let server = serve(&path, SOCKET_MODE, control_loop()).unwrap();
+    (dir, path, server)
+}
+
+async fn ask(path: &Path, value: Value) -> Result<Value, ClientError> {
+    let path = path.to_owned();
+    spawn_blocking(move || request(&path, &value)).await.unwrap()
+}
+
+/// Send bytes; give every line that comes until the daemon closes.
+async fn raw(path: &Path, bytes: Vec<u8>, then_close: bool) -> Vec<Value> {
+    let mut stream = UnixStream::connect(path).unwrap();
+    spawn_blocking(move || {
+        let _ = stream.write_all(&bytes);
+        if then_close {
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        let lines = BufReader::new(stream).lines().map_while(Result::ok);
+        lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_request_is_answered_and_a_refusal_is_told() {
+    let (_dir, path, _server) = start();
+    let answer = ask(&path, json!({ "command": "echo", "pool": "web\n2", "n": 3 })).await.unwrap();
+    assert_eq!(answer, json!({ "arguments": { "pool": "web\n2", "n": 3 } }));
+    let refused = ask(&path, json!({ "command": "fly" })).await.unwrap_err();
+    assert_eq!(refused.to_string(), "no command `fly`");
+    let refused = ask(&path, json!({ "command": "drop" })).await.unwrap_err();
+    assert_eq!(refused.to_string(), "the daemon is stopping");
+}
+
+#[tokio::test]
+async fn one_connection_may_ask_several_times_and_errors_do_not_end_it() {
+    let (_dir, path, _server) = start();
+    let lines =
+        b"{\"command\":\"echo\",\"a\":1}\nnonsense\n[]\n{}\n{\"command\":1}\n{\"command\":\"echo\",\"b\":2}"
+            .to_vec();
+    let answers = raw(&path, lines, true).await;
+    assert_eq!(answers.len(), 6, "{answers:?}");
+    assert_eq!(answers[0], json!({ "arguments": { "a": 1 } }));
+    assert!(answers[1]["error"].as_str().unwrap().starts_with("not JSON"));
+    assert_eq!(answers[2]["error"], "not a JSON object");
+    assert_eq!(answers[3]["error"], "no `command`");
+    assert_eq!(answers[4]["error"], "`command` is not a string");
+    assert_eq!(answers[5], json!({ "arguments": { "b": 2 } }), "the last line needs no newline");
+}
+
+#[tokio::test]
+async fn a_request_has_a_largest_size() {
+    let (_dir, path, _server) = start();
+    let sized = |len: usize| {
+        let frame = r#"{"command":"echo","x":""}"#.len() + 1;
+        let mut line = format!(r#"{{"command":"echo","x":"{}"}}"#, "x".repeat(len - frame)).into_bytes();
+        line.push(b'\n');
+        assert_eq!(line.len(), len);
+        line
+    };
+    let answers = raw(&path, sized(REQUEST_MAX), true).await;
+    assert!(answers[0]["arguments"]["x"].is_string(), "the largest passes");
+    let answers = raw(&path, sized(REQUEST_MAX + 1), true).await;
+    assert_eq!(answers, [json!({ "error": "a request has at most 65536 bytes" })]);
+    // Without a newline nothing is kept beyond the limit either.
+    let answers = raw(&path, vec![b'x'; 4 * REQUEST_MAX], false).await;
+    assert_eq!(answers, [json!({ "error": "a request has at most 65536 bytes" })]);
+}
+
+#[tokio::test]
+async fn a_client_that_dawdles_is_let_go() {
+    let (_dir, path, _server) = start();
+    let started = Instant::now();
+    let answers = raw(&path, b"{\"command\":".to_vec(), false).await;
+    assert_eq!(answers, [json!({ "error": "no request within 5 s" })]);
+    let took = started.elapsed();
+    assert!(took >= Duration::from_secs(READ_MAX_S), "{took:?}");
+    assert!(took < Duration::from_secs(READ_MAX_S + 3), "{took:?}");
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_come_free_again() {
+    let (_dir, path, _server) = start();
+    let mut held: Vec<UnixStream> = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(b"{\"command\":\"echo\"}\n").unwrap();
+        let mut stream = spawn_blocking(move || {
+            stream.read_exact(&mut [0]).unwrap();
+            stream
+        });
+        held.push((&mut stream).await.unwrap());
+    }
+    let refused = ask(&path, json!({ "command": "echo" })).await.unwrap_err();
+    assert_eq!(refused.to_string(), "more than 16 connections: try again");
+    held.pop();
+    let mut answer = ask(&path, json!({ "command": "echo" })).await;
+    for _ in 0..50 {
+        if answer.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        answer = ask(&path, json!({ "command": "echo" })).await;
+    }
+    panic!("no place came free: {answer:?}");
+}
+
+#[tokio::test]
+async fn the_file_has_its_mode_and_goes_with_its_server() {
+    let (_dir, path, server) = start();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, SOCKET_MODE);
+    drop(server);
+    assert!(!path.exists());
+    assert!(matches!(ask(&path, json!({})).await, Err(ClientError::NoDaemon { .. })));
+}
+
+#[tokio::test]
+async fn a_dead_daemons_file_is_replaced_and_a_living_ones_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists(), "the file outlives its listener");
+    assert!(matches!(ask(&path, json!({})).await, Err(ClientError::NoDaemon { .. })));
+
+    let first = serve(&path, SOCKET_MODE, control_loop()).expect("stale files are replaced");
+    let second = serve(&path, SOCKET_MODE, control_loop());
+    assert!(matches!(second, Err(ServeError::InUse { .. })), "{second:?}");
+    ask(&path, json!({ "command": "echo" })).await.expect("the first still serves");
+
+    // A successor that took over the name keeps its file when the first goes.
+    std::fs::remove_file(&path).unwrap();
+    let _successor = serve(&path, SOCKET_MODE, control_loop()).unwrap();
+    drop(first);
+    ask(&path, json!({ "command": "echo" })).await.expect("the successor's file stayed");
+}
+
+#[tokio::test]
+async fn something_else_by_that_name_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("precious");
+    std::fs::write(&path, "data").unwrap();
+    let refused = serve(&path, SOCKET_MODE, control_loop());
+    assert!(matches!(refused, Err(ServeError::NotASocket { .. })), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "data");
+}
+
+/// A hung daemon accepts nobody; its backlog is full. It lives all the same.
+#[tokio::test]
+async fn a_hung_daemon_counts_as_living() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let _hung = UnixListener::bind(&path).unwrap();
+    let mut waiting = Vec::new();
+    let full = loop {
+        let flags = SockFlag::SOCK_NONBLOCK;
+        let stream = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        match connect(stream.as_raw_fd(), &UnixAddr::new(&path).unwrap()) {
+            Ok(()) => waiting.push(stream),
+            Err(errno) => break errno,
+        }
+    };
+    assert_eq!(full, nix::errno::Errno::EAGAIN);
+    let refused = serve(&path, SOCKET_MODE, control_loop());
+    assert!(matches!(refused, Err(ServeError::InUse { .. })), "{refused:?}");
+}
