@@ -1,0 +1,73 @@
+//! `[health.NAME]`.
+
+use std::time::Duration;
+
+use super::super::model::CheckConfig;
+use super::super::raw::{Health, Named};
+use super::super::values::{choice, duration, in_words, number};
+use super::{Findings, codes, optional, required, values};
+
+const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+const HOUR: Duration = Duration::from_secs(3_600);
+const RISE_DEFAULT: u32 = 2;
+const FALL_DEFAULT: u32 = 3;
+
+const TYPES_LATER: [&str; 6] = ["icmp", "http", "https", "dns", "udp", "script"];
+
+/// One entry a table, `None` where something was wrong.
+pub(super) fn check(tables: &[Named<Health>], findings: &mut Findings) -> Vec<Option<CheckConfig>> {
+    tables.iter().map(|named| one(named, findings)).collect()
+}
+
+fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
+    let raw = &named.table.raw;
+    let named_well = values::name("health check", &named.name, findings);
+    let kind = required(&named.table, "type", &raw.r#type, "\"tcp\"", findings)
+        .and_then(|v| choice("type", v, &[("tcp", ())], &TYPES_LATER, findings));
+    let interval =
+        optional(raw.interval.as_ref(), |v| duration("interval", v, INTERVAL_MIN..=HOUR, findings));
+    let timeout = optional(raw.timeout.as_ref(), |v| duration("timeout", v, TIMEOUT_MIN..=HOUR, findings));
+    let rise = optional(raw.rise.as_ref(), |v| number("rise", v, 1..=100, findings));
+    let fall = optional(raw.fall.as_ref(), |v| number("fall", v, 1..=100, findings));
+    let port = optional(raw.port.as_ref(), |v| number("port", v, 1..=65_535, findings));
+    let interval = interval.ok()?;
+    let timeout = timeout.ok()?;
+    let in_time = in_time(raw, interval, timeout, findings);
+    (named_well && in_time).then_some(())?;
+    kind?;
+    let interval = interval.unwrap_or(INTERVAL_DEFAULT);
+    Some(CheckConfig {
+        name: named.name.get_ref().clone(),
+        interval,
+        // A short interval alone shortens the timeout with it.
+        timeout: timeout.unwrap_or(TIMEOUT_DEFAULT.min(interval)),
+        rise: rise.ok()?.unwrap_or(RISE_DEFAULT),
+        fall: fall.ok()?.unwrap_or(FALL_DEFAULT),
+        port: port.ok()?,
+    })
+}
+
+/// A check must be over when the next one starts.
+fn in_time(
+    raw: &Health,
+    interval: Option<Duration>,
+    timeout: Option<Duration>,
+    findings: &mut Findings,
+) -> bool {
+    let (Some(written), Some(timeout)) = (&raw.timeout, timeout) else { return true };
+    if timeout <= interval.unwrap_or(INTERVAL_DEFAULT) {
+        return true;
+    }
+    let (takes, next) = (in_words(timeout), in_words(interval.unwrap_or(INTERVAL_DEFAULT)));
+    let message = format!("a check may take {takes}, but the next one starts after {next}");
+    let entry = findings.error(codes::TIMEOUT_OVER_INTERVAL, written.span(), message);
+    entry.label("longer than the interval");
+    match &raw.interval {
+        Some(interval) => entry.also(&interval.span(), "the interval"),
+        None => entry.help(format!("`interval` is {next} where it is absent")),
+    };
+    false
+}

@@ -1,0 +1,167 @@
+//! `[service.NAME]`.
+
+use std::collections::BTreeMap;
+
+use ringlead_wire::{Endpoint, Protocol};
+use toml::Spanned;
+
+use super::super::model::{Addresses, Mode, OnNoServer, Profile, ServiceConfig};
+use super::super::raw::{Named, OneOrMany, Service};
+use super::super::source::Span;
+use super::super::values::{address, choice, quoted};
+use super::pool;
+use super::{Findings, at_most, codes, optional, required, values};
+
+const SERVICES_MAX: usize = 10_000;
+const LISTEN_MAX: usize = 64;
+
+const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+const MODES: [(&str, Mode); 2] = [("nat", Mode::Nat), ("dsr", Mode::Dsr)];
+const ON_NO_SERVER: [(&str, OnNoServer); 2] = [("drop", OnNoServer::Drop), ("reset", OnNoServer::Reset)];
+const ADDRESSES: [(&str, Addresses); 2] = [("manage", Addresses::Manage), ("expect", Addresses::Expect)];
+const TIMEOUTS: [(&str, Profile); 2] = [("lb", Profile::Lb), ("rfc5382", Profile::Rfc5382)];
+
+/// A service with what later checks point at.
+pub(super) struct Checked {
+    /// `None` where something was wrong.
+    pub(super) model: Option<ServiceConfig>,
+    /// For messages.
+    pub(super) name: String,
+    /// What could be read of `listen`, even when the rest is wrong.
+    pub(super) listen: Vec<(Endpoint, Span)>,
+    /// What could be read of `mode`.
+    pub(super) mode: Option<(Mode, Span)>,
+    /// What could be read of `pool`.
+    pub(super) pool: Option<usize>,
+}
+
+/// One entry a table.
+pub(super) fn check(
+    tables: &[Named<Service>],
+    pools: &[pool::Checked],
+    findings: &mut Findings,
+) -> Vec<Checked> {
+    at_most("services", SERVICES_MAX, tables.iter().map(|t| &t.name), findings);
+    let index: BTreeMap<&str, usize> =
+        pools.iter().enumerate().map(|(i, p)| (p.name.get_ref().as_str(), i)).collect();
+    tables.iter().map(|named| service(named, &index, findings)).collect()
+}
+
+fn service(named: &Named<Service>, pools: &BTreeMap<&str, usize>, findings: &mut Findings) -> Checked {
+    let (table, raw) = (&named.table, &named.table.raw);
+    let named_well = values::name("service", &named.name, findings);
+    let layer = optional(raw.layer.as_ref(), |v| choice("layer", v, &[("l4", ())], &["l7"], findings));
+    let name = named.name.get_ref().escape_debug().to_string();
+    if layer.is_err() {
+        // Nothing else of it can be judged by the rules of the other layer.
+        let pool = raw.pool.as_ref().and_then(|p| pools.get(p.get_ref().as_str()).copied());
+        return Checked { model: None, name, listen: Vec::new(), mode: None, pool };
+    }
+    let protocol = required(table, "protocol", &raw.protocol, "\"tcp\"", findings)
+        .and_then(|v| choice("protocol", v, &PROTOCOLS, &[], findings));
+    let listen = required(table, "listen", &raw.listen, "\"192.0.2.10:80\"", findings)
+        .map_or_else(Vec::new, |v| listen(v, protocol, findings));
+    let mode = required(table, "mode", &raw.mode, "\"nat\"", findings)
+        .and_then(|v| Some((choice("mode", v, &MODES, &["snat", "tunnel"], findings)?, v.span())));
+    let pool =
+        required(table, "pool", &raw.pool, "\"app\"", findings).and_then(|v| find_pool(v, pools, findings));
+    let on_no_server = optional(raw.on_no_server.as_ref(), |v| on_no_server(v, protocol, raw, findings));
+    let addresses = optional(raw.addresses.as_ref(), |v| choice("addresses", v, &ADDRESSES, &[], findings));
+    let profile = optional(raw.timeouts.as_ref(), |v| choice("timeouts", v, &TIMEOUTS, &[], findings));
+    let read: Vec<_> = listen.iter().flatten().cloned().collect();
+    let build = || {
+        named_well.then_some(())?;
+        let protocol = protocol?;
+        let default = if protocol == Protocol::Tcp { OnNoServer::Reset } else { OnNoServer::Drop };
+        Some(ServiceConfig {
+            name: named.name.get_ref().clone(),
+            listen: listen
+                .iter()
+                .map(|l| l.as_ref().map(|(endpoint, _)| *endpoint))
+                .collect::<Option<_>>()?,
+            protocol,
+            mode: mode.as_ref()?.0,
+            pool: pool?,
+            on_no_server: on_no_server.ok()?.unwrap_or(default),
+            addresses: addresses.ok()?.unwrap_or_default(),
+            profile: profile.ok()?.unwrap_or_default(),
+        })
+    };
+    Checked { model: build(), name, listen: read, mode, pool }
+}
+
+/// One entry an address, `None` where it is wrong. Without a protocol the addresses are still read.
+fn listen(
+    value: &Spanned<OneOrMany<String>>,
+    protocol: Option<Protocol>,
+    findings: &mut Findings,
+) -> Vec<Option<(Endpoint, Span)>> {
+    let one;
+    let list = match value.get_ref() {
+        OneOrMany::One(text) => {
+            one = [Spanned::new(value.span(), text.clone())];
+            &one[..]
+        }
+        OneOrMany::Many(list) => list,
+    };
+    if list.is_empty() {
+        findings.error(codes::MISSING, value.span(), "`listen` is empty").label("clients need an address");
+    }
+    if let Some(more) = list.get(LISTEN_MAX) {
+        findings.error(
+            codes::TOO_MANY,
+            more.span(),
+            format!("more than {LISTEN_MAX} addresses in one service"),
+        );
+    }
+    list.iter()
+        .map(|text| {
+            let address = address(text, findings)?;
+            Some((
+                Endpoint { ip: address.ip().into(), port: address.port(), protocol: protocol? },
+                text.span(),
+            ))
+        })
+        .collect()
+}
+
+fn find_pool(
+    reference: &Spanned<String>,
+    pools: &BTreeMap<&str, usize>,
+    findings: &mut Findings,
+) -> Option<usize> {
+    let name = reference.get_ref();
+    let found = pools.get(name.as_str()).copied();
+    if found.is_none() {
+        let near = findings.near(name, pools.keys().copied());
+        let message = format!("there is no pool {}", quoted(name));
+        findings.error(codes::UNKNOWN_POOL, reference.span(), message).help(match near {
+            Some(near) => format!("a pool with a similar name exists: {}", quoted(near)),
+            None => "add a table [pool.NAME] of that name".to_owned(),
+        });
+    }
+    found
+}
+
+fn on_no_server(
+    value: &Spanned<String>,
+    protocol: Option<Protocol>,
+    raw: &Service,
+    findings: &mut Findings,
+) -> Option<OnNoServer> {
+    let chosen = choice("on-no-server", value, &ON_NO_SERVER, &["icmp-unreachable", "sorry:"], findings)?;
+    if chosen == OnNoServer::Reset && protocol == Some(Protocol::Udp) {
+        let entry = findings.error(codes::RESET_UDP, value.span(), "UDP has no reset");
+        if let Some(protocol) = &raw.protocol {
+            entry.also(&protocol.span(), "the protocol is chosen here");
+        }
+        entry.help("use on-no-server = \"drop\"");
+        return None;
+    }
+    Some(chosen)
+}
+
+/// A family in words.
+pub(super) fn family(v4: bool) -> &'static str {
+    if v4 { "IPv4" } else { "IPv6" }
+}

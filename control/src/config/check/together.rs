@@ -1,0 +1,180 @@
+//! What sections have to say about each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ringlead_wire::{Endpoint, Ip, Protocol};
+
+use super::super::model::Mode;
+use super::super::raw::File;
+use super::super::source::Span;
+use super::pool::{self, Address};
+use super::service::{self, family};
+use super::{Findings, codes};
+
+pub(super) fn check(
+    file: &File,
+    services: &[service::Checked],
+    pools: &[pool::Checked],
+    findings: &mut Findings,
+) {
+    for service in services {
+        if let Some(pool) = service.pool.and_then(|p| pools.get(p)) {
+            same_family(service, pool, findings);
+            ports_agree(service, pool, findings);
+        }
+    }
+    listen_once(services, findings);
+    servers_are_not_services(services, pools, findings);
+    unused(file, services, pools, findings);
+}
+
+fn same_family(service: &service::Checked, pool: &pool::Checked, findings: &mut Findings) {
+    let Some(server) = pool.addresses.first() else { return };
+    let v4 = server.address.is_ipv4();
+    if let Some((listen, span)) = service.listen.iter().find(|(listen, _)| listen.ip.is_v4() != v4) {
+        findings
+            .error(
+                codes::FAMILY_SERVICE,
+                span.clone(),
+                format!(
+                    "service `{}` listens on {}, its pool's servers are {}",
+                    service.name,
+                    family(!v4),
+                    family(v4)
+                ),
+            )
+            .label(format!("{} is {}", IpAddr::from(listen.ip), family(!v4)))
+            .also(&server.span, format!("a server of pool `{}`", pool.name.get_ref().escape_debug()))
+            .help("write one service and one pool a family");
+    }
+}
+
+fn ports_agree(service: &service::Checked, pool: &pool::Checked, findings: &mut Findings) {
+    match &service.mode {
+        Some((Mode::Dsr, _)) => dsr_ports(service, pool, findings),
+        Some((Mode::Nat, mode)) => nat_ports(service, mode, pool, findings),
+        None => {}
+    }
+}
+
+/// The server gets the client's packet as it is, so it must listen where the client connects.
+fn dsr_ports(service: &service::Checked, pool: &pool::Checked, findings: &mut Findings) {
+    for (listen, span) in &service.listen {
+        let mut others = pool.addresses.iter().filter(|s| s.address.port() != listen.port);
+        let Some(server) = others.next() else { continue };
+        let entry = findings.error(
+            codes::DSR_PORT,
+            server.span.clone(),
+            format!(
+                "DSR cannot translate ports: server `{}` listens on {}, the service on {}",
+                server.server,
+                port(server.address.port()),
+                port(listen.port)
+            ),
+        );
+        entry.label("must be the service's port").also(span, "the service's port is set here");
+        match others.count() {
+            0 => {}
+            more => {
+                entry.help(format!("{more} more of the pool's servers have other ports, too"));
+            }
+        }
+        entry.help(match listen.port {
+            0 => "the client's port is kept: give the servers port 0, too",
+            _ => "use mode = \"nat\", or make the server listen on the service's port",
+        });
+        return;
+    }
+}
+
+/// A reply is known by its server's address, port and protocol, so nat needs a port on both sides.
+fn nat_ports(service: &service::Checked, mode: &Span, pool: &pool::Checked, findings: &mut Findings) {
+    let any_listen = service.listen.iter().find(|(listen, _)| listen.port == 0).map(|(_, span)| span);
+    let any_server = pool.addresses.iter().find(|s| s.address.port() == 0).map(|s: &Address| &s.span);
+    if let Some(span) = any_listen.or(any_server) {
+        findings
+            .error(codes::ANY_PORT, span.clone(), "port 0 (any) cannot be used with nat")
+            .also(mode, "the mode is chosen here")
+            .help("nat knows replies by the server's port: write a port, or use mode = \"dsr\"");
+    }
+}
+
+/// Where each address, port and protocol was first seen.
+type Taken<'s> = BTreeMap<(Ip, Protocol, u16), (&'s str, &'s Span)>;
+
+/// Each address, port and protocol belongs to one service; port 0 takes all of them.
+fn listen_once(services: &[service::Checked], findings: &mut Findings) {
+    let mut taken = Taken::new();
+    for service in services {
+        for (listen, span) in &service.listen {
+            let Some((other, first)) = clash(&taken, listen) else {
+                taken.insert((listen.ip, listen.protocol, listen.port), (&service.name, span));
+                continue;
+            };
+            let message = if other == service.name {
+                format!("service `{other}` listens on {listen} twice")
+            } else {
+                format!("services `{other}` and `{}` both listen on {listen}", service.name)
+            };
+            let entry = findings.error(codes::LISTEN_TWICE, span.clone(), message);
+            entry.label("taken").also(first, format!("by service `{other}`"));
+            entry.help("a packet's address, port and protocol decide its service; port 0 means every port");
+        }
+    }
+}
+
+fn clash<'s>(taken: &Taken<'s>, listen: &Endpoint) -> Option<(&'s str, &'s Span)> {
+    let key = |port| (listen.ip, listen.protocol, port);
+    if listen.port == 0 {
+        return taken.range(key(0)..=key(u16::MAX)).next().map(|(_, first)| *first);
+    }
+    taken.get(&key(listen.port)).or_else(|| taken.get(&key(0))).copied()
+}
+
+/// A packet for such a server would come back to this node.
+fn servers_are_not_services(services: &[service::Checked], pools: &[pool::Checked], findings: &mut Findings) {
+    let mut ours: BTreeMap<Ip, (&str, &Span)> = BTreeMap::new();
+    for service in services {
+        for (listen, span) in &service.listen {
+            ours.entry(listen.ip).or_insert((&service.name, span));
+        }
+    }
+    for server in pools.iter().flat_map(|p| &p.addresses) {
+        if let Some((service, span)) = ours.get(&Ip::from(server.address.ip())) {
+            findings
+                .error(
+                    codes::SERVER_IS_SERVICE,
+                    server.span.clone(),
+                    format!("server `{}` has the address of service `{service}`", server.server),
+                )
+                .also(span, "this node answers for it")
+                .help("write the server's own address");
+        }
+    }
+}
+
+/// Silent where a reference is wrong: that has its own message, and may be the one that is missed here.
+fn unused(file: &File, services: &[service::Checked], pools: &[pool::Checked], findings: &mut Findings) {
+    if services.iter().all(|s| s.pool.is_some()) {
+        let used: BTreeSet<usize> = services.iter().filter_map(|s| s.pool).collect();
+        for (_, pool) in pools.iter().enumerate().filter(|(index, _)| !used.contains(index)) {
+            let message = format!("no service uses [pool.{}]", pool.name.get_ref().escape_debug());
+            findings.warning(codes::UNUSED, pool.name.span(), message);
+        }
+    }
+    let names: BTreeSet<&str> = file.checks.iter().map(|c| c.name.get_ref().as_str()).collect();
+    let used: BTreeSet<&str> =
+        file.pools.iter().filter_map(|p| p.table.raw.health.as_ref()).map(|h| h.get_ref().as_str()).collect();
+    if used.is_subset(&names) {
+        for check in file.checks.iter().filter(|c| !used.contains(c.name.get_ref().as_str())) {
+            let message = format!("no pool uses [health.{}]", check.name.get_ref().escape_debug());
+            findings.warning(codes::UNUSED, check.name.span(), message);
+        }
+    }
+}
+
+/// A port in words.
+fn port(port: u16) -> String {
+    if port == 0 { "every port (0)".to_owned() } else { port.to_string() }
+}

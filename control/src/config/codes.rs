@@ -1,0 +1,67 @@
+//! Every code that a message about the configuration can carry. Codes are never given a second meaning.
+
+/// Makes the constants and [`ALL`] from one list.
+macro_rules! codes {
+    ($($name:ident = $code:literal, $text:literal;)*) => {
+        $(#[doc = $text] pub const $name: &str = $code;)*
+
+        /// All codes with what they mean, in order.
+        pub const ALL: &[(&str, &str)] = &[$(($code, $text)),*];
+    };
+}
+
+codes! {
+    UNREADABLE = "C000", "The file cannot be read, is too large or is not UTF-8.";
+    UNKNOWN_KEY = "C001", "No version knows this key or table.";
+    LATER = "C002", "This key, table or value is not in this version.";
+    MISPLACED = "C003", "This key belongs to another table.";
+    SYNTAX = "C004", "The text is not TOML.";
+    MISSING = "C005", "A key or table that must be there is not.";
+    TYPE = "C006", "The value has the wrong TOML type.";
+    CHOICE = "C007", "The value is none of those that the key knows.";
+    FORMAT = "C008", "The text of the value cannot be read: a name, address, duration, path or key.";
+    RANGE = "C009", "The number is outside its range.";
+    TOO_MANY = "C010", "There are more of them than this version can serve.";
+    UNKNOWN_POOL = "C101", "A service names a pool that does not exist.";
+    UNKNOWN_CHECK = "C102", "A pool names a health check that does not exist.";
+    POOL_EMPTY = "C103", "A pool has no server.";
+    SERVER_NAME_TWICE = "C104", "Two servers of a pool have one name.";
+    SERVER_ADDRESS_TWICE = "C105", "Two servers of a pool have one address.";
+    LISTEN_TWICE = "C106", "Two services share an address, port and protocol; port 0 shares with every port.";
+    FAMILY_SERVICE = "C107", "A service listens on one IP family and its pool's servers have the other.";
+    TIMEOUT_OVER_INTERVAL = "C108", "A health check may take longer than the time to the next one.";
+    CORE_SHARED = "C109", "A worker's core is the control core too: bursts wait while control works (warning).";
+    CORE_TWICE = "C110", "A core is listed twice.";
+    RESET_UDP = "C111", "UDP has no reset.";
+    NOT_MAGLEV = "C112", "Only the algorithm maglev has this option.";
+    TABLE_TOO_SMALL = "C113", "A Maglev table has fewer slots than the pool has servers.";
+    ADDRESS_UNUSABLE = "C114", "No host can have this address, or no packet to it can be forwarded.";
+    ANY_PORT = "C115", "Port 0 (any) works only with dsr, for the service and all its servers.";
+    DEVICE_TWICE = "C116", "Two ports have one device.";
+    FAMILY_POOL = "C117", "A pool mixes IPv4 and IPv6 servers.";
+    UNUSED = "C118", "Nothing uses this pool or health check (warning).";
+    NO_PORT_FACES = "C119", "No port faces clients, or none faces servers.";
+    DSR_PORT = "C120", "Direct server return cannot translate ports.";
+    SERVER_IS_SERVICE = "C121", "A server has a service's address: packets would come straight back.";
+    QUEUE_TWICE = "C122", "A queue is listed twice.";
+    CHECK_PORT = "C123", "A health check of servers with port 0 needs a port of its own.";
+    TABLE_UNEVEN = "C124", "A Maglev table has fewer than 100 slots a server: shares are uneven (warning).";
+}
+
+/// What a code means; `None` when there is no such code.
+#[must_use]
+pub fn explain(code: &str) -> Option<&'static str> {
+    ALL.iter().find(|(c, _)| *c == code).map(|(_, text)| *text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_in_order() {
+        assert!(ALL.is_sorted_by(|a, b| a.0 < b.0));
+        assert_eq!(explain(DSR_PORT), Some("Direct server return cannot translate ports."));
+        assert_eq!(explain("C999"), None);
+    }
+}

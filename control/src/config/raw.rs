@@ -1,0 +1,166 @@
+//! The file's shape as serde reads it: every value with its place, nothing judged yet.
+//!
+//! Every field may be absent: what must be there is decided by the checks, which can then complain about all of
+//! it at once.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor, value::SeqAccessDeserializer};
+use toml::Spanned;
+
+use super::source::Span;
+
+/// A value that may be absent.
+pub(super) type Opt<T> = Option<Spanned<T>>;
+
+/// A table with its place.
+pub(super) struct Table<T> {
+    /// The key and its headers, for messages: `[pool.app.server[0]]`.
+    pub(super) path: String,
+    /// The header, or the braces of an inline table.
+    pub(super) span: Span,
+    /// Keys that are there, but of the wrong type: reported already, so not missing.
+    pub(super) broken: BTreeSet<String>,
+    pub(super) raw: T,
+}
+
+impl<T> Table<T> {
+    /// Whether a key that was read as absent really is.
+    pub(super) fn lacks(&self, key: &str) -> bool {
+        !self.broken.contains(key)
+    }
+}
+
+/// `[KIND.NAME]`.
+pub(super) struct Named<T> {
+    pub(super) name: Spanned<String>,
+    pub(super) table: Table<T>,
+}
+
+/// The whole file.
+pub(super) struct File {
+    pub(super) version: Table<Version>,
+    pub(super) node: Option<Table<Node>>,
+    pub(super) dataplane: Option<Table<Dataplane>>,
+    pub(super) ports: Vec<Named<Port>>,
+    pub(super) services: Vec<Named<Service>>,
+    pub(super) pools: Vec<Named<Pool>>,
+    pub(super) checks: Vec<Named<Health>>,
+    /// Tables that are there, but are no tables: reported already, so not missing.
+    pub(super) broken: BTreeSet<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Version {
+    pub(super) version: Opt<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Node {
+    pub(super) name: Opt<String>,
+    pub(super) state_dir: Opt<String>,
+    pub(super) control: Opt<String>,
+    pub(super) bpf_dir: Opt<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Dataplane {
+    pub(super) driver: Opt<String>,
+    pub(super) cores: Opt<Vec<Spanned<i64>>>,
+    pub(super) control_core: Opt<i64>,
+    pub(super) idle: Opt<String>,
+    pub(super) max_flows: Opt<i64>,
+    pub(super) hash_key: Opt<String>,
+    pub(super) frames: Opt<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Port {
+    pub(super) device: Opt<String>,
+    pub(super) queues: Opt<OneOrMany<i64>>,
+    pub(super) zero_copy: Opt<String>,
+    pub(super) attach: Opt<String>,
+    pub(super) rx_checksum: Opt<String>,
+    pub(super) faces: Opt<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Service {
+    pub(super) listen: Opt<OneOrMany<String>>,
+    pub(super) protocol: Opt<String>,
+    pub(super) layer: Opt<String>,
+    pub(super) mode: Opt<String>,
+    pub(super) pool: Opt<String>,
+    pub(super) on_no_server: Opt<String>,
+    pub(super) addresses: Opt<String>,
+    pub(super) timeouts: Opt<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Pool {
+    pub(super) algorithm: Opt<String>,
+    pub(super) hash: Opt<String>,
+    pub(super) table_size: Opt<i64>,
+    pub(super) health: Opt<String>,
+    /// Read one by one, so that each has its own findings.
+    #[serde(skip)]
+    pub(super) server: Opt<Vec<Table<Server>>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Server {
+    pub(super) name: Opt<String>,
+    pub(super) address: Opt<String>,
+    pub(super) weight: Opt<i64>,
+    pub(super) state: Opt<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Health {
+    pub(super) r#type: Opt<String>,
+    pub(super) interval: Opt<String>,
+    pub(super) timeout: Opt<String>,
+    pub(super) rise: Opt<i64>,
+    pub(super) fall: Opt<i64>,
+    pub(super) port: Opt<i64>,
+}
+
+/// A string, or a list of values with their places.
+pub(super) enum OneOrMany<T> {
+    One(String),
+    Many(Vec<Spanned<T>>),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = OneOrMany<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(OneOrMany::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMany::Many)
+            }
+        }
+
+        deserializer.deserialize_any(Either(std::marker::PhantomData))
+    }
+}

@@ -1,0 +1,134 @@
+//! What this version knows, and what it refuses by name because a later one will.
+
+/// A key of a table.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// What its value is, in words.
+    pub(super) expects: &'static str,
+    /// TOML types that a later version will accept besides.
+    pub(super) types_later: &'static [&'static str],
+}
+
+/// A table: its keys, and keys of later versions.
+pub(super) struct Table {
+    /// As in a header: `[service.NAME]`; empty for the file's own level.
+    pub(super) header: &'static str,
+    pub(super) keys: &'static [Key],
+    pub(super) later: &'static [&'static str],
+}
+
+impl Table {
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|k| k.name == name)
+    }
+}
+
+const fn key(name: &'static str, expects: &'static str) -> Key {
+    Key { name, expects, types_later: &[] }
+}
+
+/// All but [`ROOT`].
+pub(super) const TABLES: [&Table; 7] = [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &HEALTH];
+
+pub(super) const ROOT: Table = Table {
+    header: "",
+    keys: &[
+        key("version", "an integer"),
+        key("node", "a table"),
+        key("dataplane", "a table"),
+        key("port", "a set of tables [port.NAME]"),
+        key("service", "a set of tables [service.NAME]"),
+        key("pool", "a set of tables [pool.NAME]"),
+        key("health", "a set of tables [health.NAME]"),
+    ],
+    later: &["snat", "l7", "peer", "announce", "observe", "persistence"],
+};
+
+pub(super) const NODE: Table = Table {
+    header: "[node]",
+    keys: &[
+        key("name", "a string"),
+        key("state-dir", "a path as a string"),
+        key("control", "a string \"unix:/PATH\""),
+        key("bpf-dir", "a path as a string"),
+    ],
+    later: &[],
+};
+
+pub(super) const DATAPLANE: Table = Table {
+    header: "[dataplane]",
+    keys: &[
+        key("driver", "a string"),
+        key("cores", "a list of integers"),
+        key("control-core", "an integer"),
+        key("idle", "a string"),
+        key("max-flows", "an integer"),
+        key("hash-key", "a string of 32 hexadecimal digits"),
+        key("frames", "an integer"),
+    ],
+    later: &[],
+};
+
+pub(super) const PORT: Table = Table {
+    header: "[port.NAME]",
+    keys: &[
+        key("device", "a string"),
+        key("queues", "\"auto\" or a list of integers"),
+        key("zero-copy", "a string"),
+        key("attach", "a string"),
+        key("rx-checksum", "a string"),
+        key("faces", "a string"),
+    ],
+    later: &[],
+};
+
+pub(super) const SERVICE: Table = Table {
+    header: "[service.NAME]",
+    keys: &[
+        key("listen", "a string \"ADDRESS:PORT\" or a list of them"),
+        key("protocol", "a string"),
+        key("layer", "a string"),
+        key("mode", "a string"),
+        key("pool", "the name of a pool as a string"),
+        key("on-no-server", "a string"),
+        key("addresses", "a string"),
+        Key { name: "timeouts", expects: "a string", types_later: &["table"] },
+    ],
+    later: &["l7", "announce", "persistence", "mirror", "limits", "udp"],
+};
+
+pub(super) const POOL: Table = Table {
+    header: "[pool.NAME]",
+    keys: &[
+        key("algorithm", "a string"),
+        key("hash", "a string"),
+        key("table-size", "an integer"),
+        key("health", "the name of a health check as a string"),
+        key("server", "a list of tables"),
+    ],
+    later: &["min-servers", "slow-start"],
+};
+
+pub(super) const SERVER: Table = Table {
+    header: "a server of [pool.NAME]",
+    keys: &[
+        key("name", "a string"),
+        key("address", "a string \"ADDRESS:PORT\""),
+        key("weight", "an integer"),
+        key("state", "a string"),
+    ],
+    later: &["backup"],
+};
+
+pub(super) const HEALTH: Table = Table {
+    header: "[health.NAME]",
+    keys: &[
+        key("type", "a string"),
+        key("interval", "a duration as a string"),
+        key("timeout", "a duration as a string"),
+        key("rise", "an integer"),
+        key("fall", "an integer"),
+        key("port", "an integer"),
+    ],
+    later: &["via", "passive", "request", "host", "expect", "query"],
+};

@@ -1,0 +1,18 @@
+//! The configuration: what is accepted means what it says, what is refused says why and where.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "config/accepted.rs"]
+mod accepted;
+#[path = "config/any_text.rs"]
+mod any_text;
+#[path = "config/limits.rs"]
+mod limits;
+#[path = "config/refused.rs"]
+mod refused;
+
+use std::path::{Path, PathBuf};
+
+/// Where the files of these tests are.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
+}

@@ -1,0 +1,189 @@
+//! What is accepted means what it says.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ringlead_control::config::{
+    self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, Idle, Mode, NodeConfig, OnNoServer,
+    OperatorState, Profile, Queues, RxChecksum, ServerConfig, ZeroCopy,
+};
+use ringlead_wire::{Endpoint, Protocol};
+
+use super::folder;
+
+fn good() -> Config {
+    let (config, warnings) = config::load(folder().join("good.toml")).unwrap_or_else(|e| panic!("{e}"));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    config
+}
+
+fn endpoint(address: &str, protocol: Protocol) -> Endpoint {
+    let address: SocketAddr = address.parse().unwrap();
+    Endpoint { ip: address.ip().into(), port: address.port(), protocol }
+}
+
+/// The least that is a configuration.
+const LEAST: &str = r#"
+version = 1
+[dataplane]
+cores = [1]
+[port.wan]
+device = "eth0"
+"#;
+
+#[test]
+fn node_and_dataplane() {
+    let config = good();
+    let path = PathBuf::from;
+    assert_eq!(
+        config.node,
+        NodeConfig {
+            name: Some("lb1".to_owned()),
+            state_dir: path("/var/lib/lb1"),
+            control: path("/run/lb1.sock"),
+            bpf_dir: path("/sys/fs/bpf/lb1"),
+        }
+    );
+    assert_eq!(config.dataplane.cores, [2, 3]);
+    assert_eq!(config.dataplane.control_core, Some(0));
+    assert_eq!(config.dataplane.idle, Idle::Busy);
+    assert_eq!(config.dataplane.flows_max, 4_000_000);
+    assert_eq!(config.dataplane.hash_key, std::array::from_fn(|i| u8::try_from(i).unwrap()));
+    assert_eq!(config.dataplane.frames, 32_768);
+}
+
+#[test]
+fn ports() {
+    let config = good();
+    let [wan, lan] = &config.ports[..] else { panic!("{:?}", config.ports) };
+    assert_eq!((wan.name.as_str(), wan.device.as_str()), ("wan", "ens1f0"));
+    assert_eq!(wan.queues, Queues::List(vec![0, 1]));
+    assert_eq!((wan.zero_copy, wan.attach), (ZeroCopy::Require, Attach::Native));
+    assert_eq!((wan.rx_checksum, wan.faces), (RxChecksum::Trust, Faces::Clients));
+    assert!(wan.faces.clients() && !wan.faces.servers());
+    assert_eq!(lan.queues, Queues::Auto);
+    assert_eq!((lan.zero_copy, lan.attach), (ZeroCopy::Off, Attach::Generic));
+    assert_eq!((lan.rx_checksum, lan.faces), (RxChecksum::FixPartial, Faces::Servers));
+    assert!(!lan.faces.clients() && lan.faces.servers());
+}
+
+#[test]
+fn services() {
+    let config = good();
+    let [web, dns, everything] = &config.services[..] else { panic!("{:?}", config.services) };
+    assert_eq!(web.name, "web", "in the file's order");
+    let tcp = |a| endpoint(a, Protocol::Tcp);
+    assert_eq!(web.listen, [tcp("192.0.2.10:80"), tcp("192.0.2.10:8080")]);
+    assert_eq!((web.mode, web.on_no_server), (Mode::Nat, OnNoServer::Drop));
+    assert_eq!((web.addresses, web.profile), (Addresses::Expect, Profile::Rfc5382));
+    assert_eq!(config.pools[web.pool].name, "web");
+    assert_eq!(dns.listen, [endpoint("[2001:db8::53]:53", Protocol::Udp)]);
+    assert_eq!((dns.mode, dns.protocol), (Mode::Dsr, Protocol::Udp));
+    assert_eq!((dns.on_no_server, dns.addresses), (OnNoServer::Drop, Addresses::Manage));
+    assert_eq!(dns.profile, Profile::Lb);
+    assert_eq!(config.pools[dns.pool].name, "dns6");
+    assert_eq!(everything.on_no_server, OnNoServer::Reset, "TCP's default");
+    assert_eq!(everything.listen, [tcp("192.0.2.11:0")]);
+}
+
+#[test]
+fn pools_and_checks() {
+    let config = good();
+    let [web, dns, everything] = &config.pools[..] else { panic!("{:?}", config.pools) };
+    assert_eq!(web.algorithm, Algorithm::Maglev { size: Some(509) });
+    let server = |name: &str, address: &str, weight, state| ServerConfig {
+        name: name.to_owned(),
+        address: address.parse().unwrap(),
+        weight,
+        state,
+    };
+    assert_eq!(
+        web.servers,
+        [
+            server("s1", "10.0.0.1:8080", 256, OperatorState::Ready),
+            server("s2", "10.0.0.2:8080", 1, OperatorState::Drain),
+            server("s3", "10.0.0.3:8081", 1, OperatorState::Offline),
+        ]
+    );
+    assert_eq!(dns.algorithm, Algorithm::RoundRobin);
+    assert_eq!(dns.servers, [server("ns1", "[2001:db8:1::1]:53", 1, OperatorState::Ready)]);
+    assert_eq!(everything.algorithm, Algorithm::Maglev { size: None });
+    assert_eq!(everything.health, None);
+    let check = |name: &str, interval, timeout, rise, fall, port| CheckConfig {
+        name: name.to_owned(),
+        interval: Duration::from_millis(interval),
+        timeout: Duration::from_millis(timeout),
+        rise,
+        fall,
+        port,
+    };
+    assert_eq!(config.checks[web.health.unwrap()], check("web", 5_000, 1_500, 1, 5, Some(8_081)));
+    let quick = &config.checks[dns.health.unwrap()];
+    assert_eq!(quick, &check("quick", 250, 250, 2, 3, None), "a short interval shortens the timeout");
+}
+
+#[test]
+fn defaults() {
+    let (config, warnings) = config::parse("least.toml", LEAST).unwrap_or_else(|e| panic!("{e}"));
+    assert!(warnings.is_empty());
+    assert_eq!(config.node.name, None);
+    assert_eq!(config.node.state_dir, Path::new("/var/lib/ringlead"));
+    assert_eq!(config.node.control, Path::new("/run/ringlead/control.sock"));
+    assert_eq!(config.node.bpf_dir, Path::new("/sys/fs/bpf/ringlead"));
+    assert_eq!(config.dataplane.control_core, None);
+    assert_eq!(config.dataplane.idle, Idle::Adaptive);
+    assert_eq!(config.dataplane.flows_max, 1_000_000);
+    assert_eq!(config.dataplane.hash_key, *b"ringlead-default");
+    assert_eq!(config.dataplane.frames, 16_384);
+    let port = &config.ports[0];
+    assert_eq!((&port.queues, port.zero_copy), (&Queues::Auto, ZeroCopy::Prefer));
+    assert_eq!((port.attach, port.rx_checksum), (Attach::Auto, RxChecksum::Auto));
+    assert_eq!(port.faces, Faces::Both);
+    assert!(config.services.is_empty() && config.pools.is_empty() && config.checks.is_empty());
+}
+
+#[test]
+fn one_server_may_serve_two_pools_and_services() {
+    let text = format!(
+        r#"{LEAST}
+[service.a]
+listen = "192.0.2.1:80"
+protocol = "tcp"
+mode = "nat"
+pool = "a"
+[service.b]
+listen = "192.0.2.2:80"
+protocol = "tcp"
+mode = "nat"
+pool = "b"
+[service.c]
+listen = "192.0.2.1:80"
+protocol = "udp"
+mode = "nat"
+pool = "b"
+[pool.a]
+algorithm = "maglev"
+server = [ {{ name = "s1", address = "10.0.0.1:80" }} ]
+[pool.b]
+algorithm = "maglev"
+server = [ {{ name = "s1", address = "10.0.0.1:80" }} ]
+"#
+    );
+    let (config, warnings) = config::parse("shared.toml", &text).unwrap_or_else(|e| panic!("{e}"));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(config.services.iter().map(|s| s.pool).collect::<Vec<_>>(), [0, 1, 1]);
+}
+
+#[test]
+fn the_sample_file_is_accepted_and_shows_both_modes_and_families() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/ringlead.toml");
+    let (config, warnings) = config::load(path).unwrap_or_else(|e| panic!("{e}"));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    for mode in [Mode::Nat, Mode::Dsr] {
+        for v4 in [true, false] {
+            let shown = config.services.iter().any(|s| s.mode == mode && s.listen[0].ip.is_v4() == v4);
+            assert!(shown, "{mode:?}, IPv4: {v4}");
+        }
+    }
+}
