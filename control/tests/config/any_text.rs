@@ -28,81 +28,23 @@ fn survives(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+const KEYS: &str = "version name cores device queues listen protocol mode pool server type interval timeout weight \
+    address port hash-key table-size algorithm snat \"\" \"\\u0000\" a.b health node service";
+
+const VALUES: &str = "1|0|-1|9223372036854775808|1e400|nan|true|\"\"|\"nat\"|\"dsr\"|\"udp\"|\"192.0.2.1:80\"|\
+    \"192.0.2.1:0\"|[]|[1, 1]|{}|[{}]|[[]]|1979-05-27|\"2s\"|\"maglev\"|\"a\"|'''\nx\n'''|[\n\"é\",\n]|\
+    { name = \"s\", address = \"10.0.0.1:80\" }";
+
+const HEADERS: &str = "[node] [dataplane] [port.a] [service.a] [service.b] [pool.a] [health.a] [service] \
+    [[pool.a.server]] [[service]] [snat.x] [pool.a.b.c] [\"\"]";
+
 /// A piece of a configuration, rightly or wrongly placed.
 fn piece() -> impl Strategy<Value = String> {
-    let keys = prop::sample::select(vec![
-        "version",
-        "name",
-        "cores",
-        "device",
-        "queues",
-        "listen",
-        "protocol",
-        "mode",
-        "pool",
-        "server",
-        "type",
-        "interval",
-        "timeout",
-        "weight",
-        "address",
-        "port",
-        "hash-key",
-        "table-size",
-        "algorithm",
-        "snat",
-        "\"\"",
-        "\"\\u0000\"",
-        "a.b",
-        "health",
-        "node",
-        "service",
-    ]);
-    let values = prop::sample::select(vec![
-        "1",
-        "0",
-        "-1",
-        "9223372036854775808",
-        "1e400",
-        "nan",
-        "true",
-        "\"\"",
-        "\"nat\"",
-        "\"dsr\"",
-        "\"udp\"",
-        "\"192.0.2.1:80\"",
-        "\"192.0.2.1:0\"",
-        "[]",
-        "[1, 1]",
-        "{}",
-        "[{}]",
-        "[[]]",
-        "1979-05-27",
-        "\"2s\"",
-        "\"maglev\"",
-        "\"a\"",
-        "'''\nx\n'''",
-        "[\n\"é\",\n]",
-        "{ name = \"s\", address = \"10.0.0.1:80\" }",
-    ]);
-    let headers = prop::sample::select(vec![
-        "[node]",
-        "[dataplane]",
-        "[port.a]",
-        "[service.a]",
-        "[service.b]",
-        "[pool.a]",
-        "[health.a]",
-        "[service]",
-        "[[pool.a.server]]",
-        "[[service]]",
-        "[snat.x]",
-        "[pool.a.b.c]",
-        "[\"\"]",
-    ]);
+    let one_of = |list: &'static str, by: char| prop::sample::select(list.split(by).collect::<Vec<_>>());
+    let line = (one_of(KEYS, ' '), one_of(VALUES, '|')).prop_map(|(key, value)| format!("{key} = {value}\n"));
     prop_oneof![
-        3 => (keys, values).prop_map(|(k, v)| format!("{k} = {v}\n")),
-        1 => headers.prop_map(|h| format!("{h}\n")),
+        3 => line,
+        1 => one_of(HEADERS, ' ').prop_map(|header| format!("{header}\n")),
     ]
 }
 
