@@ -94,17 +94,16 @@ impl PcapPort {
         self.next.as_ref().map(|packet| packet.time_ns)
     }
 
-    /// Takes the packet whose time has come and reads the one after it.
-    fn take_due(&mut self) -> Option<Packet> {
-        let now = self.run.time();
-        let due = self.next.take_if(|packet| packet.time_ns <= now)?;
+    /// Takes the next packet and reads the one after it.
+    fn take_next(&mut self) -> Option<Packet> {
+        let taken = self.next.take()?;
         self.next = self.source.next().unwrap_or_else(|error| {
             self.run.fail(io::Error::new(error.kind(), format!("{}: {error}", self.caps.device)));
             self.source = Source::Nothing;
             None
         });
         self.announce();
-        Some(due)
+        Some(taken)
     }
 
     fn announce(&self) {
@@ -125,7 +124,7 @@ impl Port for PcapPort {
         while self.next_time().is_some_and(|time| time <= self.run.time()) {
             // Without a free frame the packet waits.
             let Some(mut frame) = frames.alloc() else { return 0 };
-            let Some(packet) = self.take_due() else {
+            let Some(packet) = self.take_next() else {
                 frames.free(frame);
                 return 0;
             };
