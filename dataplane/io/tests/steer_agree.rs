@@ -1,4 +1,5 @@
 //! Both fronts see the same frames and must say the same: the program under BPF_PROG_TEST_RUN, and the Rust twin.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod steer_common;
 mod steer_frames;

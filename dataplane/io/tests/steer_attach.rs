@@ -1,4 +1,5 @@
 //! The program on a veth pair: attached, refused, killed and taken over, reconciled, cleaned up.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod steer_common;
 
@@ -8,7 +9,11 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ringlead_io::steer::{Attach, Changes, Mode, Rules, SnatRange, SteerError, SteerPort, Steering, cleanup};
+use ringlead_io::af_xdp::{XdpOptions, XdpSpec, open_worker};
+use ringlead_io::steer::{
+    Attach, Changes, Mode, Rule, Rules, SnatRange, SteerError, SteerPort, Steering, cleanup,
+};
+use ringlead_io::{FrameList, Port as _};
 use ringlead_wire::{Endpoint, Ip, Protocol};
 use steer_common::{ifindex, in_namespace, sh};
 
@@ -204,6 +209,9 @@ fn cleanup_leaves_nothing_and_says_what_it_removed() {
         veth(Attach::Auto);
         kill_a_holder(dir);
         assert!(sh("ip -d link show va").contains("prog/xdp"), "a dead daemon's program stays");
+        // Even while somebody else looks at the link.
+        let pin = dir.join(format!("v1/link-{}", ifindex("va")));
+        let _looking = aya::programs::links::PinnedLink::from_pin(pin).unwrap();
         let removed = cleanup(dir).unwrap();
         assert!(removed.iter().any(|l| l.contains("link-")), "{removed:?}");
         assert!(removed.iter().any(|l| l.contains("map ") && l.contains("services")), "{removed:?}");
@@ -232,6 +240,39 @@ fn without_a_socket_ours_is_dropped_and_the_rest_passes() {
         assert_eq!(after.unowned - before.unowned, 3);
         assert_eq!(after.redirected, before.redirected);
         assert!(after.passed - before.passed >= 2);
+        steering.detach_all().unwrap();
+    });
+}
+
+#[test]
+fn a_socket_gets_what_is_ours_and_its_end_is_a_drop() {
+    in_namespace("socket", |dir| {
+        let port = veth(Attach::Auto);
+        let mut rules = Rules::default();
+        let ip = Ip::from_v4([10, 9, 0, 10]);
+        rules.services.insert(Endpoint { ip, port: 80, protocol: Protocol::Udp });
+        let mut steering = Steering::open_with(dir, std::slice::from_ref(&port), &rules).unwrap();
+        let mac = sh("ip -o link show va").split("link/ether ").nth(1).unwrap()[..17].to_owned();
+        let (mut frames, mut sockets, _) =
+            open_worker(&[XdpSpec::of_device("va", 0).unwrap()], &XdpOptions::default()).unwrap();
+        sockets[0].refill(&mut frames);
+        steering.set_socket(port.ifindex, 0, sockets[0].socket_fd()).unwrap();
+        let unknown = steering.set_socket(port.ifindex, 1, sockets[0].socket_fd());
+        assert!(matches!(unknown, Err(SteerError::UnknownQueue { queue: 1, .. })));
+
+        send_udp("vb", &mac, 81, 2);
+        send_udp("vb", &mac, 80, 3);
+        let mut list = FrameList::new();
+        assert_eq!(sockets[0].rx(&mut frames, &mut list), 3);
+        for frame in list.drain(..) {
+            assert_eq!(frames.bytes(&frame)[36..38], 80_u16.to_be_bytes());
+            frames.free(frame);
+        }
+        assert_eq!((steering.counters().unwrap().redirected, steering.counters().unwrap().unowned), (3, 0));
+        steering.clear_sockets().unwrap();
+        send_udp("vb", &mac, 80, 4);
+        assert_eq!((steering.counters().unwrap().redirected, steering.counters().unwrap().unowned), (3, 4));
+        assert_eq!(steering.counters().unwrap().of(Rule::Service), 7);
         steering.detach_all().unwrap();
     });
 }

@@ -5,23 +5,20 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd};
 use std::path::{Path, PathBuf};
 
-use aya::maps::{HashMap as KernelMap, Map, MapData, MapError, PerCpuArray, XskMap};
+use aya::Ebpf;
+use aya::maps::{HashMap as KernelMap, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::Xdp;
-use aya::{Ebpf, EbpfLoader};
 use nix::fcntl::Flock;
 
 use super::attach::{Held, Mode, SteerPort, attach};
 use super::bpffs;
+use super::counters::{Counters, Counts};
 use super::error::SteerError;
-use super::keys::{PORTS_MAX, QUEUES_MAX, SETS, TRIE, compile};
-use super::rules::{Rule, Rules};
+use super::keys::{PORTS_MAX, QUEUES_MAX, compile};
+use super::object::{self, map, tables, xdp};
+use super::rules::Rules;
 use super::sys;
-use super::tables::{Changes, Set, Step, Tables};
-
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.o"));
-
-/// `struct counters` in `bpf/maps.h`: passed, redirected, unowned, then one a rule, that of no rule first.
-type Counts = [u64; 10];
+use super::tables::{Changes, Step, Tables};
 
 /// The steering program of one daemon. Dropped, or killed with its process, it leaves the program on the ports: service
 /// traffic is then dropped, not reset, until the next daemon takes over. [`detach_all`](Self::detach_all) ends it.
@@ -50,19 +47,6 @@ pub struct PortMode {
     pub fallback: Option<String>,
     /// Whether a dead daemon's program was exchanged without a gap.
     pub taken_over: bool,
-}
-
-/// What the program counted since its maps were made, over restarts of the daemon.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
-    /// Frames left to the kernel.
-    pub passed: u64,
-    /// Frames given to a socket (whose ring may still have been full: the socket's own counters say).
-    pub redirected: u64,
-    /// Frames that are ours and came to a queue without a socket: dropped.
-    pub unowned: u64,
-    /// Frames that are ours, by rule, in the order of [`Rule::ALL`].
-    pub rules: [u64; Rule::ALL.len()],
 }
 
 impl Steering {
@@ -175,13 +159,7 @@ impl Steering {
     pub fn counters(&self) -> Result<Counters, SteerError> {
         let cores =
             self.counters.get(&0, 0).map_err(|e| SteerError::kernel("read the steering counters", &e))?;
-        let sum = |i: usize| cores.iter().map(|core| core[i]).sum();
-        Ok(Counters {
-            passed: sum(0),
-            redirected: sum(1),
-            unowned: sum(2),
-            rules: Rule::ALL.map(|rule| sum(3 + usize::from(rule as u8))),
-        })
+        Ok(Counters::sum(&cores))
     }
 
     /// Takes the program off all ports and removes all pins: the last step of an orderly end.
@@ -206,13 +184,7 @@ impl Steering {
     }
 
     fn load(dir: &Path, layout: &Path, lock: Flock<File>) -> Result<Self, SteerError> {
-        let mut loader = EbpfLoader::new();
-        for name in SETS.iter().chain(&["ports", "sockets", "counters"]) {
-            loader.map_pin_path(name, layout.join(name));
-        }
-        let mut program =
-            loader.load(OBJECT).map_err(|e| SteerError::kernel("make the steering program's maps", &e))?;
-        xdp(&mut program)?.load().map_err(|e| SteerError::kernel("load the steering program", &e))?;
+        let mut program = object::load(layout)?;
         Ok(Self {
             dir: dir.into(),
             layout: layout.into(),
@@ -287,14 +259,6 @@ impl fmt::Debug for Steering {
     }
 }
 
-impl Counters {
-    /// Frames that one rule made ours.
-    #[must_use]
-    pub fn of(&self, rule: Rule) -> u64 {
-        self.rules[rule as usize - 1]
-    }
-}
-
 fn check(ports: &[SteerPort]) -> Result<(), SteerError> {
     if ports.len() > PORTS_MAX {
         return Err(SteerError::TooManyPorts { ports: ports.len(), max: PORTS_MAX });
@@ -305,42 +269,4 @@ fn check(ports: &[SteerPort]) -> Result<(), SteerError> {
         }
         None => Ok(()),
     }
-}
-
-fn tables(program: &mut Ebpf) -> Result<Tables, SteerError> {
-    let mut max = [0; SETS.len()];
-    let mut sets = Vec::with_capacity(SETS.len());
-    for (i, name) in SETS.into_iter().enumerate() {
-        max[i] = room(program, name)?;
-        sets.push(if i == TRIE { Set::Trie(map(program, name)?) } else { Set::Hash(map(program, name)?) });
-    }
-    let sets = sets.try_into().map_err(|_| missing("sets"))?;
-    Ok(Tables { sets, max })
-}
-
-/// Entries that a map can hold.
-fn room(program: &Ebpf, name: &str) -> Result<usize, SteerError> {
-    let data = match program.map(name) {
-        Some(Map::HashMap(data) | Map::LpmTrie(data)) => data,
-        _ => return Err(missing(name)),
-    };
-    let info =
-        data.info().map_err(|e| SteerError::kernel(format!("ask about the steering map {name}"), &e))?;
-    Ok(usize::try_from(info.max_entries()).unwrap_or(usize::MAX))
-}
-
-fn map<M: TryFrom<Map, Error = MapError>>(program: &mut Ebpf, name: &str) -> Result<M, SteerError> {
-    let map = program.take_map(name).ok_or_else(|| missing(name))?;
-    M::try_from(map).map_err(|e| SteerError::kernel(format!("open the steering map {name}"), &e))
-}
-
-fn xdp(program: &mut Ebpf) -> Result<&mut Xdp, SteerError> {
-    let program = program.program_mut("ringlead").ok_or_else(|| missing("ringlead"))?;
-    program
-        .try_into()
-        .map_err(|e| SteerError::kernel("find the steering program", &e as &aya::programs::ProgramError))
-}
-
-fn missing(name: &str) -> SteerError {
-    SteerError::Kernel { what: "read the steering object".into(), why: format!("it has no {name}") }
 }

@@ -5,11 +5,13 @@
 
 mod attach;
 mod bpffs;
+mod counters;
 mod error;
 pub mod front;
 mod keys;
 mod loader;
 mod netlink;
+mod object;
 pub mod rules;
 mod sys;
 mod tables;
@@ -17,8 +19,9 @@ mod walk;
 
 pub use attach::{Attach, Mode, SteerPort};
 pub use bpffs::cleanup;
+pub use counters::Counters;
 pub use error::SteerError;
 pub use front::{RuleSet, Verdict, verdict};
-pub use loader::{Counters, PortMode, Steering};
+pub use loader::{PortMode, Steering};
 pub use rules::{Rule, Rules, SnatRange};
 pub use tables::Changes;

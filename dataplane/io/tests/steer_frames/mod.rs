@@ -13,7 +13,7 @@ pub(crate) const SNAT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
 /// UDP ports that its ranges cover: 20 000–29 999, 32 768–60 999.
 pub(crate) const SNAT_UDP_PORTS: usize = 10_000 + 28_232;
 
-const SERVICES: [&str; 3] = ["192.0.2.10", "192.0.2.11", "2001:db8::10"];
+const SERVICES: [&str; 4] = ["192.0.2.10", "192.0.2.11", "2001:db8::10", "2001:db8::11"];
 const SERVERS: [&str; 3] = ["10.0.0.1", "10.0.0.2", "2001:db8:5::1"];
 const LOCAL: [&str; 3] = ["192.0.2.1", "10.0.0.254", "2001:db8::1"];
 const OTHERS: [&str; 4] = ["198.51.100.7", "203.0.113.9", "2001:db8:c::7", "::ffff:192.0.2.10"];
@@ -31,6 +31,8 @@ pub(crate) fn rules() -> Rules {
         rules.services.insert(endpoint(ip, 53, Protocol::Udp));
     }
     rules.services.insert(endpoint(SERVICES[1], 0, Protocol::Tcp));
+    // Without TCP.
+    rules.services.insert(endpoint(SERVICES[3], 53, Protocol::Udp));
     rules.nat_servers.insert(endpoint(SERVERS[0], 8080, Protocol::Tcp));
     rules.nat_servers.insert(endpoint(SERVERS[1], 0, Protocol::Tcp));
     rules.nat_servers.insert(endpoint(SERVERS[1], 53, Protocol::Udp));
@@ -157,7 +159,7 @@ impl Generator {
     fn fragment(&mut self) -> u16 {
         match self.below(10) {
             0 => 0x2000,
-            1 => 185,
+            1 => [1, 185, 0x1fff][self.below(3)],
             2 => 0x2000 | 185,
             3 | 4 => 0x4000,
             5 if self.one_in(4) => 0x8000,
@@ -203,7 +205,7 @@ impl Generator {
         header[1] = if kind == 44 { self.next() as u8 } else { units as u8 };
         if kind == 44 {
             // Atomic, first, later, last; the reserved bits may be anything.
-            let fragment = [0, 0, 0, 1, 0x05a9, 0x05a8][self.below(6)] | (self.below(4) as u16) << 1;
+            let fragment = [0, 0, 0, 1, 0x05a9, 0x05a8, 8, 9][self.below(8)] | (self.below(4) as u16) << 1;
             header[2..4].copy_from_slice(&fragment.to_be_bytes());
         }
         header
