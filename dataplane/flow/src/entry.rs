@@ -75,8 +75,9 @@ impl<'a, K: Key> Entry<'a, K> {
             server.store(&self.words[CLIENT + K::WORDS..]);
         }
         let pair = Pair::after(self.words[TAGS].load(Relaxed), spec.link);
-        self.words[TAGS].store(pair.tags, Relaxed);
-        self.words[MAC].store(pair.mac, Relaxed);
+        // Swaps, because a late `set_link` for the entry's last flow may be at the same words: it comes before, or fails.
+        self.words[TAGS].swap(pair.tags, Relaxed);
+        self.words[MAC].swap(pair.mac, Relaxed);
         let ids = u64::from(spec.server_id.0) << 32 | u64::from(spec.service);
         self.words[IDS].store(ids, Relaxed);
     }

@@ -68,7 +68,7 @@ impl<K: Key> Table<K> {
         let tentative = self.draft(plan, mine);
         step();
         let Some(slots) = self.announce(plan, mine) else {
-            self.withdraw(mine, [None, None]);
+            self.withdraw(mine, tentative, [None, None]);
             return Some(Inserted::Full);
         };
         // Pairs with the same fence of every other insert: of two, one sees the other's slots.
@@ -76,7 +76,7 @@ impl<K: Key> Table<K> {
         step();
         if let Some(obstacle) = self.survey(plan, Some(mine), attempt) {
             step();
-            self.withdraw(mine, slots);
+            self.withdraw(mine, tentative, slots);
             return match obstacle {
                 Obstacle::Live(flow) => Some(flow),
                 Obstacle::Rival => None,
@@ -86,7 +86,7 @@ impl<K: Key> Table<K> {
         let live = tentative.at(Stage::Live);
         if self.entry(mine.index).change(tentative, live).is_err() {
             step();
-            self.withdraw(mine, slots);
+            self.withdraw(mine, tentative, slots);
             return None;
         }
         self.shards[self.shard_of(mine.index)].flows.fetch_add(1, Relaxed);
@@ -199,8 +199,9 @@ impl<K: Key> Table<K> {
     }
 
     /// Takes back what an insert has done. Only the insert itself does so, also when it was killed.
-    fn withdraw(&self, mine: Held, slots: [Option<(&AtomicU64, Slot)>; 2]) {
-        self.entry(mine.index).set_state(State::vacant(mine.generation, Stage::Free));
+    fn withdraw(&self, mine: Held, tentative: State, slots: [Option<(&AtomicU64, Slot)>; 2]) {
+        // An exchange and no store, because a rival may be killing the flow right now; if so, that will do.
+        let _ = self.entry(mine.index).change(tentative, tentative.at(Stage::Free));
         for slot in slots.into_iter().flatten() {
             step();
             retract(slot);
