@@ -17,13 +17,13 @@ fn main() -> ExitCode {
 }
 
 fn compile() -> Result<(), String> {
-    let source = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(|e| e.to_string())?).join("bpf");
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(|e| e.to_string())?);
     let object = PathBuf::from(env::var("OUT_DIR").map_err(|e| e.to_string())?).join("steer.o");
     let clang = env::var("CLANG").unwrap_or_else(|_| "clang".into());
     let status = Command::new(&clang)
         .args(["-O2", "-g", "-target", machine(), "-mcpu=v3", "-Wall", "-Wextra", "-Werror", "-c"])
-        .arg(prefix_map(&source))
-        .arg(source.join("steer.c"))
+        .arg(prefix_map(&here))
+        .arg(here.join("bpf/steer.c"))
         .arg("-o")
         .arg(&object)
         .status()
@@ -37,6 +37,6 @@ fn machine() -> &'static str {
 }
 
 /// Keeps the build machine's paths out of the object.
-fn prefix_map(source: &Path) -> String {
-    format!("-ffile-prefix-map={}=bpf", source.display())
+fn prefix_map(here: &Path) -> String {
+    format!("-ffile-prefix-map={}=.", here.display())
 }
