@@ -89,6 +89,7 @@ impl<K: Key> Table<K> {
             self.withdraw(mine, tentative, slots);
             return None;
         }
+        step();
         self.shards[self.shard_of(mine.index)].flows.fetch_add(1, Relaxed);
         Some(Inserted::New(plan.flow(mine, live)))
     }

@@ -28,3 +28,6 @@ pub use tcp::Phase;
 pub use tick::Tick;
 pub use timer::Profile;
 pub use tuple::Tuple;
+
+#[cfg(all(test, not(loom)))]
+mod parked;
