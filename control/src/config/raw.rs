@@ -21,7 +21,7 @@ pub(super) struct Table<T> {
     pub(super) path: String,
     /// The header, or the braces of an inline table.
     pub(super) span: Span,
-    /// Keys that are there, but of the wrong type: reported already, so not missing.
+    /// Keys that are there, but misspelt or of the wrong type: reported already, so not missing.
     pub(super) broken: BTreeSet<String>,
     pub(super) raw: T,
 }
@@ -48,7 +48,7 @@ pub(super) struct File {
     pub(super) services: Vec<Named<Service>>,
     pub(super) pools: Vec<Named<Pool>>,
     pub(super) checks: Vec<Named<Health>>,
-    /// Tables that are there, but are no tables: reported already, so not missing.
+    /// Tables that are there, but misspelt or no tables: reported already, so not missing.
     pub(super) broken: BTreeSet<String>,
 }
 

@@ -20,8 +20,8 @@ type Value<'i> = Spanned<DeValue<'i>>;
 /// Reads the whole tree; what cannot be read is reported and left out.
 pub(super) fn walk(tree: Spanned<DeTable<'_>>, findings: &mut Findings) -> File {
     let mut root = tree.into_inner();
-    keep_known(&words::ROOT, "", &mut root, findings);
-    let broken = only_tables(&mut root, findings);
+    let mut broken = keep_known(&words::ROOT, "", &mut root, findings);
+    broken.append(&mut only_tables(&mut root, findings));
     let node = single::<Node>(&words::NODE, root.remove("node"), findings);
     let dataplane = single::<Dataplane>(&words::DATAPLANE, root.remove("dataplane"), findings);
     let ports = several::<Port>(&words::PORT, "port", root.remove("port"), findings);
@@ -53,8 +53,7 @@ fn single<T: DeserializeOwned + Default>(
 ) -> Option<Table<T>> {
     let value = value?;
     let span = value.span();
-    let mut table = into_table(value).ok()?;
-    keep_known(words, words.header, &mut table, findings);
+    let table = into_table(value).ok()?;
     Some(read(words, words.header.to_owned(), span, table, findings))
 }
 
@@ -105,10 +104,7 @@ fn servers(pool: &str, list: Value<'_>, findings: &mut Findings) -> Opt<Vec<Tabl
         let path = format!("{}.server[{index}]]", pool.trim_end_matches(']'));
         let span = value.span();
         match into_table(value) {
-            Ok(mut table) => {
-                keep_known(&words::SERVER, &path, &mut table, findings);
-                servers.push(read(&words::SERVER, path, span, table, findings));
-            }
+            Ok(table) => servers.push(read(&words::SERVER, path, span, table, findings)),
             Err(found) => {
                 findings
                     .error(codes::TYPE, span, format!("{path} must be a table"))
@@ -135,9 +131,8 @@ fn named<'i>(
         let name = Spanned::new(name.span(), name.into_inner().into_owned());
         let span = value.span();
         match into_table(value) {
-            Ok(mut table) => {
+            Ok(table) => {
                 let path = format!("[{kind}.{}]", name.get_ref().escape_debug());
-                keep_known(words, &path, &mut table, findings);
                 out.push((name, path, span, table));
             }
             Err(_) if words.key(name.get_ref()).is_some() => {
@@ -158,21 +153,29 @@ fn named<'i>(
     out
 }
 
-/// Takes out and reports what the vocabulary does not have here.
-fn keep_known(words: &words::Table, path: &str, table: &mut DeTable<'_>, findings: &mut Findings) {
+/// Takes out and reports what the vocabulary does not have here, and returns the keys that were probably meant:
+/// they are not missing as well.
+fn keep_known(
+    words: &words::Table,
+    path: &str,
+    table: &mut DeTable<'_>,
+    findings: &mut Findings,
+) -> BTreeSet<String> {
     let mut strangers: Vec<_> = table
         .iter()
         .filter(|(key, _)| words.key(key.get_ref()).is_none())
         .map(|(key, value)| (key.span(), key.get_ref().to_string(), value.get_ref().is_table()))
         .collect();
     strangers.sort_by_key(|(span, ..)| span.start);
+    let mut meant = BTreeSet::new();
     for (span, key, is_table) in strangers {
         table.remove(key.as_str());
-        stranger(words, path, &key, is_table, span, findings);
+        meant.extend(stranger(words, path, &key, is_table, span, findings).map(str::to_owned));
     }
+    meant
 }
 
-/// One key that does not belong: of a later version, of another table, or of none.
+/// One key that does not belong: of a later version, of another table, or of none. Returns what was meant.
 fn stranger(
     words: &words::Table,
     path: &str,
@@ -180,7 +183,7 @@ fn stranger(
     is_table: bool,
     span: Span,
     findings: &mut Findings,
-) {
+) -> Option<&'static str> {
     let shown = if path.is_empty() && is_table { format!("[{}]", key.escape_debug()) } else { quoted(key) };
     let inside = if path.is_empty() { String::new() } else { format!(" in {path}") };
     if words.later.contains(&key) {
@@ -188,6 +191,7 @@ fn stranger(
             .error(codes::LATER, span, format!("{shown}{inside} is not in this version"))
             .label("not in this version")
             .help("take it out: nothing is accepted and then ignored");
+        None
     } else if let Some(home) = home(words, key, is_table) {
         let place = if path.is_empty() { "at the top of the file".to_owned() } else { format!("in {path}") };
         let entry = findings.error(codes::MISPLACED, span, format!("{shown} does not belong {place}"));
@@ -195,6 +199,7 @@ fn stranger(
         entry.help(
             "in TOML a key belongs to the last [table] header above it: move the line, or add its header",
         );
+        None
     } else {
         let what = if path.is_empty() && is_table { "table" } else { "key" };
         let near = findings.near(key, words.keys.iter().map(|k| k.name));
@@ -205,6 +210,7 @@ fn stranger(
         if let Some(near) = near {
             entry.help(format!("a {what} with a similar name exists: `{near}`"));
         }
+        near
     }
 }
 
@@ -222,7 +228,7 @@ fn home(here: &words::Table, key: &str, is_table: bool) -> Option<String> {
     if homes.is_empty() { None } else { Some(format!("in {}", homes.join(" or "))) }
 }
 
-/// One table through serde, as often as it has keys of the wrong type.
+/// One table: unknown keys out, then through serde as often as it has keys of the wrong type.
 fn read<T: DeserializeOwned + Default>(
     words: &words::Table,
     path: String,
@@ -230,7 +236,7 @@ fn read<T: DeserializeOwned + Default>(
     mut table: DeTable<'_>,
     findings: &mut Findings,
 ) -> Table<T> {
-    let mut broken = BTreeSet::new();
+    let mut broken = keep_known(words, &path, &mut table, findings);
     loop {
         let error = match T::deserialize(Deserializer::from(Spanned::new(span.clone(), table.clone()))) {
             Ok(raw) => return Table { path, span, broken, raw },
