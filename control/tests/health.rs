@@ -10,7 +10,7 @@ use ringlead_control::health::{
     CONNECTS_MAX, CheckSpec, CheckStatus, Checker, HealthEvent, Reconciled, State,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::{sleep, timeout};
 
@@ -48,6 +48,16 @@ async fn listen(at: &str) -> (TcpListener, SocketAddr) {
 /// A port that nobody listens on.
 async fn closed_port() -> SocketAddr {
     listen("127.0.0.1:0").await.1
+}
+
+/// A listener that nobody accepts from; the one connection that fits is there.
+async fn full_backlog() -> ((TcpListener, TcpStream), SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let target = listener.local_addr().unwrap();
+    let fills = TcpSocket::new_v4().unwrap().connect(target).await.unwrap();
+    ((listener, fills), target)
 }
 
 #[tokio::test]
@@ -105,12 +115,7 @@ async fn a_server_goes_and_comes_back_after_fall_and_rise() {
 
 #[tokio::test]
 async fn a_full_backlog_times_out() {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listener = socket.listen(0).unwrap();
-    let target = listener.local_addr().unwrap();
-    // Nobody accepts: one connection fits.
-    let _fills = TcpSocket::new_v4().unwrap().connect(target).await.unwrap();
+    let (_full, target) = full_backlog().await;
     let (mut checker, mut events) = checker();
     checker.reconcile(vec![spec(1, target)]);
     let event = next(&mut events).await;
@@ -197,9 +202,23 @@ async fn a_shorter_interval_counts_at_once() {
     let slow = CheckSpec { interval: Duration::from_secs(3600), ..spec(1, target) };
     checker.reconcile(vec![slow]);
     assert!(next(&mut events).await.up);
+    // Long enough for the check to be asleep until its next hour.
+    sleep(Duration::from_millis(500)).await;
     drop(listener);
     checker.reconcile(vec![spec(1, target)]);
     assert!(!next(&mut events).await.up);
+}
+
+#[tokio::test]
+async fn a_check_stopped_while_it_connects_says_nothing() {
+    let (_listener, target) = full_backlog().await;
+    let (mut checker, mut events) = checker();
+    let slow = Duration::from_secs(1);
+    checker.reconcile(vec![CheckSpec { interval: slow, timeout: slow, ..spec(1, target) }]);
+    sleep(Duration::from_millis(700)).await;
+    checker.reconcile(vec![]);
+    sleep(slow + SLACK).await;
+    assert!(events.try_recv().is_err(), "a stopped check spoke");
 }
 
 #[tokio::test]

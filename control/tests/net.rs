@@ -84,7 +84,9 @@ fn addresses_of_others_are_left_alone() {
     lab::run(async |lab| {
         let (net, _events) = Net::open().unwrap();
         let p0 = lab.ifindex("p0");
-        for address in ["10.1.0.1", "fd00:1::1"] {
+        // Also those that look like ours but for the tag.
+        lab.here("ip address add 10.9.0.1/32 dev p0; ip address add fd09::1/128 dev p0 nodad");
+        for address in ["10.1.0.1", "fd00:1::1", "10.9.0.1", "fd09::1"] {
             let before = shown(&lab, address);
             assert_eq!(net.add_address(p0, ip(address)).await.unwrap(), Added::Foreign);
             assert!(!net.remove_address(p0, ip(address)).await.unwrap());

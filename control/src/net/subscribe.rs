@@ -205,6 +205,16 @@ mod tests {
     }
 
     #[test]
+    fn the_next_message_starts_on_a_four_byte_border() {
+        let mut bytes = vec![0; 24];
+        bytes[..4].copy_from_slice(&17_u32.to_ne_bytes());
+        let (message, rest) = split_message(&bytes).unwrap();
+        assert_eq!((message.len(), rest.len()), (17, 4));
+        // The last one need not be padded.
+        assert_eq!(split_message(&bytes[..17]).unwrap().1.len(), 0);
+    }
+
+    #[test]
     fn a_truncated_datagram_is_a_loss() {
         let datagram = new_address();
         let mut batch = Batch::default();
