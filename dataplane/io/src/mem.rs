@@ -17,6 +17,7 @@ pub struct MemPort {
     tx: VecDeque<Frame>,
     rx_room: usize,
     tx_room: usize,
+    burst: usize,
     stats: PortStats,
 }
 
@@ -39,6 +40,7 @@ impl MemPort {
             tx: VecDeque::with_capacity(room),
             rx_room: room,
             tx_room: room,
+            burst: BURST,
             stats: PortStats::default(),
         }
     }
@@ -52,6 +54,11 @@ impl MemPort {
     /// size; 0 makes every `tx` find the ring full.
     pub fn set_tx_room(&mut self, frames: usize) {
         self.tx_room = frames.min(self.tx.capacity());
+    }
+
+    /// How many frames one `rx` gives at most: 1 to [`BURST`], which it is at first.
+    pub fn set_burst(&mut self, frames: usize) {
+        self.burst = frames.clamp(1, BURST);
     }
 
     /// Lets `bytes` arrive. False, counted as lost, when the ring is full, no frame is free or the packet is too long.
@@ -120,7 +127,7 @@ impl MemPort {
 impl Port for MemPort {
     #[inline]
     fn rx(&mut self, frames: &mut Frames, list: &mut FrameList) -> usize {
-        let count = (BURST - list.len()).min(self.rx.len());
+        let count = list.remaining_capacity().min(self.burst).min(self.rx.len());
         for frame in self.rx.drain(..count) {
             frames.hand(&frame, Owner::Rx, Owner::Worker);
             list.push(frame);
@@ -206,6 +213,19 @@ mod tests {
         assert_eq!(port.tx(&mut frames, &mut list), 0);
         assert_eq!(port.take_sent(&mut frames), [[0], [1], [2]]);
         assert_eq!(port.tx(&mut frames, &mut list), 2);
+    }
+
+    #[test]
+    fn a_smaller_burst_leaves_the_rest_in_the_ring() {
+        let mut frames = Frames::in_memory(16, 2048).unwrap();
+        let mut port = port(16);
+        (0..10u8).for_each(|n| assert!(port.inject(&mut frames, &[n])));
+        let mut list = FrameList::new();
+        port.set_burst(4);
+        assert_eq!((port.rx(&mut frames, &mut list), port.rx_waiting()), (4, 6));
+        port.set_burst(0);
+        assert_eq!((port.rx(&mut frames, &mut list), port.rx_waiting()), (1, 5), "never none at all");
+        assert_eq!(list.iter().map(|frame| frames.bytes(frame)[0]).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
     }
 
     #[test]
