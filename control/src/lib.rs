@@ -1,7 +1,11 @@
+//! Control: configuration, health, reload, the kernel's part, the command line's door. The only place with locks, free
+//! allocation and the wall clock. See README.md.
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod config;
+pub mod engine;
 pub mod health;
 pub mod lock;
 pub mod net;
+pub mod plan;

@@ -73,7 +73,7 @@ pub trait Port {
     fn note(&mut self, _frames: &Frames, _frame: &Frame, _text: &dyn std::fmt::Display) {}
 
     /// A file descriptor that poll(2) reports readable when frames wait, for idle workers; `None`: nothing to wait for.
-    fn poll_fd(&self) -> Option<std::os::fd::RawFd> {
+    fn poll_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         None
     }
 }

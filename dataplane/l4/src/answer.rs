@@ -11,7 +11,12 @@ use ringlead_wire::reset;
 pub(crate) const ANSWERS_PER_MS: u32 = 16;
 
 /// Gives the declared answer to a frame of the burst; returns the reason its drop is counted under.
-pub(crate) fn no_server<P: Port>(worker: &mut Worker<P>, how: OnNoServer, queue: usize, frame: usize) -> Reason {
+pub(crate) fn no_server<P: Port>(
+    worker: &mut Worker<P>,
+    how: OnNoServer,
+    queue: usize,
+    frame: usize,
+) -> Reason {
     if how == OnNoServer::Drop || worker.answers_left == 0 {
         return Reason::NoServer;
     }

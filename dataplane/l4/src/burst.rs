@@ -49,7 +49,9 @@ pub(crate) struct Burst {
     pub tuples: ArrayVec<Tuple, BURST>,
     /// Their flows, by place in `live`.
     pub flows: [Option<Flow>; BURST],
-    /// The service that a miss asks for (slot), by place in `live`.
+    /// Which of them have no flow, by place in `live`: all that `classify` and `schedule` look at.
+    pub misses: ArrayVec<u8, BURST>,
+    /// The service that a miss asks for (slot), by place in `misses`.
     pub wanted: [Option<u16>; BURST],
     /// Whether this burst made the flow, by place in `live`.
     pub new: [bool; BURST],
@@ -64,6 +66,7 @@ impl Burst {
             live: ArrayVec::new(),
             tuples: ArrayVec::new(),
             flows: [None; BURST],
+            misses: ArrayVec::new(),
             wanted: [None; BURST],
             new: [false; BURST],
         }
@@ -75,5 +78,7 @@ impl Burst {
         debug_assert!(self.frames.is_empty(), "a frame of the last burst has no new owner");
         self.live.clear();
         self.tuples.clear();
+        self.misses.clear();
+        self.new = [false; BURST];
     }
 }

@@ -12,17 +12,12 @@ use ringlead_wire::{Endpoint, Kind, Protocol};
 #[inline]
 pub(crate) fn classify<P: Port>(worker: &mut Worker<P>) {
     let burst = &mut *worker.burst;
-    let places = burst.live.iter().zip(&burst.flows).zip(&burst.tuples).zip(&mut burst.wanted);
-    for (((&place, flow), tuple), wanted) in places {
+    for (&miss, wanted) in burst.misses.iter().zip(&mut burst.wanted) {
         *wanted = None;
-        let (Some(meta), Some(fate)) =
-            (burst.metas.get(usize::from(place)), burst.fates.get_mut(usize::from(place)))
-        else {
-            continue;
-        };
-        if flow.is_some() || *fate != Fate::Pending {
-            continue;
-        }
+        let miss = usize::from(miss);
+        let (Some(&place), Some(tuple)) = (burst.live.get(miss), burst.tuples.get(miss)) else { continue };
+        let place = usize::from(place);
+        let (Some(meta), Some(fate)) = (burst.metas.get(place), burst.fates.get_mut(place)) else { continue };
         match service_of(&worker.tables, tuple) {
             Ok(slot) => *wanted = Some(slot),
             Err(_) if meta.kind == Kind::IcmpError => *fate = Fate::Drop(Reason::IcmpWithoutFlow.into()),

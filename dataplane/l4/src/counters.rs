@@ -3,6 +3,7 @@
 use crate::drops;
 use crate::tables::SERVICES_MAX;
 use crossbeam::utils::CachePadded;
+use ringlead_io::PortStats;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// A counter with one writer.
@@ -27,6 +28,26 @@ impl Count {
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The most queues that one worker owns.
+pub const QUEUES_MAX: usize = 64;
+
+/// A queue's counters as its driver last told them, once a second.
+#[derive(Debug, Default)]
+pub struct QueueCounters {
+    /// Which configured port (low 8 bits, plus one; 0 = none) and which of its queues (above).
+    which: Count,
+    rx: Count,
+    tx: Count,
+    rx_lost: Count,
+    tx_invalid: Count,
+}
+
+impl QueueCounters {
+    fn key(port: usize, queue: u32) -> u64 {
+        u64::from(queue) << 8 | (port as u64 + 1) & 0xff
     }
 }
 
@@ -74,6 +95,7 @@ pub struct Counters {
     pub busy_ns: Count,
     /// Nanoseconds spent idle.
     pub idle_ns: Count,
+    queues: Box<[QueueCounters]>,
     drops: Box<[Count]>,
     services: Box<[ServiceCounters]>,
     server_flows: Box<[AtomicI64]>,
@@ -97,6 +119,7 @@ impl Counters {
             turns_busy: Count::default(),
             busy_ns: Count::default(),
             idle_ns: Count::default(),
+            queues: (0..QUEUES_MAX).map(|_| QueueCounters::default()).collect(),
             drops: (0..drops::COUNT).map(|_| Count::default()).collect(),
             services: (0..SERVICES_MAX).map(|_| ServiceCounters::default()).collect(),
             server_flows: (0..servers).map(|_| AtomicI64::new(0)).collect(),
@@ -123,6 +146,25 @@ impl Counters {
     #[must_use]
     pub fn service(&self, slot: u16) -> Option<&ServiceCounters> {
         self.services.get(usize::from(slot))
+    }
+
+    /// What a queue's driver last said; `None` when this worker has no such queue.
+    #[must_use]
+    pub fn port_stats(&self, port: usize, queue: u32) -> Option<PortStats> {
+        let key = QueueCounters::key(port, queue);
+        let q = self.queues.iter().find(|q| q.which.get() == key)?;
+        let (rx, tx, rx_lost, tx_invalid) = (q.rx.get(), q.tx.get(), q.rx_lost.get(), q.tx_invalid.get());
+        Some(PortStats { rx, tx, rx_lost, tx_invalid })
+    }
+
+    /// Keeps what a queue's driver says; `index` is the queue's place in its worker.
+    pub(crate) fn set_port_stats(&self, index: usize, port: u8, queue: u32, stats: &PortStats) {
+        let Some(q) = self.queues.get(index) else { return };
+        q.rx.set(stats.rx);
+        q.tx.set(stats.tx);
+        q.rx_lost.set(stats.rx_lost);
+        q.tx_invalid.set(stats.tx_invalid);
+        q.which.set(QueueCounters::key(usize::from(port), queue));
     }
 
     /// Flows of a server created minus ended as seen by this worker; only the sum over all workers means something.

@@ -1,6 +1,7 @@
 //! Stage: every frame of the burst gets its next owner: a port, the waiting room, or the free list with a named reason.
 
-use crate::burst::{Egress, Fate};
+use crate::burst::{Burst, Egress, Fate};
+use crate::counters::Counters;
 use crate::drops::{Drop, Reason};
 use crate::hold::{HELD_NS, HeldFrame};
 use crate::tables::ServiceId;
@@ -13,7 +14,7 @@ use ringlead_wire::rewrite as wire;
 /// Gives every frame of the burst away.
 #[inline]
 pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
-    count_services(worker);
+    count_services(&worker.burst, &worker.counters);
     let mut frames = std::mem::take(&mut worker.burst.frames);
     for (place, frame) in frames.drain(..).enumerate() {
         if P::NOTES {
@@ -45,19 +46,43 @@ pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
 
 /// Counts the burst's frames by service, before they get their new owners.
 #[inline]
-fn count_services<P: Port>(worker: &Worker<P>) {
-    let burst = &*worker.burst;
+fn count_services(burst: &Burst, counters: &Counters) {
+    let mut run = Run { service: 0, side: Side::Client, packets: 0, bytes: 0 };
     for (&place, flow) in burst.live.iter().zip(&burst.flows) {
         let place = usize::from(place);
         let sent = matches!(burst.fates.get(place), Some(Fate::Send(_) | Fate::Hold(_)));
         let (Some(flow), Some(frame), true) = (flow, burst.frames.get(place), sent) else { continue };
-        let Some(counters) = worker.counters.service(ServiceId::from_u32(flow.service).slot) else { continue };
-        let (packets, bytes) = match flow.side {
-            Side::Client => (&counters.packets_in, &counters.bytes_in),
-            Side::Server => (&counters.packets_out, &counters.bytes_out),
+        if (flow.service, flow.side) != (run.service, run.side) {
+            run.count(counters);
+            run = Run { service: flow.service, side: flow.side, packets: 0, bytes: 0 };
+        }
+        run.packets += 1;
+        run.bytes += frame.len() as u64;
+    }
+    run.count(counters);
+}
+
+/// Frames in a row of one service and direction: they tend to come together, and one addition then counts them all.
+struct Run {
+    service: u32,
+    side: Side,
+    packets: u64,
+    bytes: u64,
+}
+
+impl Run {
+    #[inline]
+    fn count(&self, counters: &Counters) {
+        if self.packets == 0 {
+            return;
+        }
+        let Some(service) = counters.service(ServiceId::from_u32(self.service).slot) else { return };
+        let (packets, bytes) = match self.side {
+            Side::Client => (&service.packets_in, &service.bytes_in),
+            Side::Server => (&service.packets_out, &service.bytes_out),
         };
-        packets.add(1);
-        bytes.add(frame.len() as u64);
+        packets.add(self.packets);
+        bytes.add(self.bytes);
     }
 }
 
@@ -74,7 +99,9 @@ pub(crate) fn send<P: Port>(worker: &mut Worker<P>, mut frame: Frame, l3: u16, e
     if frame.len() > queue.frame_max + 4 * usize::from(egress.vlans) {
         return drop_frame(worker, frame, Reason::TooBig.into());
     }
-    enqueue(worker, usize::from(local), frame);
+    if let Err(full) = queue.out.try_push(frame) {
+        make_room(worker, usize::from(local), full.element());
+    }
 }
 
 /// Queues an answer on the queue that its question came from; it is labelled already.
@@ -84,13 +111,15 @@ pub(crate) fn send_answer<P: Port>(worker: &mut Worker<P>, queue: usize, frame: 
     {
         q.port.note(&worker.frames, &frame, &Verdict::Answer);
     }
-    enqueue(worker, queue, frame);
+    make_room(worker, queue, frame);
 }
 
-/// Puts a frame at the end of a queue's way out, making room first when there is none.
-#[inline]
-fn enqueue<P: Port>(worker: &mut Worker<P>, queue: usize, frame: Frame) {
-    let Some(q) = worker.queues.get_mut(queue) else { return drop_frame(worker, frame, Reason::NoPort.into()) };
+/// Puts a frame at the end of a queue's way out, which may have to be emptied first.
+#[inline(never)]
+fn make_room<P: Port>(worker: &mut Worker<P>, queue: usize, frame: Frame) {
+    let Some(q) = worker.queues.get_mut(queue) else {
+        return drop_frame(worker, frame, Reason::NoPort.into());
+    };
     if q.out.is_full() {
         worker.tally.sent += q.port.tx(&mut worker.frames, &mut q.out) as u64;
     }
@@ -133,10 +162,13 @@ fn label(frames: &mut Frames, frame: &mut Frame, l3: u16, egress: &Egress, src: 
 
 #[cold]
 fn relabel(frames: &mut Frames, frame: &mut Frame, l3: usize, egress: &Egress, src: [u8; 6]) -> bool {
-    let Some(&[high, low]) = frames.bytes(frame).get(..l3).and_then(|h| h.last_chunk::<2>()) else { return false };
+    let Some(&[high, low]) = frames.bytes(frame).get(..l3).and_then(|h| h.last_chunk::<2>()) else {
+        return false;
+    };
     let tags = egress.vlan.get(..usize::from(egress.vlans)).unwrap_or(&egress.vlan);
     let (header, len) = wire::ethernet_header(tags, egress.mac, src, u16::from_be_bytes([high, low]));
-    let moved = if len > l3 { frames.grow_head(frame, len - l3) } else { frames.shrink_head(frame, l3 - len) };
+    let moved =
+        if len > l3 { frames.grow_head(frame, len - l3) } else { frames.shrink_head(frame, l3 - len) };
     let place = frames.bytes_mut(frame).get_mut(..len);
     match (moved, place, header.get(..len)) {
         (true, Some(place), Some(header)) => {

@@ -19,11 +19,11 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
     if let Some(found) = burst.flows.get_mut(..burst.tuples.len()) {
         flows.lookup_burst(&burst.tuples, found, now);
     }
-    for (&place, found) in burst.live.iter().zip(&mut burst.flows) {
+    for (k, (&place, found)) in (0_u8..).zip(burst.live.iter().zip(&mut burst.flows)) {
         let place = usize::from(place);
-        let (Some(flow), Some(meta), Some(fate)) =
-            (&*found, burst.metas.get(place), burst.fates.get_mut(place))
-        else {
+        let (Some(meta), Some(fate)) = (burst.metas.get(place), burst.fates.get_mut(place)) else { continue };
+        let Some(flow) = &*found else {
+            burst.misses.push(k);
             continue;
         };
         if worker.tables.service(ServiceId::from_u32(flow.service)).is_none() {
@@ -34,6 +34,7 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
                 worker.counters.flows_ended.add(1);
             }
             *found = None;
+            burst.misses.push(k);
         } else if meta.kind != Kind::IcmpError {
             // RFC 4787 R12: an ICMP error neither refreshes nor ends a flow.
             flows.touch(flow, meta.flags, now);

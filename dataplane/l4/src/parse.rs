@@ -8,7 +8,7 @@ use ringlead_io::Port;
 use ringlead_wire::{Kind, parse as wire};
 
 /// How many frames ahead the next headers are fetched: a header is in cache again after about this many parses.
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 
 /// Parses the burst. Frames that can belong to a flow go on in `live`, with their keys.
 #[inline]
@@ -22,19 +22,16 @@ pub(crate) fn parse<P: Port>(worker: &mut Worker<P>) {
         if let Some(next) = burst.frames.get(usize::from(place) + AHEAD) {
             worker.frames.prefetch(next);
         }
-        *fate = match wire::parse(worker.frames.bytes(frame)) {
-            Ok(parsed) => {
-                *meta = parsed;
-                match parsed.kind {
-                    Kind::Tcp | Kind::Udp | Kind::IcmpError => {
-                        burst.live.push(place);
-                        burst.tuples.push(Tuple::from(&parsed));
-                        Fate::Pending
-                    }
-                    Kind::Fragment => Fate::Drop(Reason::Fragment.into()),
-                    Kind::Icmp | Kind::Other => Fate::Drop(Reason::NotOurs.into()),
+        *fate = match wire::parse_into(worker.frames.bytes(frame), meta) {
+            Ok(()) => match meta.kind {
+                Kind::Tcp | Kind::Udp | Kind::IcmpError => {
+                    burst.live.push(place);
+                    burst.tuples.push(Tuple::from(&*meta));
+                    Fate::Pending
                 }
-            }
+                Kind::Fragment => Fate::Drop(Reason::Fragment.into()),
+                Kind::Icmp | Kind::Other => Fate::Drop(Reason::NotOurs.into()),
+            },
             Err(malformed) => Fate::Drop(malformed.into()),
         };
     }

@@ -13,7 +13,9 @@ use ringlead_wire::{Kind, Meta, checksum, rewrite as wire};
 /// Rewrites every frame of the burst that has a flow, and decides where it leaves.
 #[inline]
 pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
-    let Some((port, partial)) = worker.queues.get(queue).map(|q| (q.port_index, q.partial_checksums)) else { return };
+    let Some((port, partial)) = worker.queues.get(queue).map(|q| (q.port_index, q.partial_checksums)) else {
+        return;
+    };
     let burst = &mut *worker.burst;
     for (&place, flow) in burst.live.iter().zip(&burst.flows) {
         let place = usize::from(place);
@@ -37,14 +39,15 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
                     worker.flows.set_link(flow, link);
                 }
                 match worker.tables.server(flow.server_id) {
-                    Some(server) => to_server(bytes, meta, flow)
-                        .map_or_else(|reason| Fate::Drop(reason.into()), |()| towards(&worker.shared.neighbours, server)),
+                    Some(server) => to_server(bytes, meta, flow).map_or_else(
+                        |reason| Fate::Drop(reason.into()),
+                        |()| towards(&worker.shared.neighbours, server),
+                    ),
                     None => Fate::Drop(Reason::NoServer.into()),
                 }
             }
-            Side::Server => {
-                to_client(bytes, meta, flow).map_or_else(|reason| Fate::Drop(reason.into()), |()| back(&flow.link))
-            }
+            Side::Server => to_client(bytes, meta, flow)
+                .map_or_else(|reason| Fate::Drop(reason.into()), |()| back(&flow.link)),
         };
     }
 }

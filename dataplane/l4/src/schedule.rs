@@ -18,18 +18,20 @@ const CHOICES: u32 = 4;
 /// Serves every miss of the burst that wants a service. Rare beside look-ups, so it goes frame by frame.
 #[inline]
 pub(crate) fn schedule<P: Port>(worker: &mut Worker<P>, queue: usize) {
-    for place in 0..worker.burst.live.len() {
-        if let Some(new) = worker.burst.new.get_mut(place) {
-            *new = false;
-        }
-        if let Some(slot) = worker.burst.wanted.get(place).copied().flatten() {
-            schedule_one(worker, queue, place, slot);
+    for miss in 0..worker.burst.misses.len() {
+        let burst = &worker.burst;
+        let wanted = burst.misses.get(miss).zip(burst.wanted.get(miss).copied().flatten());
+        if let Some((&place, slot)) = wanted {
+            schedule_one(worker, queue, usize::from(place), slot);
         }
     }
 }
 
 /// What scheduling one packet came to.
-#[expect(clippy::large_enum_variant, reason = "lives on the stack for one call; boxing would allocate on the path")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one call; boxing would allocate on the path"
+)]
 enum Outcome {
     /// It has a flow now; `true`: this packet made it.
     Flow(Flow, bool),
@@ -144,7 +146,8 @@ impl Request<'_> {
     fn spec(&self, id: ServerId, server: &Server) -> FlowSpec {
         let client = *self.tuple;
         let port = if server.port == 0 { client.dport } else { server.port };
-        let answers = Tuple { src: server.ip, sport: port, dst: client.src, dport: client.sport, proto: client.proto };
+        let answers =
+            Tuple { src: server.ip, sport: port, dst: client.src, dport: client.sport, proto: client.proto };
         FlowSpec {
             client,
             server: (self.service.mode == Mode::Nat).then_some(answers),

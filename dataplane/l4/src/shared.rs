@@ -24,7 +24,13 @@ pub struct Shared {
 impl Shared {
     /// Shared state for `workers` workers, starting from one snapshot.
     #[must_use]
-    pub fn new(tables: Tables, flows: Arc<FlowTable>, neighbours: usize, servers: usize, workers: usize) -> Self {
+    pub fn new(
+        tables: Tables,
+        flows: Arc<FlowTable>,
+        neighbours: usize,
+        servers: usize,
+        workers: usize,
+    ) -> Self {
         Self {
             tables: Arc::new(ArcSwap::from_pointee(tables)),
             flows,

@@ -11,6 +11,8 @@ use ringlead_io::Port;
 
 /// A worker that has not beaten for this long loses its shards to the next one, in nanoseconds.
 const SILENT_NS: u64 = 1_000_000_000;
+/// How often the drivers are asked for their counters, in nanoseconds.
+const ASK_DRIVERS_NS: u64 = 1_000_000_000;
 /// Entries looked at per tick while ageing: a million flows are seen once a second.
 const AGE_BUDGET: usize = 1024;
 
@@ -21,11 +23,23 @@ impl<P: Port> Worker<P> {
         self.pick_up_tables();
         self.answers_left = ANSWERS_PER_MS;
         self.retry_held(now_ns);
+        self.ask_drivers(now_ns);
         self.age(now_ns);
         emit::flush(self);
         settle::settle(self, now_ns, 0);
         // Last: from here on this worker uses nothing of an older snapshot.
         self.counters.epoch.set(self.tables.epoch);
+    }
+
+    /// Once a second: what the drivers counted, for status.
+    fn ask_drivers(&mut self, now_ns: u64) {
+        if now_ns < self.ask_drivers_ns {
+            return;
+        }
+        self.ask_drivers_ns = now_ns + ASK_DRIVERS_NS;
+        for (index, q) in self.queues.iter().enumerate() {
+            self.counters.set_port_stats(index, q.port_index, q.port.caps().queue, &q.port.stats());
+        }
     }
 
     /// How many frames wait for a next hop or a ring.

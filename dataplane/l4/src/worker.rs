@@ -72,6 +72,7 @@ pub struct Worker<P> {
     pub(crate) tally: Tally,
     pub(crate) dropped: [u32; drops::COUNT],
     pub(crate) answers_left: u32,
+    pub(crate) ask_drivers_ns: u64,
     pub(crate) tick: Tick,
     pub(crate) next_shard: usize,
 }
@@ -94,7 +95,8 @@ impl<P: Port> Worker<P> {
             let (mac, frame_max, partial_checksums) = (caps.mac, caps.frame_max, caps.partial_checksums);
             queues.push(Queue { port_index, port, out: FrameList::new(), mac, frame_max, partial_checksums });
         }
-        let counters = shared.counters.get(config.index).cloned().unwrap_or_else(|| Arc::new(Counters::new(0)));
+        let counters =
+            shared.counters.get(config.index).cloned().unwrap_or_else(|| Arc::new(Counters::new(0)));
         Self {
             egress,
             queues,
@@ -109,6 +111,7 @@ impl<P: Port> Worker<P> {
             tally: Tally::default(),
             dropped: [0; drops::COUNT],
             answers_left: ANSWERS_PER_MS,
+            ask_drivers_ns: 0,
             tick: Tick::from_nanos(0),
             next_shard: config.index,
             shared,
@@ -145,7 +148,7 @@ impl<P: Port> Worker<P> {
     }
 
     /// The drivers' descriptors to poll while idle.
-    pub fn poll_fds(&self) -> impl Iterator<Item = std::os::fd::RawFd> + '_ {
+    pub fn poll_fds(&self) -> impl Iterator<Item = std::os::fd::BorrowedFd<'_>> {
         self.queues.iter().filter_map(|q| q.port.poll_fd())
     }
 

@@ -3,7 +3,7 @@
 use super::ring::Rings;
 use crate::frames::Frames;
 use crate::port::{BURST, Caps, FrameList, Port, PortStats};
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 /// The most bursts that one `reap` or `refill` moves, so that a turn stays bounded.
 const BURSTS_MAX: usize = 8;
@@ -174,7 +174,7 @@ impl Port for XdpPort {
         &self.caps
     }
 
-    fn poll_fd(&self) -> Option<RawFd> {
-        Some(self.rings.fd())
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.rings.borrowed_fd())
     }
 }

@@ -10,7 +10,7 @@ use crate::frames::{Frame, Frames};
 use crate::owners::Owner;
 use crate::port::{BURST, FrameList};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use xsk_rs::config::{Interface, SocketConfig};
 use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
@@ -189,6 +189,13 @@ impl Rings {
 
     pub(crate) fn fd(&self) -> RawFd {
         self.rx.fd().as_raw_fd()
+    }
+
+    /// The socket, for waiting on.
+    pub(crate) fn borrowed_fd(&self) -> BorrowedFd<'_> {
+        // JUSTIFICATION: xsk-rs gives the descriptor as a number only.
+        // SAFETY: the receive ring keeps the socket open for as long as this borrow of it lasts.
+        unsafe { BorrowedFd::borrow_raw(self.fd()) }
     }
 
     /// Sets an integer socket option.

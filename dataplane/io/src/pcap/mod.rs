@@ -10,10 +10,12 @@ pub use run::PcapRun;
 
 use crate::frames::{Frames, HEADROOM};
 use crate::port::{Caps, FrameList, Port, PortStats};
+use crate::steer::{RuleSet, Verdict, verdict};
 use source::{Packet, Source};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a replayed port says of itself.
 #[derive(Clone, Debug)]
@@ -28,8 +30,34 @@ pub struct PcapSpec {
     pub frame_max: usize,
     /// Whether received frames may carry partial L4 checksums, as those captured on the sending machine do.
     pub partial_checksums: bool,
-    /// Takes only the packets of the pcapng interface of this name (`if_name`).
-    pub only_interface: Option<String>,
+    /// Which packets of the file arrive here.
+    pub take: Take,
+    /// The rules of the front: what they leave to the kernel is written down as such and never received. `None`: everything
+    /// is received.
+    pub front: Option<Arc<RuleSet>>,
+}
+
+/// Which packets of a capture a port takes, by the name of their pcapng interface (`if_name`). Classic pcap has no names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Take {
+    /// All.
+    #[default]
+    All,
+    /// Those of the interface of this name.
+    Only(String),
+    /// All but those of the interfaces of these names.
+    AllBut(Vec<String>),
+}
+
+impl Take {
+    /// Whether packets of an interface of this name are taken.
+    fn takes(&self, name: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(only) => name == Some(only),
+            Self::AllBut(others) => !others.iter().any(|other| name == Some(other)),
+        }
+    }
 }
 
 /// See the module.
@@ -44,6 +72,7 @@ pub struct PcapPort {
     slot: usize,
     interface_in: u32,
     interface_out: u32,
+    front: Option<Arc<RuleSet>>,
     stats: PortStats,
 }
 
@@ -63,7 +92,7 @@ impl PcapPort {
     /// As [`open`](Self::open).
     pub fn new(run: &PcapRun, spec: &PcapSpec, input: Option<Box<dyn Read>>) -> io::Result<Self> {
         let source = match input {
-            Some(input) => Source::new(input, spec.only_interface.clone())?,
+            Some(input) => Source::new(input, spec.take.clone())?,
             None => Source::Nothing,
         };
         let mut port = Self {
@@ -81,6 +110,7 @@ impl PcapPort {
             slot: run.join(),
             interface_in: run.interface(&format!("{} in", spec.device)),
             interface_out: run.interface(&format!("{} out", spec.device)),
+            front: spec.front.clone(),
             stats: PortStats::default(),
         };
         port.next = port.source.next()?;
@@ -133,6 +163,11 @@ impl Port for PcapPort {
                 self.stats.rx_lost += 1;
                 let why = format!("not replayed: {} bytes, a frame holds {room}", packet.bytes.len());
                 self.run.write(self.interface_in, &packet, Some(&why));
+                continue;
+            }
+            if self.front.as_deref().is_some_and(|front| verdict(front, &packet.bytes) == Verdict::Kernel) {
+                frames.free(frame);
+                self.run.write(self.interface_in, &packet, Some("kernel: not ours"));
                 continue;
             }
             self.run.received(self.interface_in, frames, &frame, packet);

@@ -1,5 +1,6 @@
 //! Packets out of a pcap or pcapng file, with their time in nanoseconds.
 
+use super::Take;
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
@@ -35,24 +36,27 @@ pub(crate) enum Source {
 /// A pcapng file being read.
 pub(crate) struct PcapNg {
     reader: PcapNgReader<Input>,
-    only_interface: Option<String>,
+    take: Take,
     /// Simple packet blocks have no time: they take the one before.
     last_ns: u64,
 }
 
 impl Source {
     /// Tells the format by the first four bytes.
-    pub(crate) fn new(mut input: Input, only_interface: Option<String>) -> io::Result<Self> {
+    pub(crate) fn new(mut input: Input, take: Take) -> io::Result<Self> {
         const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
         let mut magic = [0; 4];
         input.read_exact(&mut magic).map_err(|_| invalid("no capture: shorter than its own header"))?;
         let input: Input = Box::new(io::Cursor::new(magic).chain(input));
         if magic == SECTION_HEADER {
             let reader = PcapNgReader::new(input).map_err(fault)?;
-            return Ok(Self::PcapNg(Box::new(PcapNg { reader, only_interface, last_ns: 0 })));
+            return Ok(Self::PcapNg(Box::new(PcapNg { reader, take, last_ns: 0 })));
         }
         let reader = PcapReader::new(input).map_err(fault)?;
         ethernet(reader.header().datalink)?;
+        if !take.takes(None) {
+            return Ok(Self::Nothing);
+        }
         Ok(Self::Pcap(Box::new(reader)))
     }
 
@@ -98,7 +102,7 @@ impl PcapNg {
             else {
                 return Err(invalid("a packet of an interface that the file does not describe"));
             };
-            if self.only_interface.is_some() && name(described) != self.only_interface.as_deref() {
+            if !self.take.takes(name(described)) {
                 continue;
             }
             ethernet(described.linktype)?;

@@ -114,7 +114,8 @@ fn spec(device: &str) -> PcapSpec {
         mac: [2; 6],
         frame_max: 1514,
         partial_checksums: true,
-        only_interface: None,
+        take: Take::All,
+        front: None,
     }
 }
 

@@ -52,7 +52,8 @@ fn a_frame_too_big_for_the_way_out_is_dropped_by_name() {
     lan.caps_mut().frame_max = 1014;
     let config = ringlead_l4::WorkerConfig { index: 0, workers: 1 };
     rig.worker = ringlead_l4::Worker::new(config, frames, vec![(0, wan), (1, lan)], shared);
-    let packet = |payload: usize| from_client(Packet::udp("198.51.100.7:5353", DSR4).payload(vec![1; payload]));
+    let packet =
+        |payload: usize| from_client(Packet::udp("198.51.100.7:5353", DSR4).payload(vec![1; payload]));
     rig.one(WAN, &packet(1014 - 42));
     rig.dropped(WAN, packet(1015 - 42).build(), Reason::TooBig);
 }

@@ -45,7 +45,8 @@ fn no_server_is_answered_as_declared() {
     rig.publish(tables_with(&plan, 2, &[]));
     let syn = Packet::tcp("198.51.100.1:1000", NAT4).flags(TcpFlags::SYN).seq(41);
     let (port, answer) = rig.one(WAN, &from_client(syn));
-    let reset = Packet::tcp(NAT4, "198.51.100.1:1000").flags(TcpFlags::RST | TcpFlags::ACK).ack(42).window(0).seq(0);
+    let reset =
+        Packet::tcp(NAT4, "198.51.100.1:1000").flags(TcpFlags::RST | TcpFlags::ACK).ack(42).window(0).seq(0);
     let expected = reset.mac(WAN_MAC, CLIENT_MAC).build();
     assert_eq!((port, &answer[..12]), (WAN, &expected[..12]));
     assert_eq!(&answer[26..], &expected[26..], "addresses and the whole TCP header");
@@ -54,7 +55,10 @@ fn no_server_is_answered_as_declared() {
 
     // A flood is not reflected: the budget of one tick is 16.
     let flood: Vec<Vec<u8>> = (0..40)
-        .map(|port| from_client(Packet::tcp(format!("198.51.100.2:{}", 2000 + port), NAT4).flags(TcpFlags::SYN)).build())
+        .map(|port| {
+            from_client(Packet::tcp(format!("198.51.100.2:{}", 2000 + port), NAT4).flags(TcpFlags::SYN))
+                .build()
+        })
         .collect();
     rig.tick();
     assert_eq!(rig.send(WAN, &flood).len(), 16);
@@ -122,7 +126,8 @@ fn rfc4787_r5_r6_an_idle_udp_flow_ends_after_300_s_and_either_side_refreshes_it(
 #[test]
 fn rfc5508_r8_a_full_table_leaves_old_flows_alone() {
     let mut rig = Rig::new(&Plan { flows_max: 1024, ..Plan::default() });
-    let packet = |n: usize, to: &str| from_client(Packet::udp(format!("198.51.100.1:{}", 1000 + n), to)).build();
+    let packet =
+        |n: usize, to: &str| from_client(Packet::udp(format!("198.51.100.1:{}", 1000 + n), to)).build();
     let first: Vec<_> = (0..64).map(|n| packet(n, NAT4)).collect();
     let before = rig.send(WAN, &first);
     for burst in 1..40 {

@@ -15,7 +15,8 @@ fn rfc5508_r4_an_error_about_a_nat_reply_reaches_the_server_as_if_about_its_own_
     let quoted = |from: &str| Packet::udp(from, CLIENT).payload([9; 100]).ip();
     let too_big = |to: &str, from: &str| Packet::icmp_error(ROUTER, to, 3, 4, 1280, &quoted(from));
     let (port, frame) = rig.one(WAN, &from_client(too_big("192.0.2.1", NAT4)));
-    let expected = too_big(address.trim_end_matches(":8080"), &address).mac(LAN_MAC, server_mac(server)).ttl(63);
+    let expected =
+        too_big(address.trim_end_matches(":8080"), &address).mac(LAN_MAC, server_mac(server)).ttl(63);
     assert_eq!((port, frame), (LAN, expected.build()));
 }
 
@@ -43,7 +44,11 @@ fn an_error_for_dsr_reaches_the_server_untouched_even_without_a_flow() {
         let quoted = Packet::udp(DSR4, CLIENT).payload([9; 8]).ip();
         let error = Packet::icmp_error(ROUTER, "192.0.2.2", 3, 4, 1400, &quoted);
         let (port, frame) = rig.one(WAN, &from_client(error.clone()));
-        assert_eq!((port, frame), (LAN, error.mac(LAN_MAC, server_mac(server)).build()), "flow known: {known}");
+        assert_eq!(
+            (port, frame),
+            (LAN, error.mac(LAN_MAC, server_mac(server)).build()),
+            "flow known: {known}"
+        );
         assert_eq!(rig.counters().flows_created.get(), u64::from(known));
     }
 }

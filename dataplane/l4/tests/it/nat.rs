@@ -6,12 +6,15 @@ use ringlead_wire::build::Packet;
 
 fn there_and_back(client: &str, service: &str, v6: bool, tcp: bool) {
     let mut rig = Rig::new(&Plan::default());
-    let make = |src: &str, dst: &str| if tcp { Packet::tcp(src, dst).flags(TcpFlags::SYN) } else { Packet::udp(src, dst) };
+    let make = |src: &str, dst: &str| {
+        if tcp { Packet::tcp(src, dst).flags(TcpFlags::SYN) } else { Packet::udp(src, dst) }
+    };
     let request = from_client(make(client, service).tos(0xb9).ttl(64).payload(b"request"));
     let (port, frame) = rig.one(WAN, &request);
     let server = server_of(&frame);
     let address = server_address(server, v6);
-    let expected = make(client, &address).mac(LAN_MAC, server_mac(server)).tos(0xb9).ttl(63).payload(b"request");
+    let expected =
+        make(client, &address).mac(LAN_MAC, server_mac(server)).tos(0xb9).ttl(63).payload(b"request");
     assert_eq!((port, frame), (LAN, expected.build()));
 
     let reply = from_server(server, make(&address, client).ttl(64).payload(b"reply"));
@@ -44,7 +47,9 @@ fn udp_over_ipv6_goes_there_and_back() {
 #[test]
 fn partial_checksums_are_completed_where_the_port_may_have_them() {
     let mut rig = Rig::new(&Plan::default());
-    let packet = |checksum: fn(Packet) -> Packet| from_client(checksum(Packet::udp("198.51.100.7:5353", NAT4).payload(b"hello")));
+    let packet = |checksum: fn(Packet) -> Packet| {
+        from_client(checksum(Packet::udp("198.51.100.7:5353", NAT4).payload(b"hello")))
+    };
     let (_, trusted) = rig.one(WAN, &packet(Packet::partial_checksum));
 
     let mut rig = Rig::new(&Plan::default());

@@ -109,7 +109,12 @@ impl Rig {
         let reason = reason.into();
         let before = self.counters().dropped(reason);
         let sent = self.send(port, &[frame]);
-        assert_eq!((sent.len(), self.counters().dropped(reason)), (0, before + 1), "drops: {:?}", self.drops());
+        assert_eq!(
+            (sent.len(), self.counters().dropped(reason)),
+            (0, before + 1),
+            "drops: {:?}",
+            self.drops()
+        );
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -172,7 +177,9 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
     let hash = FrontHash::new([7; 16]);
     let mut servers = Vec::new();
     for index in 0..plan.servers {
-        for (family, address) in [format!("10.2.0.{}", 11 + index), format!("fd02::{}", 11 + index)].iter().enumerate() {
+        for (family, address) in
+            [format!("10.2.0.{}", 11 + index), format!("fd02::{}", 11 + index)].iter().enumerate()
+        {
             servers.push(Some(Server {
                 name: format!("pool/s{index}").into(),
                 ip: Ip::from(address.parse::<std::net::IpAddr>().unwrap()),
@@ -222,10 +229,16 @@ fn pool(plan: &Plan, members: &[usize]) -> Pool {
     let chooser = if plan.round_robin {
         Chooser::RoundRobin(RoundRobin::new(&vec![1; members.len()]))
     } else {
-        let members: Vec<Member> = members.iter().map(|&m| Member { identity: m as u64 * 977, weight: 1 }).collect();
+        let members: Vec<Member> =
+            members.iter().map(|&m| Member { identity: m as u64 * 977, weight: 1 }).collect();
         Chooser::Maglev(Maglev::build(&members, 251))
     };
-    Pool { index: 0, name: "pool".into(), chooser, members: members.iter().map(|&m| ServerId(m as u32)).collect() }
+    Pool {
+        index: 0,
+        name: "pool".into(),
+        chooser,
+        members: members.iter().map(|&m| ServerId(m as u32)).collect(),
+    }
 }
 
 /// A client's packet as it arrives on the wan port.

@@ -5,9 +5,11 @@ use ringlead_wire::build::Packet;
 
 #[test]
 fn a_tagged_clients_replies_carry_its_tags() {
-    for tags in [&[5_u16][..], &[7, 9]] {
+    // Two tags are a service tag and a customer tag (IEEE 802.1ad).
+    for tags in [&[(0x8100, 5_u16)][..], &[(0x88a8, 7), (0x8100, 9)]] {
         let mut rig = Rig::new(&Plan::default());
-        let tagged = |packet: Packet| tags.iter().fold(packet, |packet, tag| packet.vlan(*tag));
+        let tagged =
+            |packet: Packet| tags.iter().fold(packet, |packet, tag| packet.vlan_of_type(tag.0, tag.1));
         let request = from_client(tagged(Packet::udp("198.51.100.7:5353", NAT4).payload(b"request")));
         let (port, frame) = rig.one(WAN, &request);
         let server = server_of(&frame);

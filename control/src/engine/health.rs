@@ -1,0 +1,65 @@
+//! What the checks say, turned into who may get new flows.
+
+use super::Engine;
+use crate::config::Config;
+use crate::health::{CheckSpec, HealthEvent};
+use crate::plan::{Health, Plan};
+use ringlead_flow::ServerId;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+impl Engine {
+    /// Takes one event and every other that waits already, then publishes once.
+    pub(super) async fn on_health(&mut self, event: HealthEvent) {
+        let mut changed = self.note_health(event);
+        while let Ok(event) = self.health.try_recv() {
+            changed |= self.note_health(event);
+        }
+        if changed {
+            self.publish().await;
+        }
+    }
+
+    /// Notes one event; returns whether somebody's health changed.
+    pub(super) fn note_health(&mut self, event: HealthEvent) -> bool {
+        let id = ServerId(event.id);
+        let current = self.plan.server(id).is_some_and(|s| !s.ghost && s.key.address.ip() == event.target.ip());
+        if !current {
+            return false;
+        }
+        let health = if event.up { Health::Up } else { Health::Down };
+        let changed = Arc::make_mut(&mut self.plan).set_health(id, health, event.reason.clone());
+        if changed && let Some(server) = self.plan.server(id) {
+            let (name, took_ms) = (format!("{}/{}", server.key.pool, server.key.name), event.took.as_millis());
+            tracing::info!(event = "health", server = name, up = event.up, reason = event.reason, took_ms);
+        }
+        changed
+    }
+
+    /// Makes the running checks those of the configuration.
+    pub(super) fn sync_checks(&mut self) {
+        let specs = check_specs(self.plan.config(), &self.plan);
+        self.checker.reconcile(specs);
+    }
+}
+
+/// One check for each configured server whose pool has one.
+fn check_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
+    let mut specs = Vec::new();
+    for pool in &config.pools {
+        let Some(check) = pool.health.and_then(|index| config.checks.get(index)) else { continue };
+        for server in &pool.servers {
+            let Some(id) = plan.server_id(pool, server) else { continue };
+            let port = check.port.unwrap_or_else(|| server.address.port());
+            specs.push(CheckSpec {
+                id: id.0,
+                target: SocketAddr::new(server.address.ip(), port),
+                interval: check.interval,
+                timeout: check.timeout,
+                rise: check.rise,
+                fall: check.fall,
+            });
+        }
+    }
+    specs
+}

@@ -1,0 +1,208 @@
+//! The control loop: one task that owns the plan, hears the kernel, the checks, the operator and the signals, and is the only
+//! one to change what workers read.
+
+mod health;
+mod load;
+mod network;
+mod publish;
+mod reload;
+mod start;
+pub mod status;
+mod stop;
+
+use crate::admin::Request;
+use serde_json::Value;
+use crate::config::PortConfig;
+use crate::health::{Checker, HealthEvent};
+use crate::net::{Net, NetEvent};
+use crate::plan::Plan;
+use load::LoadMeter;
+use reload::LastReload;
+use ringlead_io::steer::Steering;
+use ringlead_l4::Shared;
+use ringlead_l4::tables::Tables;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+/// How often the loop looks after ghosts, old snapshots and silent workers.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+/// What stops the engine from starting or going on.
+#[derive(Debug)]
+pub struct EngineError(pub String);
+
+impl std::fmt::Display for EngineError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for EngineError {}
+
+/// An error with what was being done.
+pub(crate) fn failed(doing: &str, error: impl std::fmt::Display) -> EngineError {
+    EngineError(format!("{doing}: {error}"))
+}
+
+/// A configured port as it is on this machine.
+#[derive(Debug, Clone)]
+pub struct NodePort {
+    /// Its configuration.
+    pub config: PortConfig,
+    /// Its index in the kernel.
+    pub ifindex: u32,
+    /// Its Ethernet address.
+    pub mac: [u8; 6],
+    /// The driver mode in words: `af-xdp native copy`.
+    pub mode: String,
+    /// (queue, worker) pairs.
+    pub queues: Vec<(u32, usize)>,
+}
+
+/// An AF_XDP socket and where it belongs.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeSocket {
+    /// The port's index in the kernel.
+    pub ifindex: u32,
+    /// The receive queue.
+    pub queue: u32,
+    /// The socket; the worker keeps it open.
+    pub fd: std::os::fd::RawFd,
+}
+
+/// The data plane as control sees it.
+#[derive(Debug)]
+pub struct Node {
+    /// What workers share.
+    pub shared: Shared,
+    /// The steering program.
+    pub steering: Steering,
+    /// The ports, in the configuration's order.
+    pub ports: Vec<NodePort>,
+    /// The sockets to steer to.
+    pub sockets: Vec<NodeSocket>,
+    /// The workers' cores.
+    pub cores: Vec<usize>,
+    /// Set to end the workers.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What the loop listens to.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The kernel.
+    pub net: mpsc::Receiver<NetEvent>,
+    /// The command line.
+    pub admin: mpsc::Receiver<(Request, oneshot::Sender<Value>)>,
+}
+
+/// The control loop's state.
+#[derive(Debug)]
+pub struct Engine {
+    plan: Arc<Plan>,
+    config_path: PathBuf,
+    node: Node,
+    net: Net,
+    checker: Checker,
+    health: mpsc::Receiver<HealthEvent>,
+    /// This node's own addresses, as last asked.
+    local: BTreeSet<IpAddr>,
+    /// Snapshots that a worker may still use.
+    retired: Vec<Arc<Tables>>,
+    /// Workers found silent, so that each silence is told once.
+    silent: BTreeSet<usize>,
+    load: LoadMeter,
+    last_reload: LastReload,
+    started: Instant,
+    ready: bool,
+}
+
+impl Engine {
+    /// An engine that has not started yet. Must be called on the runtime that will run it.
+    #[must_use]
+    pub fn new(plan: Plan, config_path: PathBuf, node: Node, net: Net) -> Self {
+        let (events, health) = mpsc::channel(1024);
+        Self {
+            load: LoadMeter::new(node.cores.len()),
+            plan: Arc::new(plan),
+            config_path,
+            node,
+            net,
+            checker: Checker::new(events),
+            health,
+            local: BTreeSet::new(),
+            retired: Vec::new(),
+            silent: BTreeSet::new(),
+            last_reload: LastReload::default(),
+            started: Instant::now(),
+            ready: false,
+        }
+    }
+
+    /// Starts, serves until SIGTERM or SIGINT, and stops in the order that resets nobody. Gives the steering program back:
+    /// it is to be detached once the workers have ended.
+    ///
+    /// # Errors
+    /// When starting fails; what was set up by then is taken back.
+    pub async fn run(mut self, mut inputs: Inputs) -> Result<Steering, EngineError> {
+        let listen = |kind| signal(kind).map_err(|e| failed("cannot listen to signals", e));
+        let mut hangup = listen(SignalKind::hangup())?;
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        if let Err(error) = self.start(&mut inputs).await {
+            self.stop().await;
+            return Err(error);
+        }
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(event) = self.health.recv() => self.on_health(event).await,
+                Some(event) = inputs.net.recv() => self.on_net(event, &mut inputs.net).await,
+                Some((request, answer)) = inputs.admin.recv() => self.on_request(&request, answer).await,
+                _ = hangup.recv() => self.reload().await,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = housekeeping.tick() => self.keep_house().await,
+            }
+        }
+        tracing::info!(event = "stop", "stopping");
+        Ok(self.stop().await)
+    }
+
+    /// Forgets what nobody uses any more, and notices silent workers.
+    async fn keep_house(&mut self) {
+        self.load.sample(&self.node.shared.counters);
+        self.free_retired();
+        self.watch_workers();
+        self.forget_ghosts().await;
+    }
+
+    /// Says once when a worker stops beating, and once when it beats again.
+    fn watch_workers(&mut self) {
+        const SILENT: Duration = Duration::from_secs(1);
+        let now = monotonic();
+        for (worker, counters) in self.node.shared.counters.iter().enumerate() {
+            let beat = Duration::from_nanos(counters.beat.get());
+            let core = self.node.cores.get(worker).copied().unwrap_or_default();
+            if now.saturating_sub(beat) > SILENT {
+                if self.silent.insert(worker) {
+                    tracing::error!(event = "worker", worker, core, "the worker has been silent for a second");
+                }
+            } else if self.silent.remove(&worker) {
+                tracing::info!(event = "worker", worker, core, "the worker beats again");
+            }
+        }
+    }
+}
+
+/// The clock of the workers' heartbeat.
+pub(crate) fn monotonic() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}

@@ -1,0 +1,193 @@
+//! The kernel's part kept in step: routes to servers, neighbours, service addresses, steering maps.
+
+use super::Engine;
+use crate::config::{Config, Mode};
+use crate::net::NetEvent;
+use crate::plan::HopKey;
+use ringlead_flow::ServerId;
+use ringlead_l4::neighbours::NextHop;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What a burst of events asks for.
+#[derive(Debug, Default)]
+struct Needs {
+    addresses: bool,
+    routes: bool,
+    neighbours: bool,
+}
+
+impl Engine {
+    /// Takes one event and every other that waits already, then asks the kernel once for what they say is different.
+    pub(super) async fn on_net(&mut self, event: NetEvent, more: &mut mpsc::Receiver<NetEvent>) {
+        let mut needs = Needs::default();
+        self.note_net(event, &mut needs);
+        while let Ok(event) = more.try_recv() {
+            self.note_net(event, &mut needs);
+        }
+        if needs.addresses {
+            self.refresh_local().await;
+            self.steer();
+        }
+        if needs.routes && self.resolve_routes().await {
+            self.sync_neighbours().await;
+            self.publish().await;
+        } else if needs.neighbours {
+            self.sync_neighbours().await;
+        }
+    }
+
+    fn note_net(&mut self, event: NetEvent, needs: &mut Needs) {
+        match event {
+            NetEvent::Neighbour { ifindex, ip, mac } => self.set_neighbour(ifindex, ip, mac),
+            NetEvent::Addresses => {
+                needs.addresses = true;
+                needs.routes = true;
+            }
+            NetEvent::Routes => needs.routes = true,
+            NetEvent::Link { ifindex, up, mac, .. } => {
+                let Some(port) = self.node.ports.iter().find(|port| port.ifindex == ifindex) else { return };
+                let name = port.config.name.as_str();
+                if mac.is_some_and(|mac| mac != port.mac) {
+                    tracing::warn!(event = "port", port = name, "the port's Ethernet address changed: restart ringlead");
+                }
+                tracing::info!(event = "port", port = name, up);
+                needs.routes = true;
+                needs.neighbours = true;
+            }
+            NetEvent::LinkRemoved { ifindex } => {
+                if let Some(port) = self.node.ports.iter().find(|port| port.ifindex == ifindex) {
+                    tracing::error!(event = "port", port = port.config.name, "the port's device was removed");
+                }
+            }
+            NetEvent::Resync => {
+                tracing::warn!(event = "netlink", "notifications were lost; asking for everything again");
+                *needs = Needs { addresses: true, routes: true, neighbours: true };
+            }
+        }
+    }
+
+    fn set_neighbour(&self, ifindex: u32, ip: IpAddr, mac: Option<[u8; 6]>) {
+        let Some(port) = self.port_of(ifindex) else { return };
+        let Some((_, id)) = self.plan.hops().find(|(key, _)| *key == (port, ip)) else { return };
+        self.node.shared.neighbours.set(id, mac.map(|mac| NextHop { port, mac }));
+    }
+
+    fn port_of(&self, ifindex: u32) -> Option<u8> {
+        u8::try_from(self.node.ports.iter().position(|port| port.ifindex == ifindex)?).ok()
+    }
+
+    fn ifindex_of(&self, port: u8) -> Option<u32> {
+        self.node.ports.get(usize::from(port)).map(|port| port.ifindex)
+    }
+
+    /// Asks how each server is reached; returns whether anything is different.
+    pub(super) async fn resolve_routes(&mut self) -> bool {
+        let direct = direct_servers(self.plan.config());
+        let servers: Vec<(ServerId, IpAddr, String)> =
+            self.plan.servers().map(|s| (s.id, s.key.address.ip(), s.key.pool.clone())).collect();
+        let mut changed = false;
+        for (id, ip, pool) in servers {
+            let reach = self.reach(ip, direct.contains(&pool)).await;
+            if let Err(why) = &reach {
+                tracing::debug!(server = %ip, why, "unreachable");
+            }
+            match Arc::make_mut(&mut self.plan).set_reach(id, reach) {
+                Ok(different) => changed |= different,
+                Err(error) => tracing::error!(event = "server", server = %ip, %error),
+            }
+        }
+        changed
+    }
+
+    async fn reach(&self, ip: IpAddr, must_be_direct: bool) -> Result<HopKey, String> {
+        let hop = self.net.route_to(ip).await.map_err(|e| e.to_string())?;
+        let port = self.port_of(hop.ifindex).ok_or_else(|| format!("its route leaves by interface {}, no port of ours", hop.ifindex))?;
+        if must_be_direct && hop.gateway != ip {
+            return Err(format!("dsr needs the server on a port's own network, its route goes via {}", hop.gateway));
+        }
+        Ok((port, hop.gateway))
+    }
+
+    /// Has the kernel keep every next hop resolved, and copies what it knows into the workers' table.
+    pub(super) async fn sync_neighbours(&mut self) {
+        for ((port, ip), id) in Arc::make_mut(&mut self.plan).forget_unused_hops() {
+            self.node.shared.neighbours.set(id, None);
+            if let Some(ifindex) = self.ifindex_of(port)
+                && let Err(error) = self.net.unmanage_neighbour(ifindex, ip).await
+            {
+                tracing::debug!(%ip, %error, "cannot let go of a neighbour");
+            }
+        }
+        let wanted: Vec<HopKey> = self.plan.hops().map(|(key, _)| key).collect();
+        for (port, ip) in wanted {
+            let Some(ifindex) = self.ifindex_of(port) else { continue };
+            if let Err(error) = self.net.manage_neighbour(ifindex, ip).await {
+                tracing::warn!(event = "neighbour", %ip, %error, "the kernel will not keep this next hop resolved");
+            }
+        }
+        match self.net.neighbours().await {
+            Ok(known) => {
+                for (ifindex, ip, mac) in known {
+                    self.set_neighbour(ifindex, ip, Some(mac));
+                }
+            }
+            Err(error) => tracing::error!(event = "neighbour", %error, "cannot list neighbours"),
+        }
+    }
+
+    /// Asks for this node's own addresses.
+    pub(super) async fn refresh_local(&mut self) {
+        match self.net.local_addresses().await {
+            Ok(local) => self.local = local,
+            Err(error) => tracing::error!(event = "address", %error, "cannot list this node's addresses"),
+        }
+    }
+
+    /// Makes the steering maps say what the plan says.
+    pub(super) fn steer(&mut self) {
+        let rules = self.plan.rules(&self.local);
+        if let Err(error) = self.node.steering.reconcile(&rules) {
+            tracing::error!(event = "steering", %error, "the steering maps are not what they should be");
+        }
+    }
+
+    /// Adds the service addresses that are missing; with `remove`, takes those away that are not wanted any more.
+    pub(super) async fn sync_addresses(&mut self, remove: bool) {
+        let wanted: BTreeSet<(u32, IpAddr)> = {
+            let ips = self.plan.managed_addresses();
+            let ports = self.node.ports.iter().filter(|port| port.config.faces.clients());
+            ports.flat_map(|port| ips.iter().map(|&ip| (port.ifindex, ip))).collect()
+        };
+        for &(ifindex, ip) in &wanted {
+            if let Err(error) = self.net.add_address(ifindex, ip).await {
+                tracing::error!(event = "address", %ip, %error, "cannot add a service address");
+            }
+        }
+        if remove {
+            self.remove_addresses(&wanted).await;
+        }
+    }
+
+    /// Takes away every service address of ours but these.
+    pub(super) async fn remove_addresses(&self, but: &BTreeSet<(u32, IpAddr)>) {
+        let ports: BTreeSet<u32> = self.node.ports.iter().map(|port| port.ifindex).collect();
+        let ours = match self.net.our_addresses().await {
+            Ok(ours) => ours,
+            Err(error) => return tracing::error!(event = "address", %error, "cannot list the service addresses"),
+        };
+        for (ifindex, ip) in ours.into_iter().filter(|at| ports.contains(&at.0) && !but.contains(at)) {
+            if let Err(error) = self.net.remove_address(ifindex, ip).await {
+                tracing::error!(event = "address", %ip, %error, "cannot remove a service address");
+            }
+        }
+    }
+}
+
+/// The pools of dsr services: their servers must be on a port's own network.
+fn direct_servers(config: &Config) -> BTreeSet<String> {
+    let dsr = config.services.iter().filter(|service| service.mode == Mode::Dsr);
+    dsr.filter_map(|service| config.pools.get(service.pool)).map(|pool| pool.name.clone()).collect()
+}

@@ -1,0 +1,79 @@
+//! Snapshots: built off the control thread, swapped in whole, freed when no worker can use them.
+
+use super::Engine;
+use crate::plan::Plan;
+use ringlead_l4::tables::Tables;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long to wait for workers to acknowledge a snapshot. They tick every millisecond.
+const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Publishes what the plan says now and waits until every worker uses it.
+    pub(super) async fn publish(&mut self) {
+        let plan = Arc::clone(&self.plan);
+        let build = move || {
+            let mut plan = Plan::clone(&plan);
+            let tables = plan.snapshot();
+            (plan, tables)
+        };
+        match tokio::task::spawn_blocking(build).await {
+            Ok((plan, tables)) => {
+                self.plan = Arc::new(plan);
+                self.swap(tables).await;
+            }
+            Err(error) => tracing::error!(event = "publish", %error, "the snapshot could not be built; the old one stays"),
+        }
+    }
+
+    async fn swap(&mut self, tables: Tables) {
+        let epoch = tables.epoch;
+        let old = self.node.shared.tables.swap(Arc::new(tables));
+        self.retired.push(old);
+        if !self.acknowledged(epoch).await {
+            tracing::warn!(event = "publish", epoch, "a worker has not picked the new tables up within a second");
+        }
+        self.free_retired();
+    }
+
+    /// Waits until every worker uses this epoch or a later one.
+    async fn acknowledged(&self, epoch: u64) -> bool {
+        let deadline = Instant::now() + ACKNOWLEDGE_MAX;
+        while self.epoch_of_all() < epoch {
+            if Instant::now() > deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        true
+    }
+
+    /// The oldest epoch that some worker still uses.
+    pub(super) fn epoch_of_all(&self) -> u64 {
+        self.node.shared.counters.iter().map(|c| c.epoch.get()).min().unwrap_or(u64::MAX)
+    }
+
+    /// Frees the snapshots that every worker has left behind. Workers never free.
+    pub(super) fn free_retired(&mut self) {
+        let used = self.epoch_of_all();
+        self.retired.retain(|tables| tables.epoch >= used);
+    }
+
+    /// Forgets removed servers that have no flow left, once every worker knows them as removed.
+    pub(super) async fn forget_ghosts(&mut self) {
+        if !self.plan.servers().any(|server| server.ghost) || self.epoch_of_all() < self.plan.epoch() {
+            return;
+        }
+        let counters = Arc::clone(&self.node.shared.counters);
+        let idle = |id: ringlead_flow::ServerId| counters.iter().map(|c| c.server_flows(id.0)).sum::<i64>() <= 0;
+        let forgotten = Arc::make_mut(&mut self.plan).forget_ghosts(idle);
+        if forgotten > 0 {
+            tracing::info!(event = "server", forgotten, "removed servers have no flow left");
+            self.sync_neighbours().await;
+            self.publish().await;
+            self.steer();
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! SIGHUP: another configuration, taken over whole or not at all.
+
+use super::Engine;
+use crate::config::{self, Config};
+use crate::plan::Plan;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// How the last reload went.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LastReload {
+    /// How many were tried.
+    pub count: u64,
+    /// When the last one ended.
+    pub at: Option<SystemTime>,
+    /// Why it changed nothing; `None`: it went well, or there was none.
+    pub error: Option<String>,
+}
+
+impl Engine {
+    /// Reads the file again. A bad one changes nothing and the log says why.
+    pub(super) async fn reload(&mut self) {
+        let path = self.config_path.clone();
+        let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
+        let result = match loaded {
+            Ok(Ok((config, warnings))) => {
+                for warning in warnings {
+                    tracing::warn!(event = "reload", "{warning}");
+                }
+                self.take_over(config).await
+            }
+            Ok(Err(diagnostics)) => Err(diagnostics.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        self.last_reload.count += 1;
+        self.last_reload.at = Some(SystemTime::now());
+        match &result {
+            Ok(()) => tracing::info!(event = "reload", epoch = self.plan.epoch(), "the new configuration is in force"),
+            Err(why) => tracing::error!(event = "reload", "refused, the old configuration stays:\n{why}"),
+        }
+        self.last_reload.error = result.err();
+    }
+
+    /// Grow: snapshot → acknowledged → neighbours → maps → addresses. Then shrink: addresses → maps.
+    async fn take_over(&mut self, config: Config) -> Result<(), String> {
+        let restart = needs_restart(self.plan.config(), &config);
+        if !restart.is_empty() {
+            return Err(format!("these need a restart, and nothing else was applied either: {}", restart.join(", ")));
+        }
+        let mut plan = Plan::clone(&self.plan);
+        plan.adopt(config).map_err(|e| e.to_string())?;
+        self.plan = Arc::new(plan);
+        self.resolve_routes().await;
+        self.warn_unreachable();
+        self.publish().await;
+        self.sync_neighbours().await;
+        if let Err(error) = self.node.steering.grow(&self.plan.rules(&self.local)) {
+            tracing::error!(event = "reload", %error, "the steering maps did not take every new rule");
+        }
+        self.sync_addresses(true).await;
+        self.refresh_local().await;
+        self.steer();
+        self.sync_checks();
+        Ok(())
+    }
+}
+
+/// The names of changed settings that only a restart can apply.
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut compare = |name: &str, same: bool| {
+        if !same {
+            names.push(name.to_owned());
+        }
+    };
+    let (a, b) = (&old.node, &new.node);
+    compare("node.name", a.name == b.name);
+    compare("node.state-dir", a.state_dir == b.state_dir);
+    compare("node.control", a.control == b.control);
+    compare("node.bpf-dir", a.bpf_dir == b.bpf_dir);
+    let (a, b) = (&old.dataplane, &new.dataplane);
+    compare("dataplane.cores", a.cores == b.cores);
+    compare("dataplane.control-core", a.control_core == b.control_core);
+    compare("dataplane.idle", a.idle == b.idle);
+    compare("dataplane.max-flows", a.flows_max == b.flows_max);
+    compare("dataplane.hash-key", a.hash_key == b.hash_key);
+    compare("dataplane.frames", a.frames == b.frames);
+    compare("the ports", old.ports == new.ports);
+    names
+}

@@ -1,0 +1,30 @@
+//! Stopping: addresses → maps → workers, so that the kernel never sees a service's frames without the address gone.
+
+use super::Engine;
+use ringlead_io::steer::{Rules, Steering};
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What is in the rings when the maps are empty still leaves.
+const LAST_FRAMES: Duration = Duration::from_millis(20);
+
+impl Engine {
+    /// Stops serving; the workers end on their own after this.
+    pub(super) async fn stop(mut self) -> Steering {
+        self.checker.reconcile(Vec::new());
+        self.remove_addresses(&BTreeSet::new()).await;
+        if let Err(error) = self.node.steering.reconcile(&Rules::default()) {
+            tracing::error!(event = "stop", %error, "cannot empty the steering maps");
+        }
+        tokio::time::sleep(LAST_FRAMES).await;
+        self.node.stop.store(true, Ordering::Relaxed);
+        for ((port, ip), _) in self.plan.hops() {
+            if let Some(port) = self.node.ports.get(usize::from(port)) {
+                // The kernel forgets an unmanaged neighbour by itself; nothing to report.
+                let _ = self.net.unmanage_neighbour(port.ifindex, ip).await;
+            }
+        }
+        self.node.steering
+    }
+}

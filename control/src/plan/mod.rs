@@ -1,0 +1,202 @@
+//! From configuration and states to one snapshot: who has which id, who may get new flows, what the front steers to us.
+//!
+//! Pure bookkeeping: no I/O, no clock. The engine feeds it and publishes what it makes; replay uses the same.
+
+mod ids;
+mod rules;
+mod servers;
+mod snapshot;
+
+pub use servers::{Health, Reach, ServerKey, ServerRecord};
+
+use crate::config::{Config, OperatorState, PoolConfig, ServerConfig};
+use ids::Ids;
+use ringlead_flow::ServerId;
+use ringlead_l4::neighbours::{NEIGHBOURS_MAX, NeighbourId};
+use ringlead_l4::tables::{SERVERS_MAX, SERVICES_MAX, ServiceId};
+use ringlead_pick::FrontHash;
+use snapshot::PoolCache;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// A next hop: the configured port's index and the address whose Ethernet address is needed.
+pub type HopKey = (u8, IpAddr);
+
+/// The node's ids never outnumber their tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutOfIds(pub &'static str);
+
+impl std::fmt::Display for OutOfIds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "no {} id is free: too many removed ones still have flows; wait for them to end", self.0)
+    }
+}
+
+impl std::error::Error for OutOfIds {}
+
+/// Everything that stands behind a snapshot.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    config: Config,
+    hash: FrontHash,
+    epoch: u64,
+    services: Ids<String>,
+    /// How often each service slot has been given away.
+    generations: Vec<u16>,
+    server_ids: Ids<ServerKey>,
+    servers: BTreeMap<u32, ServerRecord>,
+    hops: Ids<HopKey>,
+    pools: PoolCache,
+}
+
+impl Plan {
+    /// A plan for a configuration, with every server's health unknown and its next hop unresolved.
+    ///
+    /// # Errors
+    /// When there are more services or servers than ids.
+    pub fn new(config: Config) -> Result<Self, OutOfIds> {
+        let mut plan = Self {
+            hash: FrontHash::new(config.dataplane.hash_key),
+            config: config.clone(),
+            epoch: 0,
+            services: Ids::new(SERVICES_MAX),
+            generations: vec![0; SERVICES_MAX],
+            server_ids: Ids::new(SERVERS_MAX),
+            servers: BTreeMap::new(),
+            hops: Ids::new(NEIGHBOURS_MAX),
+            pools: PoolCache::default(),
+        };
+        plan.adopt(config)?;
+        Ok(plan)
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The epoch of the last snapshot made.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Every server with an id, ghosts included.
+    pub fn servers(&self) -> impl Iterator<Item = &ServerRecord> {
+        self.servers.values()
+    }
+
+    /// One server by id.
+    #[must_use]
+    pub fn server(&self, id: ServerId) -> Option<&ServerRecord> {
+        self.servers.get(&id.0)
+    }
+
+    /// The id of a configured server.
+    #[must_use]
+    pub fn server_id(&self, pool: &PoolConfig, server: &ServerConfig) -> Option<ServerId> {
+        self.server_ids.get(&ServerKey::of(pool, server)).map(ServerId)
+    }
+
+    /// The id of a service in the next snapshot.
+    #[must_use]
+    pub fn service_id(&self, name: &str) -> Option<ServiceId> {
+        let slot = u16::try_from(self.services.get(name)?).ok()?;
+        Some(ServiceId { slot, generation: *self.generations.get(usize::from(slot))? })
+    }
+
+    /// Takes another configuration over: what stays keeps its id, what is new gets one, servers that vanish become ghosts.
+    ///
+    /// # Errors
+    /// When there are more services or servers than ids; the plan is then half changed and must be thrown away.
+    pub fn adopt(&mut self, config: Config) -> Result<(), OutOfIds> {
+        let names: BTreeSet<&str> = config.services.iter().map(|s| s.name.as_str()).collect();
+        for slot in self.services.release_where(|name| !names.contains(name.as_str())) {
+            if let Some(generation) = self.generations.get_mut(slot as usize) {
+                *generation = generation.wrapping_add(1);
+            }
+        }
+        for name in names {
+            self.services.assign(name.to_owned()).ok_or(OutOfIds("service"))?;
+        }
+        let mut seen = BTreeSet::new();
+        for pool in &config.pools {
+            let checked = pool.health.is_some();
+            for server in &pool.servers {
+                let key = ServerKey::of(pool, server);
+                let id = self.server_ids.assign(key.clone()).ok_or(OutOfIds("server"))?;
+                let record = self.servers.entry(id).or_insert_with(|| ServerRecord::new(ServerId(id), key));
+                record.keep(checked, server.state);
+                seen.insert(id);
+            }
+        }
+        for (_, record) in self.servers.iter_mut().filter(|(id, _)| !seen.contains(id)) {
+            record.ghost = true;
+        }
+        self.note_nat_servers(&config);
+        self.config = config;
+        Ok(())
+    }
+
+    /// Sets a server's health; returns whether that changed who may get new flows.
+    pub fn set_health(&mut self, id: ServerId, health: Health, reason: String) -> bool {
+        let Some(record) = self.servers.get_mut(&id.0) else { return false };
+        let changed = record.health != health;
+        record.health = health;
+        record.reason = reason;
+        changed
+    }
+
+    /// Sets how a server is reached; returns whether that changed anything.
+    ///
+    /// # Errors
+    /// When there are more next hops than places for them.
+    pub fn set_reach(&mut self, id: ServerId, reach: Result<HopKey, String>) -> Result<bool, OutOfIds> {
+        let reach = match reach {
+            Ok(hop) => {
+                let place = self.hops.assign(hop).ok_or(OutOfIds("next-hop"))?;
+                Reach::Via { neighbour: NeighbourId(place), hop }
+            }
+            Err(why) => Reach::Unreachable(why),
+        };
+        let Some(record) = self.servers.get_mut(&id.0) else { return Ok(false) };
+        let changed = record.reach != reach;
+        record.reach = reach;
+        Ok(changed)
+    }
+
+    /// The next hops that some server needs, with their places in the neighbour table.
+    pub fn hops(&self) -> impl Iterator<Item = (HopKey, NeighbourId)> + '_ {
+        self.hops.iter().map(|(key, id)| (*key, NeighbourId(id)))
+    }
+
+    /// Forgets next hops that no server needs any more; returns them.
+    pub fn forget_unused_hops(&mut self) -> Vec<(HopKey, NeighbourId)> {
+        let used: BTreeSet<HopKey> = self.servers.values().filter_map(|s| s.reach.hop()).collect();
+        let unused: Vec<HopKey> = self.hops.iter().map(|(key, _)| *key).filter(|key| !used.contains(key)).collect();
+        let place = |key: HopKey| self.hops.release(&key).map(|id| (key, NeighbourId(id)));
+        unused.into_iter().filter_map(place).collect()
+    }
+
+    /// Forgets the ghosts for which `idle` is true: servers without flows, once every worker knows them as ghosts.
+    pub fn forget_ghosts(&mut self, idle: impl Fn(ServerId) -> bool) -> usize {
+        let before = self.servers.len();
+        let gone: Vec<u32> = self.servers.values().filter(|s| s.ghost && idle(s.id)).map(|s| s.id.0).collect();
+        for id in gone {
+            if let Some(record) = self.servers.remove(&id) {
+                self.server_ids.release(&record.key);
+            }
+        }
+        before - self.servers.len()
+    }
+
+    /// Whether a configured server may get new flows.
+    #[must_use]
+    pub fn eligible(&self, record: &ServerRecord) -> bool {
+        !record.ghost
+            && record.operator == OperatorState::Ready
+            && record.health.is_up()
+            && !matches!(record.reach, Reach::Unreachable(_))
+    }
+}

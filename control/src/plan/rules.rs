@@ -1,0 +1,54 @@
+//! What the front must steer to us: services, nat servers, and the node's own addresses as the exception.
+
+use super::Plan;
+use crate::config::{Config, Mode};
+use ringlead_io::steer::Rules;
+use ringlead_wire::{Endpoint, Ip};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+impl Plan {
+    /// The steering rules of the configuration in force; ghosts of nat servers included, their flows go on.
+    #[must_use]
+    pub fn rules(&self, local: &BTreeSet<IpAddr>) -> Rules {
+        Rules {
+            services: self.config.services.iter().flat_map(|s| s.listen.iter().copied()).collect(),
+            nat_servers: self.nat_endpoints().collect(),
+            local: local.iter().map(|&ip| Ip::from(ip)).collect(),
+            snat: Vec::new(),
+        }
+    }
+
+    /// Where nat servers answer from.
+    pub(super) fn nat_endpoints(&self) -> impl Iterator<Item = Endpoint> + '_ {
+        self.servers.values().flat_map(|record| {
+            let address = record.key.address;
+            let at = move |&protocol| Endpoint { ip: Ip::from(address.ip()), port: address.port(), protocol };
+            record.nat.iter().map(at)
+        })
+    }
+
+    /// Remembers which servers answer through us. A live server forgets past uses, a ghost keeps them.
+    pub(super) fn note_nat_servers(&mut self, config: &Config) {
+        for record in self.servers.values_mut().filter(|record| !record.ghost) {
+            record.nat.clear();
+        }
+        for service in config.services.iter().filter(|service| service.mode == Mode::Nat) {
+            let Some(pool) = config.pools.get(service.pool) else { continue };
+            for server in &pool.servers {
+                let Some(id) = self.server_id(pool, server) else { continue };
+                if let Some(record) = self.servers.get_mut(&id.0) {
+                    record.nat.insert(service.protocol);
+                }
+            }
+        }
+    }
+
+    /// The service addresses that this node must have.
+    #[must_use]
+    pub fn managed_addresses(&self) -> BTreeSet<IpAddr> {
+        let managed = |s: &&crate::config::ServiceConfig| s.addresses == crate::config::Addresses::Manage;
+        let services = self.config.services.iter().filter(managed);
+        services.flat_map(|s| s.listen.iter().map(|at| IpAddr::from(at.ip))).collect()
+    }
+}

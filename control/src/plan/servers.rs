@@ -1,0 +1,144 @@
+//! What control knows of one server: operator state, health, how it is reached.
+
+use super::HopKey;
+use crate::config::{OperatorState, PoolConfig, ServerConfig};
+use ringlead_flow::ServerId;
+use ringlead_l4::neighbours::NeighbourId;
+use ringlead_wire::Protocol;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+/// What makes a server the same one across reloads.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ServerKey {
+    /// The pool's name.
+    pub pool: String,
+    /// The server's name.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl ServerKey {
+    /// The key of a configured server.
+    #[must_use]
+    pub fn of(pool: &PoolConfig, server: &ServerConfig) -> Self {
+        Self { pool: pool.name.clone(), name: server.name.clone(), address: server.address }
+    }
+}
+
+/// What the checks say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Health {
+    /// The pool has no check: taken for up.
+    Unchecked,
+    /// No check has ended yet: gets no flows.
+    Unknown,
+    /// Up.
+    Up,
+    /// Down.
+    Down,
+}
+
+impl Health {
+    /// Whether new flows may go there.
+    #[must_use]
+    pub const fn is_up(self) -> bool {
+        matches!(self, Self::Up | Self::Unchecked)
+    }
+
+    /// As status writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unchecked => "unchecked",
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// How a server is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Not looked up yet.
+    Unknown,
+    /// Through this next hop.
+    Via {
+        /// Its place in the neighbour table.
+        neighbour: NeighbourId,
+        /// Port and address of the next hop.
+        hop: HopKey,
+    },
+    /// Not at all, and why.
+    Unreachable(String),
+}
+
+impl Reach {
+    /// The next hop, if there is one.
+    #[must_use]
+    pub fn hop(&self) -> Option<HopKey> {
+        match self {
+            Self::Via { hop, .. } => Some(*hop),
+            Self::Unknown | Self::Unreachable(_) => None,
+        }
+    }
+}
+
+/// One server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerRecord {
+    /// Its id, in flows and counters.
+    pub id: ServerId,
+    /// What identifies it.
+    pub key: ServerKey,
+    /// What the operator wants.
+    pub operator: OperatorState,
+    /// What the checks say.
+    pub health: Health,
+    /// Why, in words.
+    pub reason: String,
+    /// How it is reached.
+    pub reach: Reach,
+    /// Removed from the configuration, but flows may still hold its id.
+    pub ghost: bool,
+    /// The protocols of the nat services that use it, past ones included while it is a ghost.
+    pub nat: BTreeSet<Protocol>,
+}
+
+impl ServerRecord {
+    pub(super) fn new(id: ServerId, key: ServerKey) -> Self {
+        Self {
+            id,
+            key,
+            operator: OperatorState::Ready,
+            health: Health::Unknown,
+            reason: String::new(),
+            reach: Reach::Unknown,
+            ghost: false,
+            nat: BTreeSet::new(),
+        }
+    }
+
+    /// It is in the configuration (again).
+    pub(super) fn keep(&mut self, checked: bool, operator: OperatorState) {
+        if self.ghost {
+            // Nobody has checked it since it was removed.
+            self.health = Health::Unknown;
+            self.ghost = false;
+        }
+        self.operator = operator;
+        match (checked, self.health) {
+            (false, _) => {
+                self.health = Health::Unchecked;
+                self.reason = "the pool has no health check".to_owned();
+            }
+            (true, Health::Unchecked | Health::Unknown) => {
+                self.health = Health::Unknown;
+                self.reason = "no check has ended yet".to_owned();
+            }
+            (true, Health::Up | Health::Down) => {}
+        }
+    }
+}

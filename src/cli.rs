@@ -1,0 +1,99 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A userspace load balancer on AF_XDP.
+#[derive(Debug, Parser)]
+#[command(name = "ringlead", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Balance: take the configured ports' service traffic and send it to healthy servers.
+    Run(ConfigFile),
+    /// Look at configurations.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check a configuration file (the same as `config check`).
+    Check(ConfigFile),
+    /// Show what a running ringlead does.
+    Status(StatusArgs),
+    /// Make a lab of network namespaces, run ringlead in it, send real traffic and print what happened. Needs root.
+    Demo(DemoArgs),
+    /// Send a capture through the packet path and write what came out, each packet with its verdict as comment.
+    Replay(ReplayArgs),
+    /// Remove what a dead ringlead left: steering programs, pinned maps, service addresses. Needs root.
+    Cleanup(ConfigFile),
+    /// One end of the demo's traffic, inside a namespace.
+    #[command(hide = true)]
+    DemoEnd(DemoEndArgs),
+}
+
+/// Commands about configurations.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check a file; says everything that is wrong with it.
+    Check(ConfigFile),
+}
+
+/// A configuration file.
+#[derive(Debug, Args)]
+pub struct ConfigFile {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/ringlead/ringlead.toml")]
+    pub config: PathBuf,
+}
+
+/// `ringlead status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The configuration file, for where the control socket is.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "socket")]
+    pub config: Option<PathBuf>,
+    /// The control socket.
+    #[arg(short, long, value_name = "PATH", default_value = "/run/ringlead/control.sock")]
+    pub socket: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringlead demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringlead replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The packets: pcap or pcapng. In a pcapng file an interface named like a configured port feeds that port;
+    /// everything else feeds the first port that faces clients, or servers when its source is a server.
+    pub input: PathBuf,
+    /// Where to write what came out (pcapng).
+    pub output: PathBuf,
+    /// Next hops: lines of `ADDRESS MAC`. Without it a next hop's MAC is 02:00 and the last four bytes of its address.
+    #[arg(long, value_name = "FILE")]
+    pub neighbours: Option<PathBuf>,
+    /// Print the counters as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The demo's own helper processes.
+#[derive(Debug, Args)]
+pub struct DemoEndArgs {
+    /// What to be, as JSON.
+    pub job: String,
+}

@@ -1,0 +1,37 @@
+//! One file a command; `run`, `demo` and `replay` have folders of their own.
+
+mod check;
+mod cleanup;
+mod status;
+
+use crate::cli::{Cli, Command, ConfigCommand};
+use crate::{demo, replay, run};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Does what the command line says.
+pub fn dispatch(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Run(file) => {
+            log_to_stderr();
+            run::run(&file.config)
+        }
+        Command::Config(ConfigCommand::Check(file)) | Command::Check(file) => check::check(&file.config),
+        Command::Status(args) => status::status(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::DemoEnd(args) => demo::end(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Cleanup(file) => {
+            log_to_stderr();
+            cleanup::cleanup(&file.config)
+        }
+    }
+}
+
+/// Events to standard error; `RUST_LOG` says how much, `info` by default.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,aya=warn,netlink_proto=warn"));
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).with_target(false).init();
+}

@@ -1,0 +1,154 @@
+//! `ringlead status`: what a running daemon does, as tables or JSON.
+
+use crate::cli::StatusArgs;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{Cell, Table};
+use ringlead_control::admin::client;
+use ringlead_control::config;
+use ringlead_control::engine::status::{PoolStatus, Status};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Asks and prints. Exit status 0: every service has a server; 1: some have none; 2: no answer.
+pub fn status(args: &StatusArgs) -> ExitCode {
+    match ask(args) {
+        Ok(answer) => {
+            let status: Result<Status, _> = serde_json::from_value(answer.clone());
+            let text = match (&status, args.json) {
+                (_, true) => format!("{answer:#}"),
+                (Ok(status), false) => tables(status),
+                (Err(error), false) => return refused(&format!("the daemon's answer is of another version: {error}")),
+            };
+            // A closed pipe is the reader's choice.
+            let _ = writeln!(std::io::stdout(), "{text}");
+            let degraded = status.is_ok_and(|status| status.services.iter().any(|s| s.servers_eligible == 0));
+            if degraded { ExitCode::from(1) } else { ExitCode::SUCCESS }
+        }
+        Err(why) => refused(&why),
+    }
+}
+
+fn refused(why: &str) -> ExitCode {
+    eprintln!("ringlead status: {why}");
+    ExitCode::from(2)
+}
+
+fn ask(args: &StatusArgs) -> Result<serde_json::Value, String> {
+    let answer = client::request(&socket(args)?, &serde_json::json!({ "command": "status" }));
+    let answer = answer.map_err(|e| e.to_string())?;
+    match answer.get("error").and_then(serde_json::Value::as_str) {
+        Some(error) => Err(error.to_owned()),
+        None => Ok(answer),
+    }
+}
+
+fn socket(args: &StatusArgs) -> Result<PathBuf, String> {
+    let Some(path) = &args.config else { return Ok(args.socket.clone()) };
+    let (config, _) = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
+    Ok(config.node.control)
+}
+
+fn tables(status: &Status) -> String {
+    let mut text = format!(
+        "node {}  ringlead {}  pid {}  up {:.0} s  tables {}  flows {} IPv4, {} IPv6 of {} each\n",
+        status.node,
+        status.version,
+        status.pid,
+        status.uptime_s,
+        status.epoch,
+        status.flows.ipv4,
+        status.flows.ipv6,
+        status.flows.max,
+    );
+    if let Some(error) = &status.reload.error {
+        text.push_str(&format!("the last reload was refused:\n{error}\n"));
+    }
+    text.push_str(&services(status));
+    text.push_str(&servers(&status.pools));
+    text.push_str(&ports(status));
+    text.push_str(&workers(status));
+    text.push_str("\ndrops: ");
+    let drops: Vec<String> = status.drops.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+    text.push_str(&if drops.is_empty() { "none".to_owned() } else { drops.join(", ") });
+    text
+}
+
+fn table(title: &str, head: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(head.iter().map(Cell::new));
+    table.add_rows(rows);
+    format!("\n{title}\n{table}\n")
+}
+
+fn services(status: &Status) -> String {
+    let rows = status.services.iter().map(|s| {
+        vec![
+            s.name.clone(),
+            s.layer.clone(),
+            s.mode.clone(),
+            s.protocol.clone(),
+            s.listen.join(" "),
+            format!("{} ({} of {} up)", s.pool, s.servers_eligible, s.servers),
+            s.flows_created.to_string(),
+            s.packets_in.to_string(),
+            s.packets_out.to_string(),
+        ]
+    });
+    let head = ["service", "layer", "mode", "protocol", "listens on", "pool", "flows made", "packets in", "packets out"];
+    table("services", &head, rows.collect())
+}
+
+fn servers(pools: &[PoolStatus]) -> String {
+    let rows = pools.iter().flat_map(|pool| {
+        pool.servers.iter().map(|s| {
+            vec![
+                format!("{}/{}", pool.name, s.name),
+                s.address.clone(),
+                s.weight.to_string(),
+                s.operator.clone(),
+                s.health.clone(),
+                s.reason.clone(),
+                s.flows.to_string(),
+                format!("{} ({})", s.next_hop, s.neighbour.as_deref().unwrap_or("unresolved")),
+            ]
+        })
+    });
+    let head = ["server", "address", "weight", "operator", "health", "reason", "flows", "next hop"];
+    table("servers", &head, rows.collect())
+}
+
+fn ports(status: &Status) -> String {
+    let rows = status.ports.iter().flat_map(|port| {
+        port.queues.iter().map(|q| {
+            vec![
+                port.name.clone(),
+                port.device.clone(),
+                port.mode.clone(),
+                q.queue.to_string(),
+                q.worker.to_string(),
+                q.rx.to_string(),
+                q.tx.to_string(),
+                q.rx_lost.to_string(),
+            ]
+        })
+    });
+    table("ports", &["port", "device", "driver", "queue", "worker", "rx", "tx", "lost"], rows.collect())
+}
+
+fn workers(status: &Status) -> String {
+    let rows = status.workers.iter().map(|w| {
+        vec![
+            w.worker.to_string(),
+            w.core.to_string(),
+            w.load.map(|load| format!("{:.0} %", load * 100.0)).join(" "),
+            format!("{} ms ago", w.beat_ms),
+            w.received.to_string(),
+            w.sent.to_string(),
+            w.held.to_string(),
+            w.dropped.to_string(),
+        ]
+    });
+    let head = ["worker", "core", "load 1/10/60 s", "beat", "received", "sent", "held", "dropped"];
+    table("workers", &head, rows.collect())
+}
