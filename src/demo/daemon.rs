@@ -134,7 +134,8 @@ impl<'a> Daemon<'a> {
     /// When it ends instead, with the end of its log, or is not ready in time.
     pub(super) fn start(scene: &'a Scene<'a>, servers: &[u8]) -> Step<Self> {
         let file = scene.lab.files().join("ringlead.toml");
-        fs::write(&file, settings::text(scene.lab, &scene.cores, servers)).during("write the configuration")?;
+        fs::write(&file, settings::text(scene.lab, &scene.cores, servers))
+            .during("write the configuration")?;
         let log = File::create(scene.lab.files().join("ringlead.log")).during("make the log")?;
         let mut command = scene.lab.command(Node::Balancer, &scene.program);
         command.args(["run", "-c"]).arg(&file).env("NO_COLOR", "1");

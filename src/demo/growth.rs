@@ -43,7 +43,8 @@ pub(super) fn show(
         client.tell_to_end();
         let mut tally = client.tally(scene.stop, BEGIN_OR_END_MAX)?;
         if let Some(stranger) = tally.servers.keys().find(|number| !old.contains(number)) {
-            problems.push(format!("{service}: a transfer begun before the reload was answered by s{stranger}"));
+            problems
+                .push(format!("{service}: a transfer begun before the reload was answered by s{stranger}"));
         }
         if !after.servers.contains_key(&new) {
             problems.push(format!("{service}: the new server {} got nothing", server_name(new)));

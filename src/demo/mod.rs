@@ -46,7 +46,9 @@ const WORKERS_MAX: usize = 2;
 /// Exit status 0: all as it should be; 1: not; 2: not root; 130: stopped by SIGINT, SIGTERM or SIGHUP.
 pub(crate) fn run(args: &DemoArgs) -> ExitCode {
     if !geteuid().is_root() {
-        complain("root is needed: the demo makes network namespaces and loads XDP programs into them. Try with sudo.");
+        complain(
+            "root is needed: the demo makes network namespaces and loads XDP programs into them. Try with sudo.",
+        );
         return ExitCode::from(REFUSED);
     }
     let begin = Instant::now();
@@ -95,7 +97,9 @@ fn play(scene: &Scene<'_>, story: &Story, report: &mut Report) -> Step<()> {
     for number in 1..=SERVERS {
         servers.push((number, scene.server(number)?));
     }
-    story.tell("Without ringlead: the servers answer when asked directly. Now the services, which must not answer.");
+    story.tell(
+        "Without ringlead: the servers answer when asked directly. Now the services, which must not answer.",
+    );
     cases::ask_directly(scene)?;
     report.controls = cases::controls(scene)?;
     report.problems.extend(report.controls.iter().filter_map(report::Case::fault_of_control));
@@ -168,11 +172,7 @@ fn watch(daemon: &Daemon<'_>, report: &mut Report) -> Step<()> {
         .map(|port| PortMode { name: port.name, device: port.device, mode: port.mode })
         .collect();
     environment.services = (status.services.into_iter())
-        .map(|moved| Moved {
-            name: moved.name,
-            packets_in: moved.packets_in,
-            packets_out: moved.packets_out,
-        })
+        .map(|moved| Moved { name: moved.name, packets_in: moved.packets_in, packets_out: moved.packets_out })
         .collect();
     environment.drops = status.drops;
     Ok(())

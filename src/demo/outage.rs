@@ -119,7 +119,11 @@ impl Outage {
         let around = answered(times.known, times.back).filter(|server| *server != victim).count();
         let back = answered(times.back, u64::MAX).filter(|server| *server == victim).count();
         if back == 0 {
-            self.problems.push(format!("{}: {} got nothing when it was back", case.name, server_name(victim)));
+            self.problems.push(format!(
+                "{}: {} got nothing when it was back",
+                case.name,
+                server_name(victim)
+            ));
         }
         self.around += u64::try_from(around).unwrap_or_default();
         self.back += u64::try_from(back).unwrap_or_default();

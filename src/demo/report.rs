@@ -172,25 +172,30 @@ impl Report {
             );
         }
         if !self.environment.services.is_empty() {
-            let _ = writeln!(text, "\nFrames that ringlead moved (dsr servers answer around it):\n{}", self.frames());
+            let _ = writeln!(
+                text,
+                "\nFrames that ringlead moved (dsr servers answer around it):\n{}",
+                self.frames()
+            );
             let _ = writeln!(text, "\n{}", self.facts());
         }
         for problem in &self.problems {
             let _ = writeln!(text, "PROBLEM: {problem}");
         }
         let word = if self.ok { "All as it should be" } else { "NOT as it should be" };
-        let _ = writeln!(text, "\n{word}: {} cases in {:.0} s. Nothing is left behind.", self.cases.len(), self.seconds);
+        let _ = writeln!(
+            text,
+            "\n{word}: {} cases in {:.0} s. Nothing is left behind.",
+            self.cases.len(),
+            self.seconds
+        );
         text
     }
 
     fn frames(&self) -> Table {
         let mut table = plain(&["service", "from clients", "from servers"]);
         for moved in &self.environment.services {
-            table.add_row([
-                moved.name.clone(),
-                grouped(moved.packets_in),
-                grouped(moved.packets_out),
-            ]);
+            table.add_row([moved.name.clone(), grouped(moved.packets_in), grouped(moved.packets_out)]);
         }
         align(table, &[1, 2])
     }
@@ -249,7 +254,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(' ');
         }
         text.push(digit);
@@ -302,7 +307,10 @@ mod tests {
         {
             assert!(keys.contains(&key), "{key} is not in {keys:?}");
         }
-        assert_eq!((&case["mode"], &case["family"], &case["protocol"]), (&"nat".into(), &"ipv4".into(), &"tcp".into()));
+        assert_eq!(
+            (&case["mode"], &case["family"], &case["protocol"]),
+            (&"nat".into(), &"ipv4".into(), &"tcp".into())
+        );
         assert_eq!(case["servers"], serde_json::json!(["s1", "s2"]));
     }
 

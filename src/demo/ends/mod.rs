@@ -81,6 +81,7 @@ fn say(said: &Said) {
 
 /// Microseconds of `CLOCK_MONOTONIC`, the same in every process.
 pub(super) fn now_us() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(std::time::Duration::ZERO, std::time::Duration::from);
+    let now =
+        clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(std::time::Duration::ZERO, std::time::Duration::from);
     now.as_secs() * 1_000_000 + u64::from(now.subsec_micros())
 }

@@ -72,7 +72,8 @@ impl Connection<'_> {
             if received.is_err() {
                 let _ = stream.shutdown(Shutdown::Both);
             }
-            let (sent, sent_digest) = sender.join().map_err(|_| io::Error::other("the sender panicked"))??;
+            let (sent, sent_digest) =
+                sender.join().map_err(|_| io::Error::other("the sender panicked"))??;
             let received = received?;
             Ok(if received.got != sent_digest {
                 Outcome::Broken(format!("the server at {} got other bytes than were sent", self.to))

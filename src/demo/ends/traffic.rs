@@ -84,7 +84,9 @@ impl Stream<'_> {
     fn ask(&self) {
         let asker = match Asker::new(self.traffic.to, (self.source(), 0), self.timeout()) {
             Ok(asker) => asker,
-            Err(error) => return self.count(Outcome::Lost(format!("a socket for {}: {error}", self.traffic.to))),
+            Err(error) => {
+                return self.count(Outcome::Lost(format!("a socket for {}: {error}", self.traffic.to)));
+            }
         };
         let amount = self.traffic.amount.unwrap_or(u64::MAX);
         for request in 0..amount {
