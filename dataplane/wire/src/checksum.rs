@@ -34,6 +34,10 @@ impl Sum {
             }
         }
         let mut sum: u64 = lanes.iter().sum();
+        let (words, rest) = rest.as_chunks::<4>();
+        for word in words {
+            sum += u64::from(u32::from_ne_bytes(*word));
+        }
         let (words, rest) = rest.as_chunks::<2>();
         for word in words {
             sum += u64::from(u16::from_ne_bytes(*word));
@@ -195,15 +199,13 @@ pub const fn never_zero(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
 }
 
-/// Carries back in, twice over: 64 → 33 → 17 → 16 bits and the last carry.
+/// Carries back in: 64 → 32 → 16 bits. Adding a word to itself with its halves swapped leaves in the upper half the sum
+/// of both halves, their carry included.
 #[inline]
 #[allow(clippy::cast_possible_truncation, reason = "the folds leave sixteen bits")]
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    sum as u16
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// Where the checksum field of a whole TCP segment or UDP datagram stands, and how many bytes it covers.

@@ -20,4 +20,4 @@ pub use fragment::{Fragment, fragment};
 pub use ip::{Endpoint, Ip, Protocol};
 pub use malformed::Malformed;
 pub use meta::{Kind, Meta, TcpFlags};
-pub use parse::parse;
+pub use parse::{parse, parse_into};

@@ -30,20 +30,36 @@ pub const ETHERTYPE_QINQ_OLD: u16 = 0x9100;
 #[inline]
 pub fn parse(frame: &[u8]) -> Result<Meta, Malformed> {
     let mut meta = Meta::default();
-    match ethernet(frame, &mut meta)? {
-        ETHERTYPE_IPV4 => ipv4::parse(frame, &mut meta)?,
-        ETHERTYPE_IPV6 => ipv6::parse(frame, &mut meta)?,
-        _ => return Err(Malformed::NotIp),
-    }
+    parse_into(frame, &mut meta)?;
     Ok(meta)
+}
+
+/// As [`parse`](fn@parse), into a place that is there already: a burst's metas are then written once and copied never.
+///
+/// # Errors
+/// As [`parse`](fn@parse); `meta` then holds what was read so far and is worth nothing.
+#[inline]
+pub fn parse_into(frame: &[u8], meta: &mut Meta) -> Result<(), Malformed> {
+    *meta = Meta::default();
+    match ethernet(frame, meta)? {
+        ETHERTYPE_IPV4 => ipv4::parse(frame, meta),
+        ETHERTYPE_IPV6 => ipv6::parse(frame, meta),
+        _ => Err(Malformed::NotIp),
+    }
 }
 
 /// Reads the Ethernet header and up to two VLAN tags, and returns the EtherType behind them.
 #[inline]
 fn ethernet(frame: &[u8], meta: &mut Meta) -> Result<u16, Malformed> {
     let header = Ethernet2HeaderSlice::from_slice(frame).map_err(|_| Malformed::FrameShort)?;
-    let mut ethertype = header.ether_type().0;
+    let ethertype = header.ether_type().0;
     meta.l3 = 14;
+    if is_tag(ethertype) { tags(frame, meta, ethertype) } else { Ok(ethertype) }
+}
+
+/// Reads one or two VLAN tags; `ethertype` says that there is a first one.
+#[inline(never)]
+fn tags(frame: &[u8], meta: &mut Meta, mut ethertype: u16) -> Result<u16, Malformed> {
     for tag in &mut meta.vlan {
         if !is_tag(ethertype) {
             return Ok(ethertype);

@@ -23,7 +23,7 @@ pub(super) fn parse(frame: &[u8], meta: &mut Meta) -> Result<(), Malformed> {
         return Err(Malformed::IpTotalLength);
     }
     meta.end = meta.l3.checked_add(length).ok_or(Malformed::Oversized)?;
-    if Sum::default().bytes(bytes).fold() != 0xffff {
+    if !checksum_ok(bytes) {
         return Err(Malformed::IpChecksum);
     }
     let (source, destination) = (header.source(), header.destination());
@@ -44,6 +44,15 @@ pub(super) fn parse(frame: &[u8], meta: &mut Meta) -> Result<(), Malformed> {
         len: length - header_len,
     };
     if piece.is_whole() { transport::whole(frame, meta) } else { transport::fragment(frame, meta, piece) }
+}
+
+/// RFC 1071 §1. A length known beforehand makes the sum of a header without options five additions.
+#[inline]
+fn checksum_ok(header: &[u8]) -> bool {
+    let (fixed, options) = header.split_first_chunk::<HEADER_LEN>().unwrap_or((&[0; HEADER_LEN], header));
+    let sum = Sum::default().bytes(fixed);
+    let sum = if options.is_empty() { sum } else { sum.bytes(options) };
+    sum.fold() == 0xffff
 }
 
 /// Names what etherparse refused.

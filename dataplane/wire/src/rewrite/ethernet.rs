@@ -7,8 +7,8 @@ use crate::parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLA
 /// Sets both Ethernet addresses.
 #[inline]
 pub fn set_ethernet(frame: &mut [u8], dst: [u8; 6], src: [u8; 6]) {
-    put(frame, 0, dst);
-    put(frame, 6, src);
+    let ([d0, d1, d2, d3, d4, d5], [s0, s1, s2, s3, s4, s5]) = (dst, src);
+    put(frame, 0, [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5]);
 }
 
 /// The EtherType of the packet itself, behind all tags.
