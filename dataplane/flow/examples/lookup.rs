@@ -11,7 +11,7 @@ use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, Profile, ServerId
 use ringlead_wire::{Ip, TcpFlags};
 
 const LOOKUPS: usize = 1 << 20;
-const STRETCH: usize = 4096;
+const STRETCH: usize = 1024;
 const ROUNDS: usize = 15;
 const NOW: Tick = Tick(1);
 
@@ -60,11 +60,14 @@ fn measure(flows: usize, v4: bool) {
 
 /// What one look-up costs, in ns.
 fn cost(tuples: &[Tuple], mut work: impl FnMut(&[Tuple])) -> f64 {
+    // As in life: the tuples were just parsed.
+    let mut fresh = vec![Tuple::default(); STRETCH];
     let mut least = vec![f64::INFINITY; tuples.len() / STRETCH];
     for _ in 0..ROUNDS {
         for (stretch, least) in tuples.chunks(STRETCH).zip(&mut least) {
+            fresh.copy_from_slice(stretch);
             let start = nanos();
-            work(stretch);
+            work(black_box(&fresh));
             *least = least.min(nanos() - start);
         }
     }

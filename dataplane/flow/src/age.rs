@@ -33,8 +33,8 @@ impl<K: Key> Table<K> {
         for index in from..end {
             let Ok(index) = u32::try_from(index) else { break };
             let generation = self.entry(index).state().generation();
-            let (flow, state) = self.entry(index).copy(generation, Side::Client);
-            if state.is_live(generation) && !state.is_expired(now) {
+            let flow = self.entry(index).copy(generation, Side::Client);
+            if flow.state.is_live(generation) && !flow.state.is_expired(now) {
                 show(&flow);
             }
         }

@@ -28,6 +28,32 @@ pub(crate) struct Entry<'a, K> {
     key: PhantomData<K>,
 }
 
+/// What was read of an entry, and the state that says what it is worth.
+struct Raw<K> {
+    keys: [K; 2],
+    pair: Pair,
+    ids: u64,
+    state: State,
+}
+
+impl<K: Key> Raw<K> {
+    #[inline]
+    fn flow(&self, index: u32, generation: u16, side: Side) -> Flow {
+        let [client, server] = self.keys;
+        let (server_id, service) = split(self.ids);
+        Flow {
+            entry: EntryRef { index, generation, v4: K::V4 },
+            side,
+            client: client.unpack(),
+            server: if self.state.is_one_sided() { None } else { Some(server.unpack()) },
+            server_id: ServerId(server_id),
+            service,
+            link: self.pair.link(),
+            state: self.state,
+        }
+    }
+}
+
 impl<'a, K: Key> Entry<'a, K> {
     /// Views the words of the entry at `index`; there are [`Key::ENTRY`] of them.
     #[inline]
@@ -35,35 +61,34 @@ impl<'a, K: Key> Entry<'a, K> {
         Self { words, index, key: PhantomData }
     }
 
-    /// The flow that `slot` announced, if it lives and `key` is its key of that side.
+    /// Puts the flow that `slot` announced into `out`, if it lives and `key` is its key of that side; else leaves `out`
+    /// alone and returns `false`.
     #[inline]
-    pub(crate) fn read(self, slot: Slot, key: K, now: Tick) -> Option<Flow> {
-        if self.key(slot.side()) != key {
-            return None;
+    pub(crate) fn read(self, slot: Slot, key: K, now: Tick, out: &mut Option<Flow>) -> bool {
+        let side = slot.side();
+        let raw = self.raw();
+        // Both are compared and both unpacked, because a branch on the side is one that the processor cannot foresee.
+        let same = raw.keys.map(|k| k.is(key))[side as usize];
+        if !same || !raw.state.is_live(slot.generation()) || raw.state.is_expired(now) {
+            return false;
         }
-        let (flow, state) = self.copy(slot.generation(), slot.side());
-        (state.is_live(slot.generation()) && !state.is_expired(now)).then_some(flow)
+        // Built in place and from registers: a flow that is copied about costs as much as the rest of a look-up.
+        *out = Some(raw.flow(self.index, slot.generation(), side));
+        true
     }
 
-    /// Copies the entry, then reads the state that says what the copy is worth: if it is of `generation`, then so is
-    /// every word of the copy.
+    /// Copies the entry as a flow of `generation`, whose state says what the copy is worth: if it is of that generation,
+    /// then so is all of it.
+    pub(crate) fn copy(self, generation: u16, side: Side) -> Flow {
+        self.raw().flow(self.index, generation, side)
+    }
+
+    /// Reads all words, and the state last.
     #[inline]
-    pub(crate) fn copy(self, generation: u16, side: Side) -> (Flow, State) {
-        let [client, server] = [Side::Client, Side::Server].map(|side| self.key(side));
-        let link = self.pair().link();
-        let (server_id, service) = split(self.words[IDS].load(Relaxed));
-        let state = self.state_after_reads();
-        let flow = Flow {
-            entry: EntryRef { index: self.index, generation, v4: K::V4 },
-            side,
-            client: client.unpack(),
-            server: (!state.is_one_sided()).then(|| server.unpack()),
-            server_id: ServerId(server_id),
-            service,
-            link,
-            state,
-        };
-        (flow, state)
+    fn raw(self) -> Raw<K> {
+        let keys = [Side::Client, Side::Server].map(|side| self.key(side));
+        let (pair, ids) = (self.pair(), self.words[IDS].load(Relaxed));
+        Raw { keys, pair, ids, state: self.state_after_reads() }
     }
 
     /// Writes all of a flow but its state. The caller owns the entry.

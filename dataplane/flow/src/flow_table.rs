@@ -118,11 +118,11 @@ impl FlowTable {
                 *found = if tuple.is_v4() { self.v4.candidates(*spot) } else { self.v6.candidates(*spot) };
             }
             for (((tuple, out), spot), found) in tuples.iter().zip(out).zip(spots).zip(candidates) {
-                *out = if tuple.is_v4() {
-                    self.v4.settle(tuple, spot, found, now)
+                if tuple.is_v4() {
+                    self.v4.settle(tuple, spot, found, now, out);
                 } else {
-                    self.v6.settle(tuple, spot, found, now)
-                };
+                    self.v6.settle(tuple, spot, found, now, out);
+                }
             }
         }
     }

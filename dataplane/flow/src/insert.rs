@@ -148,7 +148,7 @@ impl<K: Key> Table<K> {
                 let word = &self.bucket(bucket)[at];
                 let slot = Slot(word.load(Acquire));
                 let own = mine.is_some_and(|m| m.index == slot.index() && m.generation == slot.generation());
-                let same = || slot.has_tag(spot.tag) && self.entry(slot.index()).key(slot.side()) == key;
+                let same = || slot.has_tag(spot.tag) && self.entry(slot.index()).key(slot.side()).is(key);
                 if !own
                     && same()
                     && let Some(obstacle) = self.confront(plan, mine, side, (word, slot), attempt)
@@ -171,7 +171,8 @@ impl<K: Key> Table<K> {
     ) -> Option<Obstacle> {
         let entry = self.entry(slot.index());
         for _ in 0..RIVAL_TRIES {
-            let (flow, state) = entry.copy(slot.generation(), slot.side());
+            let flow = entry.copy(slot.generation(), slot.side());
+            let state = flow.state;
             if state.generation() != slot.generation() {
                 return None;
             }

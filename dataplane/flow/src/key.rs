@@ -10,7 +10,7 @@ use crate::sync::{AtomicU64, Relaxed};
 use crate::tuple::Tuple;
 
 /// A packed tuple of one family.
-pub(crate) trait Key: Copy + Eq + Debug {
+pub(crate) trait Key: Copy + Debug {
     /// Words a key takes.
     const WORDS: usize;
     /// Words an entry takes: one or two cache lines.
@@ -26,12 +26,14 @@ pub(crate) trait Key: Copy + Eq + Debug {
     fn load(from: &[AtomicU64]) -> Self;
     /// Writes a key into an entry.
     fn store(self, to: &[AtomicU64]);
+    /// Whether two keys are equal, word by word without a branch.
+    fn is(self, other: Self) -> bool;
     /// The keyed hash.
     fn hash(self, keys: &RandomState) -> u64;
 }
 
 /// `[src 32, dst 32]`, `[sport 16, dport 16, proto 8]`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct V4([u64; 2]);
 
 impl Key for V4 {
@@ -47,8 +49,8 @@ impl Key for V4 {
 
     #[inline]
     fn unpack(self) -> Tuple {
-        let [s0, s1, s2, s3, d0, d1, d2, d3] = self.0[0].to_be_bytes();
-        with_ends(Ip::from_v4([s0, s1, s2, s3]), Ip::from_v4([d0, d1, d2, d3]), self.0[1])
+        let mapped = |v4: u64| whole(0, 0xffff_0000_0000 | v4);
+        with_ends(mapped(self.0[0] >> 32), mapped(self.0[0] & 0xffff_ffff), self.0[1])
     }
 
     #[inline]
@@ -62,13 +64,18 @@ impl Key for V4 {
     }
 
     #[inline]
+    fn is(self, other: Self) -> bool {
+        same(&self.0, &other.0)
+    }
+
+    #[inline]
     fn hash(self, keys: &RandomState) -> u64 {
         hash(&self.0, keys)
     }
 }
 
 /// `[src 128]`, `[dst 128]`, `[sport 16, dport 16, proto 8]`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct V6([u64; 5]);
 
 impl Key for V6 {
@@ -99,6 +106,11 @@ impl Key for V6 {
     }
 
     #[inline]
+    fn is(self, other: Self) -> bool {
+        same(&self.0, &other.0)
+    }
+
+    #[inline]
     fn hash(self, keys: &RandomState) -> u64 {
         hash(&self.0, keys)
     }
@@ -114,6 +126,11 @@ fn store<const N: usize>(words: &[u64; N], to: &[AtomicU64]) {
     for (word, to) in words.iter().zip(to) {
         to.store(*word, Relaxed);
     }
+}
+
+#[inline]
+fn same<const N: usize>(one: &[u64; N], other: &[u64; N]) -> bool {
+    one.iter().zip(other).fold(0, |odd, (a, b)| odd | (a ^ b)) == 0
 }
 
 #[inline]

@@ -8,13 +8,14 @@ pub(crate) const WIDTH: usize = if cfg!(loom) { 2 } else { 8 };
 /// Bits of an entry's index.
 pub(crate) const INDEX_BITS: u32 = 30;
 
-/// A slot's word, `{tag 16, generation 16, used 1, side 1, index 30}`, highest bits first; 0 = empty.
+/// A slot's word, `{tag 16, used 1, generation 16, side 1, index 30}`, highest bits first; 0 = empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Slot(pub(crate) u64);
 
 impl Slot {
     pub(crate) const EMPTY: Self = Self(0);
-    const USED: u64 = 1 << 31;
+    const USED: u64 = 1 << 47;
+    const GENERATION: u32 = 31;
     const SERVER: u64 = 1 << INDEX_BITS;
 
     #[inline]
@@ -23,19 +24,19 @@ impl Slot {
             Side::Client => 0,
             Side::Server => Self::SERVER,
         };
-        Self((tag as u64) << 48 | (generation as u64) << 32 | Self::USED | side | index as u64)
+        Self((tag as u64) << 48 | (generation as u64) << Self::GENERATION | Self::USED | side | index as u64)
     }
 
     /// Whether the slot may hold a key of that tag.
     #[inline]
     pub(crate) const fn has_tag(self, tag: u16) -> bool {
-        self.0 >> 48 == tag as u64 && self.0 & Self::USED != 0
+        (self.0 ^ ((tag as u64) << 48 | Self::USED)) < Self::USED
     }
 
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
     pub(crate) const fn generation(self) -> u16 {
-        (self.0 >> 32) as u16
+        (self.0 >> Self::GENERATION) as u16
     }
 
     #[inline]

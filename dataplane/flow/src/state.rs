@@ -89,7 +89,8 @@ impl State {
     #[inline]
     #[must_use]
     pub const fn is_expired(self, now: Tick) -> bool {
-        now.since(self.last_seen()) > self.timer()
+        let idle = now.since(self.last_seen());
+        idle > Profile::TIMER_MIN && idle > self.timer()
     }
 
     /// The state after one more packet.

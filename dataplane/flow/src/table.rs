@@ -95,43 +95,53 @@ impl<K: Key> Table<K> {
         spot
     }
 
-    /// The slots with a spot's tag, a bit each, the first bucket's lowest; asks for their entries.
+    /// The slots with a spot's tag, a bit each, the first bucket's highest; asks for their entries.
     #[inline]
     pub(crate) fn candidates(&self, spot: Spot) -> u16 {
-        let mut found = 0;
-        for (i, bucket) in spot.buckets.into_iter().enumerate() {
-            for (j, slot) in self.bucket(bucket).iter().enumerate() {
-                let slot = Slot(slot.load(Acquire));
-                if slot.has_tag(spot.tag) {
-                    found |= 1 << (i * WIDTH + j);
-                    self.prefetch_entry(slot.index());
-                }
-            }
+        let [first, second] = spot.buckets.map(|bucket| matches(self.bucket(bucket), spot.tag));
+        let found = first << WIDTH | second;
+        let mut rest = found;
+        while rest != 0 {
+            self.prefetch_entry(self.slot(spot, &mut rest).index());
         }
         found
     }
 
-    /// The flow of a key among those candidates.
+    /// The slot of the highest candidate, which is taken off.
     #[inline]
-    pub(crate) fn settle(&self, tuple: &Tuple, spot: Spot, mut candidates: u16, now: Tick) -> Option<Flow> {
+    fn slot(&self, spot: Spot, candidates: &mut u16) -> Slot {
+        let high = candidates.ilog2();
+        *candidates ^= 1 << high;
+        let at = 2 * WIDTH - 1 - high as usize;
+        Slot(self.bucket(spot.buckets[at / WIDTH])[at % WIDTH].load(Acquire))
+    }
+
+    /// Puts the flow of a tuple among those candidates into `out`, or `None`.
+    #[inline]
+    pub(crate) fn settle(
+        &self,
+        tuple: &Tuple,
+        spot: Spot,
+        mut candidates: u16,
+        now: Tick,
+        out: &mut Option<Flow>,
+    ) {
         let key = K::pack(tuple);
         while candidates != 0 {
-            let at = candidates.trailing_zeros() as usize;
-            candidates &= candidates - 1;
-            let slot = Slot(self.bucket(spot.buckets[at / WIDTH])[at % WIDTH].load(Acquire));
-            if slot.has_tag(spot.tag)
-                && let Some(flow) = self.entry(slot.index()).read(slot, key, now)
-            {
-                return Some(flow);
+            let slot = self.slot(spot, &mut candidates);
+            if slot.has_tag(spot.tag) && self.entry(slot.index()).read(slot, key, now, out) {
+                return;
             }
         }
-        None
+        *out = None;
     }
 
     /// See [`FlowTable::lookup`](crate::FlowTable::lookup).
     pub(crate) fn lookup(&self, tuple: &Tuple, now: Tick) -> Option<Flow> {
         let spot = self.spot(K::pack(tuple));
-        self.settle(tuple, spot, self.candidates(spot), now)
+        let mut flow = None;
+        self.settle(tuple, spot, self.candidates(spot), now, &mut flow);
+        flow
     }
 
     /// See [`FlowTable::touch`](crate::FlowTable::touch).
@@ -183,9 +193,9 @@ impl<K: Key> Table<K> {
     /// Clears the slots of a flow that ended and frees its entry. The caller ended it, so it owns the entry.
     pub(crate) fn bury(&self, index: u32, generation: u16) -> Flow {
         let entry = self.entry(index);
-        let (flow, state) = entry.copy(generation, Side::Client);
+        let flow = entry.copy(generation, Side::Client);
         for side in [Side::Client, Side::Server] {
-            if matches!(side, Side::Server) && state.is_one_sided() {
+            if matches!(side, Side::Server) && flow.server.is_none() {
                 break;
             }
             let spot = self.spot(entry.key(side));
@@ -251,6 +261,16 @@ impl<K: Key> Table<K> {
             prefetch(&line[0]);
         }
     }
+}
+
+/// The slots of a bucket that have a tag, a bit each, the first one's highest. Eight times four instructions.
+#[inline]
+fn matches(bucket: &[AtomicU64; WIDTH], tag: u16) -> u16 {
+    let mut found = 0;
+    for slot in bucket {
+        found = found << 1 | u16::from(Slot(slot.load(Relaxed)).has_tag(tag));
+    }
+    found
 }
 
 /// Two keys a flow fill nine slots in sixteen.

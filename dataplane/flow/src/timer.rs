@@ -42,6 +42,9 @@ const RFC5382: Timers = Timers {
 };
 
 impl Profile {
+    /// No timer is shorter, in ticks: who was seen within it needs no further look.
+    pub(crate) const TIMER_MIN: u32 = LB.opening;
+
     /// The idle timer of a phase, in ticks.
     #[inline]
     #[must_use]
@@ -69,4 +72,25 @@ impl Profile {
 
 const fn secs(seconds: u32) -> u32 {
     seconds * Tick::PER_SECOND
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Phase, Profile};
+
+    #[test]
+    fn no_timer_is_below_the_minimum_and_rfc5382_holds() {
+        use Phase::{Closed, Datagram, Established, HalfClosed, Opening, Reset};
+        for phase in [Opening, Established, HalfClosed, Closed, Reset, Datagram] {
+            for profile in [Profile::Lb, Profile::Rfc5382] {
+                assert!(profile.timer(phase) >= Profile::TIMER_MIN);
+            }
+            let seconds = match phase {
+                Established | HalfClosed => 7440,
+                Opening | Closed | Reset => 240,
+                Datagram => 120,
+            };
+            assert!(Profile::Rfc5382.timer(phase) >= seconds * 4, "{phase:?}");
+        }
+    }
 }
