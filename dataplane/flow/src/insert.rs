@@ -186,7 +186,8 @@ impl<K: Key> Table<K> {
                 }
                 Stage::Live => return Some(Obstacle::Live(plan.verdict(side, flow))),
                 Stage::Tentative => {
-                    let Some(mine) = mine else { return None };
+                    // Without an entry there is nothing to lose against it yet.
+                    let mine = mine?;
                     if slot.index() < mine.index && attempt < TRIES / 2 {
                         return Some(Obstacle::Rival);
                     }

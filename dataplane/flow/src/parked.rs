@@ -1,4 +1,5 @@
 //! A thread that stops for good between any two steps of an insert, removal or sweep blocks nobody.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "a test")]
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};

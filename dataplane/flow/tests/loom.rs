@@ -1,6 +1,7 @@
 //! Every interleaving (up to a number of preemptions) of two threads in the shipped functions.
 //!
 //! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p ringlead-flow --release --test loom`
+#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "a test")]
 #![cfg(loom)]
 #![allow(missing_docs, reason = "a test")]
 
@@ -41,8 +42,8 @@ fn assert_nothing_leaked(table: &FlowTable, live: usize, size: usize) {
     for shard in 0..table.shards() {
         table.age(shard, NOW, 9, &mut |flow| panic!("ended: {flow:?}"));
     }
-    for n in 0..size - live {
-        let _ = new(table.insert(&spec(client(100 + n as u32, true), None, 0), NOW));
+    for n in 0..u32::try_from(size - live).unwrap() {
+        let _ = new(table.insert(&spec(client(100 + n, true), None, 0), NOW));
     }
     assert_eq!(table.insert(&spec(client(200, true), None, 0), NOW), Inserted::Full);
 }

@@ -1,4 +1,5 @@
 //! The table's promises, one thread.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "a test")]
 #![cfg(not(loom))]
 #![allow(missing_docs, reason = "a test")]
 

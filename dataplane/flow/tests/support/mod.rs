@@ -1,4 +1,5 @@
 //! Flows to test with.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "a test")]
 #![allow(unreachable_pub, dead_code, reason = "each test uses a part")]
 
 use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, Profile, ServerId, Sizes, Tuple};
