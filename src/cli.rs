@@ -6,15 +6,15 @@ use std::path::PathBuf;
 /// A userspace load balancer on AF_XDP.
 #[derive(Debug, Parser)]
 #[command(name = "ringlead", version, about, arg_required_else_help = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Balance: take the configured ports' service traffic and send it to healthy servers.
     Run(ConfigFile),
     /// Look at configurations.
@@ -37,63 +37,63 @@ pub enum Command {
 
 /// Commands about configurations.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Check a file; says everything that is wrong with it.
     Check(ConfigFile),
 }
 
 /// A configuration file.
 #[derive(Debug, Args)]
-pub struct ConfigFile {
+pub(crate) struct ConfigFile {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "/etc/ringlead/ringlead.toml")]
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
 }
 
 /// `ringlead status`.
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// The configuration file, for where the control socket is.
     #[arg(short, long, value_name = "FILE", conflicts_with = "socket")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// The control socket.
     #[arg(short, long, value_name = "PATH", default_value = "/run/ringlead/control.sock")]
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// Print JSON.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `ringlead demo`.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Print one JSON object.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `ringlead replay`.
 #[derive(Debug, Args)]
-pub struct ReplayArgs {
+pub(crate) struct ReplayArgs {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE")]
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
     /// The packets: pcap or pcapng. In a pcapng file an interface named like a configured port feeds that port;
     /// everything else feeds the first port that faces clients, or servers when its source is a server.
-    pub input: PathBuf,
+    pub(crate) input: PathBuf,
     /// Where to write what came out (pcapng).
-    pub output: PathBuf,
+    pub(crate) output: PathBuf,
     /// Next hops: lines of `ADDRESS MAC`. Without it a next hop's MAC is 02:00 and the last four bytes of its address.
     #[arg(long, value_name = "FILE")]
-    pub neighbours: Option<PathBuf>,
+    pub(crate) neighbours: Option<PathBuf>,
     /// Print the counters as JSON.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// The demo's own helper processes.
 #[derive(Debug, Args)]
-pub struct DemoEndArgs {
+pub(crate) struct DemoEndArgs {
     /// What to be, as JSON.
-    pub job: String,
+    pub(crate) job: String,
 }

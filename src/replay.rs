@@ -34,7 +34,7 @@ const TICKS_MAX: u64 = 2_000;
 type Mac = [u8; 6];
 
 /// Replays; exit status 0 when the whole capture went through, else 1, or 2 for a bad configuration.
-pub fn replay(args: &ReplayArgs) -> ExitCode {
+pub(crate) fn replay(args: &ReplayArgs) -> ExitCode {
     let config = match config::load(&args.config) {
         Ok((config, _)) => config,
         Err(diagnostics) => {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Detaches programs, removes pins and service addresses; refuses while a daemon lives.
-pub fn cleanup(path: &Path) -> ExitCode {
+pub(crate) fn cleanup(path: &Path) -> ExitCode {
     match clean(path) {
         Ok(removed) => {
             let mut out = std::io::stdout();

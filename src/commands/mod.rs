@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 /// Does what the command line says.
-pub fn dispatch(cli: Cli) -> ExitCode {
+pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(file) => {
             log_to_stderr();

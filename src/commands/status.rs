@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Asks and prints. Exit status 0: every service has a server; 1: some have none; 2: no answer.
-pub fn status(args: &StatusArgs) -> ExitCode {
+pub(crate) fn status(args: &StatusArgs) -> ExitCode {
     match ask(args) {
         Ok(answer) => {
             let status: Result<Status, _> = serde_json::from_value(answer.clone());

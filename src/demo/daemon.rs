@@ -94,6 +94,15 @@ pub(super) struct Port {
     pub(super) device: String,
     /// How it is driven.
     pub(super) mode: String,
+    /// Its queues.
+    pub(super) queues: Vec<Queue>,
+}
+
+/// A queue of a port.
+#[derive(Debug, Deserialize)]
+pub(super) struct Queue {
+    /// Frames lost because a ring was full.
+    pub(super) rx_lost: u64,
 }
 
 /// A worker.

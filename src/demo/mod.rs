@@ -169,7 +169,12 @@ fn watch(daemon: &Daemon<'_>, report: &mut Report) -> Step<()> {
     let status = daemon.status()?;
     let environment = &mut report.environment;
     environment.ports = (status.ports.into_iter())
-        .map(|port| PortMode { name: port.name, device: port.device, mode: port.mode })
+        .map(|port| PortMode {
+            name: port.name,
+            device: port.device,
+            mode: port.mode,
+            rx_lost: port.queues.iter().map(|queue| queue.rx_lost).sum(),
+        })
         .collect();
     environment.services = (status.services.into_iter())
         .map(|moved| Moved { name: moved.name, packets_in: moved.packets_in, packets_out: moved.packets_out })

@@ -106,6 +106,8 @@ pub(super) struct PortMode {
     pub(super) device: String,
     /// `af-xdp native copy`, for example.
     pub(super) mode: String,
+    /// Frames lost because a receive ring was full.
+    pub(super) rx_lost: u64,
 }
 
 /// AF_XDP sockets before, with and after a running ringlead.

@@ -1,6 +1,6 @@
 //! `ringlead run`: configuration → lock → steering program → sockets → workers → control loop, and back.
 
-pub mod clock;
+pub(crate) mod clock;
 mod ports;
 mod worker_thread;
 
@@ -32,16 +32,16 @@ use worker_thread::WorkerThread;
 const REQUESTS_MAX: usize = 32;
 
 /// Runs until SIGTERM or SIGINT.
-pub fn run(config_path: &Path) -> ExitCode {
+pub(crate) fn run(config_path: &Path) -> ExitCode {
     let (config, warnings) = match config::load(config_path) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
-            eprint!("{diagnostics}");
+            eprintln!("{diagnostics}");
             return ExitCode::from(2);
         }
     };
     for warning in warnings {
-        eprint!("{warning}");
+        eprintln!("{warning}");
     }
     match serve(config_path, config) {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,30 +8,30 @@ use ringlead_io::steer::{Attach, SteerPort};
 
 /// A configured port and its device.
 #[derive(Debug)]
-pub struct PortPlan {
+pub(crate) struct PortPlan {
     /// Its configuration.
-    pub config: PortConfig,
+    pub(crate) config: PortConfig,
     /// Its place in the configuration.
-    pub index: u8,
+    pub(crate) index: u8,
     /// Its device.
-    pub facts: DeviceFacts,
+    pub(crate) facts: DeviceFacts,
     /// (queue, worker) pairs: queue i belongs to worker i mod N.
-    pub queues: Vec<(u32, usize)>,
+    pub(crate) queues: Vec<(u32, usize)>,
 }
 
 /// A queue that a worker owns.
 #[derive(Debug)]
-pub struct OwnedQueue {
+pub(crate) struct OwnedQueue {
     /// The configured port's place.
-    pub port: u8,
+    pub(crate) port: u8,
     /// The device's index.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
     /// What the driver needs.
-    pub spec: XdpSpec,
+    pub(crate) spec: XdpSpec,
 }
 
 /// Looks at every port's device; refuses what would lose traffic, with the fix.
-pub fn look_at(config: &Config) -> Result<Vec<PortPlan>, String> {
+pub(crate) fn look_at(config: &Config) -> Result<Vec<PortPlan>, String> {
     let mut plans = Vec::new();
     for (index, port) in (0_u8..).zip(&config.ports) {
         let device = &port.device;
@@ -41,7 +41,8 @@ pub fn look_at(config: &Config) -> Result<Vec<PortPlan>, String> {
             return Err(format!("port {}: device {device} is down. Fix: ip link set {device} up", port.name));
         }
         if facts.strips_vlan {
-            tracing::warn!(port = port.name, device, "the device strips VLAN tags before XDP sees them; if clients are tagged: ethtool -K {device} rxvlan off");
+            let fix = format!("if clients are tagged: ethtool -K {device} rxvlan off");
+            tracing::debug!(port = port.name, device, fix, "the device strips VLAN tags before XDP sees them");
         }
         plans.push(PortPlan { config: port.clone(), index, facts, queues });
     }
@@ -78,7 +79,7 @@ fn owned_queues(port: &PortConfig, facts: &DeviceFacts, workers: usize) -> Resul
 
 impl PortPlan {
     /// What the steering program needs.
-    pub fn steer_port(&self) -> SteerPort {
+    pub(crate) fn steer_port(&self) -> SteerPort {
         SteerPort {
             device: self.config.device.clone(),
             ifindex: self.facts.ifindex,
@@ -112,7 +113,7 @@ impl PortPlan {
 }
 
 /// The queues of all ports that one worker owns.
-pub fn queues_of(ports: &[PortPlan], worker: usize) -> Vec<OwnedQueue> {
+pub(crate) fn queues_of(ports: &[PortPlan], worker: usize) -> Vec<OwnedQueue> {
     let mut owned = Vec::new();
     for port in ports {
         for &(queue, _) in port.queues.iter().filter(|(_, owner)| *owner == worker) {
@@ -123,7 +124,7 @@ pub fn queues_of(ports: &[PortPlan], worker: usize) -> Vec<OwnedQueue> {
 }
 
 /// The driver's options: one memory for all queues of a worker, so the strictest port decides on zero-copy.
-pub fn options(config: &Config, ports: &[PortPlan], queues: usize) -> XdpOptions {
+pub(crate) fn options(config: &Config, ports: &[PortPlan], queues: usize) -> XdpOptions {
     let wishes = || ports.iter().map(|port| port.config.zero_copy);
     let zero_copy = if wishes().any(|wish| wish == config::ZeroCopy::Off) {
         ZeroCopy::Off

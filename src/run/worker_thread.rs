@@ -21,14 +21,14 @@ const POLLED_MAX: usize = 64;
 
 /// A running worker.
 #[derive(Debug)]
-pub struct WorkerThread {
+pub(crate) struct WorkerThread {
     core: usize,
     handle: JoinHandle<()>,
 }
 
 impl WorkerThread {
     /// Starts a worker on a core; it ends when `stop` is set.
-    pub fn start<P: Port + Send + 'static>(
+    pub(crate) fn start<P: Port + Send + 'static>(
         mut worker: Worker<P>,
         core: usize,
         idle: Idle,
@@ -46,7 +46,7 @@ impl WorkerThread {
     }
 
     /// Waits for the thread's end, after its stop flag was set.
-    pub fn join(self) {
+    pub(crate) fn join(self) {
         if self.handle.join().is_err() {
             tracing::error!(core = self.core, "the worker's thread had panicked");
         }

@@ -156,7 +156,8 @@ impl Engine {
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
         if let Err(error) = self.start(&mut inputs).await {
-            self.stop().await;
+            // The first error is the one to tell; what cannot be taken back is logged by `stop`.
+            let _ = self.stop().await.detach_all();
             return Err(error);
         }
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);

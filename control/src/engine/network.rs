@@ -39,7 +39,7 @@ impl Engine {
         }
     }
 
-    fn note_net(&mut self, event: NetEvent, needs: &mut Needs) {
+    fn note_net(&self, event: NetEvent, needs: &mut Needs) {
         match event {
             NetEvent::Neighbour { ifindex, ip, mac } => self.set_neighbour(ifindex, ip, mac),
             NetEvent::Addresses => {
@@ -155,7 +155,7 @@ impl Engine {
     }
 
     /// Adds the service addresses that are missing; with `remove`, takes those away that are not wanted any more.
-    pub(super) async fn sync_addresses(&mut self, remove: bool) {
+    pub(super) async fn sync_addresses(&self, remove: bool) {
         let wanted: BTreeSet<(u32, IpAddr)> = {
             let ips = self.plan.managed_addresses();
             let ports = self.node.ports.iter().filter(|port| port.config.faces.clients());

@@ -65,7 +65,7 @@ impl Plan {
             servers: self.server_table(),
             listen: Arc::new(listen),
             nat_servers: Arc::new(self.nat_endpoints().map(|at| (at, ())).collect()),
-            hash: self.hash.clone(),
+            hash: self.hash,
         }
     }
 

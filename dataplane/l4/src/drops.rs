@@ -103,10 +103,12 @@ impl From<Reason> for Drop {
 impl From<Malformed> for Drop {
     #[inline]
     fn from(m: Malformed) -> Self {
-        Self(Reason::ALL.len() as u8 + m as u8)
+        Self(PATH_REASONS + m as u8)
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "asserted below")]
+const PATH_REASONS: u8 = Reason::ALL.len() as u8;
 const _: () = assert!(COUNT <= 256, "a drop reason is one byte");
 
 #[cfg(test)]

@@ -45,11 +45,7 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
 /// A UDP packet or a SYN can go to another server without breaking anything that still works.
 #[inline]
 fn may_choose_again(meta: &Meta) -> bool {
-    match meta.kind {
-        Kind::Udp => true,
-        Kind::Tcp => meta.proto == Protocol::Tcp.number() && meta.flags.is_syn(),
-        Kind::IcmpError | Kind::Icmp | Kind::Fragment | Kind::Other => false,
-    }
+    meta.kind == Kind::Udp || meta.kind == Kind::Tcp && meta.flags.is_syn()
 }
 
 #[inline]

@@ -26,7 +26,6 @@ pub(crate) fn parse<P: Port>(worker: &mut Worker<P>) {
             Ok(()) => match meta.kind {
                 Kind::Tcp | Kind::Udp | Kind::IcmpError => {
                     burst.live.push(place);
-                    burst.tuples.push(Tuple::from(&*meta));
                     Fate::Pending
                 }
                 Kind::Fragment => Fate::Drop(Reason::Fragment.into()),
@@ -34,5 +33,11 @@ pub(crate) fn parse<P: Port>(worker: &mut Worker<P>) {
             },
             Err(malformed) => Fate::Drop(malformed.into()),
         };
+    }
+    // Not above: there the meta has just been written in small pieces, and reading it in large ones would wait for them.
+    for &place in &burst.live {
+        if let Some(meta) = burst.metas.get(usize::from(place)) {
+            burst.tuples.push(Tuple::from(meta));
+        }
     }
 }

@@ -28,10 +28,6 @@ pub(crate) fn schedule<P: Port>(worker: &mut Worker<P>, queue: usize) {
 }
 
 /// What scheduling one packet came to.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack for one call; boxing would allocate on the path"
-)]
 enum Outcome {
     /// It has a flow now; `true`: this packet made it.
     Flow(Flow, bool),

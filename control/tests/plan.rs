@@ -1,0 +1,179 @@
+//! The plan: who keeps an id over a reload, who may get flows, what the front steers.
+
+use ringlead_control::config::{self, Config};
+use ringlead_control::plan::{Health, Plan};
+use ringlead_flow::ServerId;
+use ringlead_l4::tables::Tables;
+use ringlead_wire::{Endpoint, Ip, Protocol};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+const HEAD: &str = r#"
+version = 1
+[dataplane]
+cores = [0]
+[port.wan]
+device = "eth1"
+[health.tcp]
+type = "tcp"
+"#;
+
+fn service(name: &str, listen: &str, mode: &str, pool: &str) -> String {
+    format!("[service.{name}]\nlisten = \"{listen}\"\nprotocol = \"tcp\"\nmode = \"{mode}\"\npool = \"{pool}\"\n")
+}
+
+fn pool(name: &str, servers: &[(&str, &str)], more: &str) -> String {
+    let servers: Vec<String> =
+        servers.iter().map(|(name, address)| format!("{{ name = \"{name}\", address = \"{address}\" }}")).collect();
+    format!("[pool.{name}]\nalgorithm = \"maglev\"\n{more}\nserver = [ {} ]\n", servers.join(", "))
+}
+
+fn config(parts: &[String]) -> Config {
+    let text = format!("{HEAD}{}", parts.concat());
+    config::parse("test.toml", &text).unwrap_or_else(|e| panic!("{e}")).0
+}
+
+fn web(servers: &[(&str, &str)]) -> Config {
+    config(&[service("web", "192.0.2.1:80", "nat", "app"), pool("app", servers, "health = \"tcp\"")])
+}
+
+const S1: (&str, &str) = ("s1", "10.0.0.1:80");
+const S2: (&str, &str) = ("s2", "10.0.0.2:80");
+const S3: (&str, &str) = ("s3", "10.0.0.3:80");
+
+/// Everybody reachable, everybody up.
+fn all_up(plan: &mut Plan) {
+    let all: Vec<(ServerId, IpAddr)> = plan.servers().map(|s| (s.id, s.key.address.ip())).collect();
+    for (id, ip) in all {
+        plan.set_health(id, Health::Up, "connected".to_owned());
+        plan.set_reach(id, Ok((0, ip))).unwrap();
+    }
+}
+
+fn id(plan: &Plan, name: &str) -> ServerId {
+    plan.servers().find(|s| s.key.name == name).map(|s| s.id).unwrap()
+}
+
+fn members(tables: &Tables) -> BTreeSet<ServerId> {
+    tables.services.iter().flatten().flat_map(|s| s.pool.members.iter().copied()).collect()
+}
+
+#[test]
+fn servers_get_flows_only_when_up_and_reachable() {
+    let mut plan = Plan::new(web(&[S1, S2, S3])).unwrap();
+    assert!(members(&plan.snapshot()).is_empty(), "nobody has been checked yet");
+    all_up(&mut plan);
+    assert_eq!(members(&plan.snapshot()).len(), 3);
+    let (s1, s2, s3) = (id(&plan, "s1"), id(&plan, "s2"), id(&plan, "s3"));
+    assert!(plan.set_health(s1, Health::Down, "connection refused".to_owned()));
+    assert!(!plan.set_health(s1, Health::Down, "connection refused".to_owned()), "nothing new");
+    plan.set_reach(s2, Err("no route".to_owned())).unwrap();
+    let tables = plan.snapshot();
+    assert_eq!(members(&tables), BTreeSet::from([s3]));
+    assert!(tables.server(s1).unwrap().down, "known, but its UDP flows choose again");
+    assert!(tables.server(s2).is_none(), "nowhere to send to");
+}
+
+#[test]
+fn a_pool_without_check_is_up_and_a_drained_server_is_not_chosen() {
+    let text = pool("app", &[S1, S2], "").replace("10.0.0.2:80\"", "10.0.0.2:80\", state = \"drain\"");
+    let mut plan = Plan::new(config(&[service("web", "192.0.2.1:80", "nat", "app"), text])).unwrap();
+    for name in ["s1", "s2"] {
+        plan.set_reach(id(&plan, name), Ok((0, "10.0.0.9".parse().unwrap()))).unwrap();
+    }
+    assert_eq!(members(&plan.snapshot()), BTreeSet::from([id(&plan, "s1")]));
+}
+
+#[test]
+fn a_reload_keeps_ids_and_makes_ghosts_of_the_removed() {
+    let mut plan = Plan::new(web(&[S1, S2])).unwrap();
+    all_up(&mut plan);
+    let (s1, s2) = (id(&plan, "s1"), id(&plan, "s2"));
+    plan.adopt(web(&[S2, S3])).unwrap();
+    plan.set_reach(id(&plan, "s3"), Ok((0, "10.0.0.3".parse().unwrap()))).unwrap();
+    assert_eq!(id(&plan, "s2"), s2);
+    assert!(![s1, s2].contains(&id(&plan, "s3")), "a ghost's id is not given away");
+    let tables = plan.snapshot();
+    assert_eq!(members(&tables), BTreeSet::from([s2]), "s3 has not been checked yet");
+    assert!(tables.server(s1).is_some(), "established flows of a removed server go on");
+    let at = |ip: &str| Endpoint { ip: Ip::from(ip.parse::<IpAddr>().unwrap()), port: 80, protocol: Protocol::Tcp };
+    assert!(tables.is_nat_server(at("10.0.0.1")) && tables.is_nat_server(at("10.0.0.3")));
+    assert!(plan.rules(&BTreeSet::new()).nat_servers.contains(&at("10.0.0.1")));
+
+    assert_eq!(plan.forget_ghosts(|_| false), 0, "it still has flows");
+    assert_eq!(plan.forget_ghosts(|id| id == s1), 1);
+    assert!(plan.snapshot().server(s1).is_none());
+    assert!(!plan.rules(&BTreeSet::new()).nat_servers.contains(&at("10.0.0.1")));
+
+    // It comes back: as somebody new, unchecked.
+    plan.adopt(web(&[S1, S2])).unwrap();
+    assert_eq!(plan.server(id(&plan, "s1")).map(|s| s.health), Some(Health::Unknown));
+}
+
+#[test]
+fn a_ghost_that_comes_back_is_itself_but_has_to_be_checked_again() {
+    let mut plan = Plan::new(web(&[S1, S2])).unwrap();
+    all_up(&mut plan);
+    let s1 = id(&plan, "s1");
+    plan.adopt(web(&[S2])).unwrap();
+    plan.adopt(web(&[S1, S2])).unwrap();
+    assert_eq!(id(&plan, "s1"), s1);
+    assert_eq!(plan.server(s1).map(|s| s.health), Some(Health::Unknown));
+    assert_eq!(plan.server(id(&plan, "s2")).map(|s| s.health), Some(Health::Up), "s2 was never away");
+}
+
+#[test]
+fn a_services_slot_is_never_the_same_service_again() {
+    let app = pool("app", &[S1], "");
+    let mut plan = Plan::new(config(&[service("one", "192.0.2.1:80", "nat", "app"), app.clone()])).unwrap();
+    let one = plan.service_id("one").unwrap();
+    plan.adopt(config(&[service("two", "192.0.2.2:80", "nat", "app"), app.clone()])).unwrap();
+    let two = plan.service_id("two").unwrap();
+    assert_eq!(one.slot, two.slot, "slots are reused");
+    assert_ne!(one, two, "identities are not");
+    assert!(plan.snapshot().service(one).is_none());
+    plan.adopt(config(&[service("two", "192.0.2.2:80", "nat", "app"), app])).unwrap();
+    assert_eq!(plan.service_id("two"), Some(two));
+}
+
+#[test]
+fn unchanged_pools_are_shared_between_snapshots() {
+    let both = |servers: &[(&str, &str)]| {
+        config(&[
+            service("web", "192.0.2.1:80", "nat", "app"),
+            service("api", "192.0.2.2:80", "nat", "other"),
+            pool("app", servers, ""),
+            pool("other", &[("x", "10.0.1.1:80")], ""),
+        ])
+    };
+    let mut plan = Plan::new(both(&[S1])).unwrap();
+    all_up(&mut plan);
+    let before = plan.snapshot();
+    plan.adopt(both(&[S1, S2])).unwrap();
+    all_up(&mut plan);
+    let after = plan.snapshot();
+    let pool = |tables: &Tables, name: &str| {
+        tables.services.iter().flatten().find(|s| &*s.name == name).map(|s| s.pool.clone()).unwrap()
+    };
+    assert!(std::sync::Arc::ptr_eq(&pool(&before, "api"), &pool(&after, "api")));
+    assert!(!std::sync::Arc::ptr_eq(&pool(&before, "web"), &pool(&after, "web")));
+}
+
+#[test]
+fn two_nodes_with_one_configuration_choose_alike() {
+    let tables = |order: &[(&str, &str)]| {
+        let mut plan = Plan::new(web(order)).unwrap();
+        all_up(&mut plan);
+        plan.snapshot()
+    };
+    let (a, b) = (tables(&[S1, S2, S3]), tables(&[S3, S1, S2]));
+    let address = |tables: &Tables, hash: u64| {
+        let pool = &tables.services[0].as_ref().unwrap().pool;
+        let ringlead_l4::tables::Chooser::Maglev(maglev) = &pool.chooser else { panic!("not maglev") };
+        tables.server(pool.members[maglev.pick(hash).unwrap()]).unwrap().ip
+    };
+    for n in 0..1000_u64 {
+        let hash = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        assert_eq!(address(&a, hash), address(&b, hash));
+    }
+}
