@@ -1,6 +1,6 @@
 //! A reload adds a server while long transfers run: none breaks, and the new server gets its share.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cases::standard;
 use super::daemon::Daemon;
@@ -12,6 +12,9 @@ use super::stop::{Step, failed};
 
 /// How long the long transfers may take to begin, and to end when told to.
 const BEGIN_OR_END_MAX: Duration = Duration::from_secs(10);
+
+/// How long the long transfers go on at least, the reload included.
+const LASTING: Duration = Duration::from_secs(4);
 
 /// Adds server `new` to `old` in the running balancer. Returns the cases and what was wrong.
 ///
@@ -31,12 +34,14 @@ pub(super) fn show(
         let begun = |said: &[Said]| said.iter().any(|one| matches!(one, Said::Begun)).then_some(());
         client.await_said(scene.stop, BEGIN_OR_END_MAX, "the first answers", begun)?;
     }
+    let begin = Instant::now();
     let all: Vec<u8> = old.iter().copied().chain([new]).collect();
     daemon.reload(&all)?;
     let mut after = Vec::new();
     for service in Service::all() {
         after.extend(scene.run_all([(service, new_flows(service))])?);
     }
+    scene.stop.await_true(LASTING * 2, "the long transfers", || Ok(begin.elapsed() >= LASTING))?;
 
     let (mut cases, mut problems) = (Vec::new(), Vec::new());
     for ((service, mut client), after) in long.into_iter().zip(after) {

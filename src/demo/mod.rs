@@ -84,8 +84,13 @@ fn show(story: &Story, report: &mut Report) -> Step<()> {
     let lab = Lab::new(cores.len().max(1))?;
     let program = std::env::current_exe().during("find this program")?;
     let played = play(&Scene { lab: &lab, stop: &stop, program, cores }, story, report);
-    let removed = lab.remove();
-    played.and(removed)
+    match (played, lab.remove()) {
+        (Err(Trouble::Failed(first)), Err(Trouble::Failed(second))) => {
+            stop::failed(format!("{first}\n{second}"))
+        }
+        (_, Err(left)) => Err(left), // worse than having been stopped
+        (played, Ok(())) => played,
+    }
 }
 
 /// The story, in order. What is wrong with traffic goes to the report; an error is what keeps the demo from going on.

@@ -184,13 +184,9 @@ impl Report {
         for problem in &self.problems {
             let _ = writeln!(text, "PROBLEM: {problem}");
         }
-        let word = if self.ok { "All as it should be" } else { "NOT as it should be" };
-        let _ = writeln!(
-            text,
-            "\n{word}: {} cases in {:.0} s. Nothing is left behind.",
-            self.cases.len(),
-            self.seconds
-        );
+        let word =
+            if self.ok { "All as it should be, and nothing is left behind" } else { "NOT as it should be" };
+        let _ = writeln!(text, "\n{word}: {} cases in {:.0} s.", self.cases.len(), self.seconds);
         text
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
 
 mod carries;
+mod demo;
 mod dsr;
 mod generic;
 mod health;
