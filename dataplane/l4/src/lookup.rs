@@ -6,7 +6,7 @@ use crate::tables::ServiceId;
 use crate::worker::Worker;
 use ringlead_flow::{Flow, Side};
 use ringlead_io::Port;
-use ringlead_wire::{Kind, Meta, Protocol};
+use ringlead_wire::{Kind, Meta};
 
 /// Finds the flows of the burst, refreshes them and lets go of those that must choose again.
 ///

@@ -32,23 +32,26 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
             worker.tally.completed_checksums += 1;
         }
         let Some(flow) = flow else { continue };
-        *fate = match flow.side {
+        // Each arm writes the fate where it stays: one value of several sources would be copied twice.
+        match flow.side {
             Side::Client => {
                 let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
                 if link != flow.link && meta.kind != Kind::IcmpError {
                     worker.flows.set_link(flow, link);
                 }
-                match worker.tables.server(flow.server_id) {
-                    Some(server) => to_server(bytes, meta, flow).map_or_else(
-                        |reason| Fate::Drop(reason.into()),
-                        |()| towards(&worker.shared.neighbours, server),
-                    ),
-                    None => Fate::Drop(Reason::NoServer.into()),
+                if let Err(reason) = to_server(bytes, meta, flow) {
+                    *fate = Fate::Drop(reason.into());
+                } else if let Some(server) = worker.tables.server(flow.server_id) {
+                    *fate = towards(&worker.shared.neighbours, server);
+                } else {
+                    *fate = Fate::Drop(Reason::NoServer.into());
                 }
             }
-            Side::Server => to_client(bytes, meta, flow)
-                .map_or_else(|reason| Fate::Drop(reason.into()), |()| back(&flow.link)),
-        };
+            Side::Server => match to_client(bytes, meta, flow) {
+                Ok(()) => *fate = back(&flow.link),
+                Err(reason) => *fate = Fate::Drop(reason.into()),
+            },
+        }
     }
 }
 
