@@ -1,7 +1,6 @@
 //! Stage: every frame of the burst gets its next owner: a port, the waiting room, or the free list with a named reason.
 
-use crate::burst::{Burst, Egress, Fate};
-use crate::counters::Counters;
+use crate::burst::{Egress, Fate};
 use crate::drops::{Drop, Reason};
 use crate::hold::{HELD_NS, HeldFrame};
 use crate::tables::ServiceId;
@@ -14,7 +13,6 @@ use ringlead_wire::rewrite as wire;
 /// Gives every frame of the burst away.
 #[inline]
 pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
-    count_services(&worker.burst, &worker.counters);
     let mut frames = std::mem::take(&mut worker.burst.frames);
     for (place, frame) in frames.drain(..).enumerate() {
         if P::NOTES {
@@ -41,48 +39,6 @@ pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
                 drop_frame(worker, frame, Reason::NotOurs.into());
             }
         }
-    }
-}
-
-/// Counts the burst's frames by service, before they get their new owners.
-#[inline]
-fn count_services(burst: &Burst, counters: &Counters) {
-    let mut run = Run { service: 0, side: Side::Client, packets: 0, bytes: 0 };
-    for (&place, flow) in burst.live.iter().zip(&burst.flows) {
-        let place = usize::from(place);
-        let sent = matches!(burst.fates.get(place), Some(Fate::Send(_) | Fate::Hold(_)));
-        let (Some(flow), Some(frame), true) = (flow, burst.frames.get(place), sent) else { continue };
-        if (flow.service, flow.side) != (run.service, run.side) {
-            run.count(counters);
-            run = Run { service: flow.service, side: flow.side, packets: 0, bytes: 0 };
-        }
-        run.packets += 1;
-        run.bytes += frame.len() as u64;
-    }
-    run.count(counters);
-}
-
-/// Frames in a row of one service and direction: they tend to come together, and one addition then counts them all.
-struct Run {
-    service: u32,
-    side: Side,
-    packets: u64,
-    bytes: u64,
-}
-
-impl Run {
-    #[inline]
-    fn count(&self, counters: &Counters) {
-        if self.packets == 0 {
-            return;
-        }
-        let Some(service) = counters.service(ServiceId::from_u32(self.service).slot) else { return };
-        let (packets, bytes) = match self.side {
-            Side::Client => (&service.packets_in, &service.bytes_in),
-            Side::Server => (&service.packets_out, &service.bytes_out),
-        };
-        packets.add(self.packets);
-        bytes.add(self.bytes);
     }
 }
 

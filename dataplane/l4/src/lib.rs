@@ -18,6 +18,7 @@ mod hold;
 mod lookup;
 mod parse;
 mod rewrite;
+mod run;
 mod schedule;
 mod settle;
 mod tick;

@@ -3,6 +3,7 @@
 use crate::burst::{Egress, Fate};
 use crate::drops::Reason;
 use crate::neighbours::Neighbours;
+use crate::run::Run;
 use crate::schedule::source_mac;
 use crate::tables::Server;
 use crate::worker::Worker;
@@ -10,13 +11,14 @@ use ringlead_flow::{Flow, Link, Side};
 use ringlead_io::Port;
 use ringlead_wire::{Kind, Meta, checksum, rewrite as wire};
 
-/// Rewrites every frame of the burst that has a flow, and decides where it leaves.
+/// Rewrites every frame of the burst that has a flow, decides where it leaves and counts it for its service.
 #[inline]
 pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
     let Some((port, partial)) = worker.queues.get(queue).map(|q| (q.port_index, q.partial_checksums)) else {
         return;
     };
     let burst = &mut *worker.burst;
+    let mut run = Run::new();
     for (&place, flow) in burst.live.iter().zip(&burst.flows) {
         let place = usize::from(place);
         let (Some(frame), Some(meta), Some(fate)) =
@@ -27,6 +29,7 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
         if matches!(fate, Fate::Drop(_)) {
             continue;
         }
+        let len = frame.len();
         let bytes = worker.frames.bytes_mut(frame);
         if partial && meta.kind != Kind::IcmpError && checksum::fix_partial(bytes, meta) {
             worker.tally.completed_checksums += 1;
@@ -52,7 +55,11 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
                 Err(reason) => *fate = Fate::Drop(reason.into()),
             },
         }
+        if !matches!(fate, Fate::Drop(_)) {
+            run.add(flow, len, &worker.counters);
+        }
     }
+    run.settle(&worker.counters);
 }
 
 /// The next hop of a server, or the wait for it. Servers are reached untagged.
