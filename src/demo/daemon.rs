@@ -15,7 +15,7 @@ use super::lab::Node;
 use super::scene::Scene;
 use super::service::server_name;
 use super::settings;
-use super::stop::{During, Step, failed};
+use super::stop::{During, Step, Trouble, failed};
 
 /// How long a start, a reload and a change of health may take.
 const CHANGE_MAX: Duration = Duration::from_secs(15);
@@ -25,6 +25,9 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// Lines of its log that are shown when it fails.
 const LOG_LINES: usize = 15;
+
+/// What stands above them.
+const LOG_BEGINS: &str = "The end of ringlead's log:";
 
 /// What the demo reads of `ringlead status --json`.
 #[derive(Debug, Deserialize)]
@@ -163,12 +166,19 @@ impl<'a> Daemon<'a> {
         let what = format!("ringlead to send new flows to servers {servers:?} and no other");
         let stop = self.scene.stop;
         let waited = stop.await_true(CHANGE_MAX, &what, || {
-            if let Some(status) = self.child.try_wait().during("ringlead")? {
-                return failed(format!("ringlead ended: {status}"));
-            }
+            self.check()?;
             Ok(self.try_status().is_some_and(|status| status.serves(servers)))
         });
         self.with_log(waited)
+    }
+
+    /// Trouble when it no longer runs.
+    ///
+    /// # Errors
+    /// How it ended, with the end of its log.
+    pub(super) fn check(&mut self) -> Step<()> {
+        let Some(status) = self.child.try_wait().during("ringlead")? else { return Ok(()) };
+        self.with_log(failed(format!("ringlead ended: {status}")))
     }
 
     /// Writes a configuration with these servers, sends SIGHUP, and waits until they get new flows.
@@ -229,16 +239,14 @@ impl<'a> Daemon<'a> {
 
     /// Adds the end of the log to what failed.
     fn with_log<T>(&self, step: Step<T>) -> Step<T> {
-        let super::stop::Trouble::Failed(text) = (match step {
-            Ok(value) => return Ok(value),
-            Err(trouble) => trouble,
-        }) else {
-            return Err(super::stop::Trouble::Stopped);
-        };
+        let Err(Trouble::Failed(text)) = step else { return step };
+        if text.contains(LOG_BEGINS) {
+            return failed(text);
+        }
         let log = fs::read_to_string(self.scene.lab.files().join("ringlead.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines.len().saturating_sub(LOG_LINES);
-        failed(format!("{text}\nThe end of ringlead's log:\n{}", lines[tail..].join("\n")))
+        failed(format!("{text}\n{LOG_BEGINS}\n{}", lines[tail..].join("\n")))
     }
 }
 

@@ -113,7 +113,9 @@ fn play(scene: &Scene<'_>, story: &Story, report: &mut Report) -> Step<()> {
     story.tell("Starting ringlead with two servers, s1 and s2, and eight services: nat and dsr, IPv4 and IPv6, TCP and UDP.");
     let mut daemon = Daemon::start(scene, &old)?;
     report.environment.xdp_sockets.running = scene.lab.xdp_sockets()?;
-    with_daemon(scene, story, report, &mut daemon, &mut servers)?;
+    let shown = with_daemon(scene, story, report, &mut daemon, &mut servers);
+    daemon.check()?; // or its death would be told as what became of somebody's traffic
+    shown?;
     watch(&daemon, report)?;
     story.tell("Stopping ringlead and removing the lab.");
     daemon.stop()?;

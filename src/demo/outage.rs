@@ -1,5 +1,6 @@
 //! A server dies and comes back, while clients keep asking, each question a new flow.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::daemon::Daemon;
@@ -42,6 +43,18 @@ struct Times {
     killed: u64,
     known: u64,
     back: u64,
+}
+
+impl Times {
+    fn phase(self, at: u64) -> &'static str {
+        if at < self.killed {
+            "before a server died"
+        } else if at < self.back {
+            "after a dead server was known to be dead"
+        } else {
+            "after the server was back"
+        }
+    }
 }
 
 /// Kills server `victim` of servers 1 to `servers.len()` and brings it back. Every server must be in `servers`.
@@ -102,15 +115,14 @@ impl Outage {
         self.problems.extend(case.fault_of_servers());
 
         let dangerous = times.killed.saturating_sub(ANSWER_MAX_MS * 1000)..times.known;
+        let mut lost: BTreeMap<&str, (u32, &str)> = BTreeMap::new();
         for one in probed.iter().filter(|one| !dangerous.contains(&one.at_us)) {
             if let Outcome::Lost(why) | Outcome::Broken(why) = &one.outcome {
-                let when = match one.at_us {
-                    at if at < times.killed => "before a server died",
-                    at if at < times.back => "after a dead server was known to be dead",
-                    _ => "after the server was back",
-                };
-                self.problems.push(format!("{}: lost {when}: {why}", case.name));
+                lost.entry(times.phase(one.at_us)).or_insert((0, why)).0 += 1;
             }
+        }
+        for (phase, (count, why)) in lost {
+            self.problems.push(format!("{}: {count} lost or broken {phase}: {why}", case.name));
         }
         let answered = |from: u64, to: u64| {
             let in_time = probed.iter().filter(move |one| (from..to).contains(&one.at_us));
