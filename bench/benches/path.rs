@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     if clock::pin().is_none() {
         eprintln!("not pinned to a core: expect more noise");
     }
-    let results = measure::all(&args.modes, &args.flows, args.rounds);
+    let results = measure::all(&args);
     print!("{}", if args.json { report::json(&results) } else { report::tables(&results) });
     ExitCode::SUCCESS
 }

@@ -119,7 +119,8 @@ mod tests {
     fn options_change_the_defaults_one_by_one() {
         assert_eq!(read("--bench"), Ok(Args::default()));
         let got = read("--json --flows 1,5 --modes dsr --rounds 15").unwrap();
-        let want = Args { json: true, flows: vec![1, 5], modes: vec![Mode::Dsr], rounds: 15, counted: None };
+        let (flows, modes) = (vec![1, 5], vec![Mode::Dsr]);
+        let want = Args { json: true, flows, modes, rounds: 15, counted: None };
         assert_eq!(got, want);
         let counted = read("--callgrind-cell nat6 1000 20").unwrap().counted;
         assert_eq!(counted, Some(Counted { mode: Mode::Nat, v6: true, flows: 1000, turns: 20 }));

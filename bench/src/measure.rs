@@ -1,6 +1,6 @@
 //! The measuring itself: interleaved rounds, each column of each row once a round.
 
-use crate::args::Counted;
+use crate::args::{Args, Counted};
 use crate::clock;
 use crate::plan::{Column, Result, Row};
 use crate::world::{CHUNKS, LAN, Side, WAN, World};
@@ -14,16 +14,17 @@ use ringlead_wire::{Ip, Meta, parse, rewrite};
 use std::hint::black_box;
 
 /// How far ahead a stage that runs alone fetches headers, as the packet path does.
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 /// Ethernet addresses to write where a stage runs alone.
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 1, 1], [2, 0, 0, 0, 0, 0xa1]];
 
-/// Measures every mode with every number of flows, `rounds` times in turn.
+/// Measures every mode with every number of flows, all of them once a round.
 #[must_use]
-pub fn all(modes: &[Mode], flows: &[usize], rounds: usize) -> Vec<Result> {
-    let pairs = flows.iter().flat_map(|&flows| modes.iter().map(move |&mode| (mode, flows)));
-    let mut worlds: Vec<(World, usize)> =
-        pairs.map(|(mode, flows)| (World::new(mode, flows), flows)).collect();
+pub fn all(args: &Args) -> Vec<Result> {
+    let rounds = args.rounds;
+    let pairs = args.flows.iter().flat_map(|&flows| args.modes.iter().map(move |&mode| (mode, flows)));
+    let world = |(mode, flows)| (World::new(mode, flows), flows);
+    let mut worlds: Vec<(World, usize)> = pairs.map(world).collect();
     let mut cells: Vec<(Result, Histogram<u64>)> = Vec::new();
     for (world, flows) in &worlds {
         for v6 in [false, true] {
@@ -35,11 +36,14 @@ pub fn all(modes: &[Mode], flows: &[usize], rounds: usize) -> Vec<Result> {
         }
     }
     let reading_ns = clock::reading_ns();
-    for _ in 0..rounds {
+    for number in 0..rounds {
         for (n, (result, turns)) in cells.iter_mut().enumerate() {
             let world = &mut worlds[n / 2].0;
-            for (column, times) in Column::ALL.into_iter().zip(&mut result.rounds) {
-                times.push(round(world, result.row.v6, column) as f64 / CHUNKS as f64);
+            for step in 0..Column::ALL.len() {
+                // Whatever comes first finds the caches full of another row's: each column's turn to be that.
+                let column = (number + step) % Column::ALL.len();
+                let time = round(world, result.row.v6, Column::ALL[column]);
+                result.rounds[column].push(time as f64 / CHUNKS as f64);
             }
             single_turns(world, result.row.v6, reading_ns, turns);
         }
