@@ -33,6 +33,8 @@ struct Shared {
     interfaces: Vec<String>,
     /// By packet memory and chunk: the packets that were received and neither noted nor sent, and verdicts not yet sent.
     pending: BTreeMap<(u64, u32), Pending>,
+    /// The packet noted last. It is written when the next thing happens: until then a later note may correct it.
+    noted: Option<(u64, u32)>,
     fault: Option<io::Error>,
 }
 
@@ -57,6 +59,7 @@ impl PcapRun {
             writer,
             interfaces: Vec::new(),
             pending: BTreeMap::new(),
+            noted: None,
             fault: None,
         };
         Ok(Self { shared: Rc::new(RefCell::new(shared)) })
@@ -86,6 +89,7 @@ impl PcapRun {
     /// The first fault of the run: a capture that could not be read to its end, or a file that could not be written.
     pub fn finish(&self) -> io::Result<()> {
         let mut shared = self.shared.borrow_mut();
+        shared.write_noted();
         while let Some((_, pending)) = shared.pending.pop_first() {
             shared.write_received(pending.received, None);
         }
@@ -130,23 +134,32 @@ impl PcapRun {
         let pending =
             Pending { birth: frames.birth(frame), received: Some((interface, packet)), comment: None };
         let mut shared = self.shared.borrow_mut();
+        shared.write_noted();
         let older = shared.pending.insert((frames.id(), frame.index), pending);
         // The chunk's former packet went without a verdict.
         shared.write_received(older.and_then(|older| older.received), None);
     }
 
-    /// The verdict on a frame: writes the packet as it was received, and keeps the text in case the frame is sent.
+    /// The verdict on a frame, kept for the packet as it was received and for the frame if it is sent. A second verdict
+    /// before anything else happens takes the place of the first: a frame on its way out may still be dropped.
     pub(super) fn noted(&self, frames: &Frames, frame: &Frame, text: &str) {
         let mut shared = self.shared.borrow_mut();
-        let pending = shared.pending.remove(&(frames.id(), frame.index));
-        shared.write_received(pending.and_then(|pending| pending.received), Some(text));
-        let noted = Pending { birth: frames.birth(frame), received: None, comment: Some(text.to_owned()) };
-        shared.pending.insert((frames.id(), frame.index), noted);
+        let key = (frames.id(), frame.index);
+        let birth = frames.birth(frame);
+        if shared.pending.get(&key).is_none_or(|pending| pending.birth != birth) || shared.noted != Some(key)
+        {
+            shared.write_noted();
+        }
+        let received = shared.pending.remove(&key).and_then(|pending| pending.received);
+        let noted = Pending { birth, received, comment: Some(text.to_owned()) };
+        shared.pending.insert(key, noted);
+        shared.noted = Some(key);
     }
 
     /// A frame goes out.
     pub(super) fn sent(&self, interface: u32, frames: &Frames, frame: &Frame) {
         let mut shared = self.shared.borrow_mut();
+        shared.write_noted();
         let pending = shared.pending.remove(&(frames.id(), frame.index));
         let (birth, received, comment) =
             pending.map_or((0, None, None), |pending| (pending.birth, pending.received, pending.comment));
@@ -160,6 +173,7 @@ impl PcapRun {
 
     pub(super) fn write(&self, interface: u32, packet: &Packet, comment: Option<&str>) {
         let mut shared = self.shared.borrow_mut();
+        shared.write_noted();
         shared.write_packet(interface, packet.time_ns, &packet.bytes, packet.original_len, comment);
     }
 
@@ -169,6 +183,13 @@ impl PcapRun {
 }
 
 impl Shared {
+    /// Writes the packet noted last as it was received; its verdict stays for when the frame is sent.
+    fn write_noted(&mut self) {
+        let Some(pending) = self.noted.take().and_then(|key| self.pending.get_mut(&key)) else { return };
+        let (received, comment) = (pending.received.take(), pending.comment.clone());
+        self.write_received(received, comment.as_deref());
+    }
+
     fn write_received(&mut self, received: Option<(u32, Packet)>, comment: Option<&str>) {
         if let Some((interface, packet)) = received {
             self.write_packet(interface, packet.time_ns, &packet.bytes, packet.original_len, comment);

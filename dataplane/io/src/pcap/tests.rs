@@ -125,7 +125,11 @@ fn port(run: &PcapRun, device: &str, file: Vec<u8>) -> PcapPort {
 
 /// The times and bytes that a file holds.
 fn read(file: Vec<u8>, only: Option<&str>) -> io::Result<Vec<(u64, Vec<u8>)>> {
-    let mut source = Source::new(Box::new(io::Cursor::new(file)), only.map(str::to_owned))?;
+    take(file, only.map_or(Take::All, |name| Take::Only(name.to_owned())))
+}
+
+fn take(file: Vec<u8>, take: Take) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let mut source = Source::new(Box::new(io::Cursor::new(file)), take)?;
     let mut packets = Vec::new();
     while let Some(packet) = source.next()? {
         packets.push((packet.time_ns, packet.bytes));
@@ -167,6 +171,21 @@ fn one_interface_of_several_can_be_chosen() {
     assert_eq!(packets.iter().map(|(_, bytes)| &bytes[..]).collect::<Vec<_>>(), [b"aaaa", b"cccc"]);
     let error = read(file, None).unwrap_err();
     assert!(error.to_string().contains("not of Ethernet"), "{error}");
+}
+
+#[test]
+fn all_but_some_interfaces_can_be_chosen() {
+    let interfaces = [(1, option(2, b"eth0")), (1, option(2, b"eth1")), (1, Vec::new())];
+    let file = pcapng(&interfaces, &[(0, 1, b"aaaa"), (1, 2, b"bbbb"), (2, 3, b"cccc")]);
+    let but = |names: &[&str]| Take::AllBut(names.iter().map(|&name| name.to_owned()).collect());
+    let bytes = |file: &[u8], names| -> Vec<Vec<u8>> {
+        take(file.to_vec(), but(names)).unwrap().into_iter().map(|(_, bytes)| bytes).collect()
+    };
+    assert_eq!(bytes(&file, &["eth1"]), [b"aaaa", b"cccc"], "an interface without a name is nobody else's");
+    assert_eq!(bytes(&file, &["eth0", "eth1"]), [b"cccc"]);
+    let classic = pcap(false, true, &[(1, b"no names")]);
+    assert_eq!(bytes(&classic, &["eth1"]), [b"no names"]);
+    assert!(read(classic, Some("eth1")).unwrap().is_empty());
 }
 
 #[test]
@@ -245,6 +264,35 @@ fn verdicts_become_comments_of_what_came_in_and_what_went_out() {
     ];
     assert_eq!(output.records(), expected);
     assert_eq!(frames.free_count(), 4);
+}
+
+#[test]
+fn a_second_verdict_takes_the_place_of_the_first() {
+    let output = Output::default();
+    let run = PcapRun::new(Some(Box::new(output.clone()))).unwrap();
+    let mut frames = Frames::in_memory(2, 2048).unwrap();
+    let mut left = port(&run, "left", pcap(false, true, &[(1, b"too long"), (2, b"next")]));
+    let mut list = FrameList::new();
+    run.set_time(1);
+    left.rx(&mut frames, &mut list);
+    left.note(&frames, &list[0], &"to server");
+    left.note(&frames, &list[0], &"drop: too-big");
+    frames.free(list.remove(0));
+    // Made in the very chunk of the one that was dropped: its verdict corrects nothing.
+    let mut made = frames.alloc().unwrap();
+    assert!(frames.copy_in(&mut made, b"made"));
+    left.note(&frames, &made, &"answer");
+    list.push(made);
+    left.tx(&mut frames, &mut list);
+    run.set_time(2);
+    left.rx(&mut frames, &mut list);
+    left.note(&frames, &list[0], &"held");
+    left.tx(&mut frames, &mut list);
+    run.finish().unwrap();
+    let said: Vec<_> = output.records().into_iter().map(|(name, _, _, said)| (name, said.unwrap())).collect();
+    let expected =
+        [("left in", "drop: too-big"), ("left out", "answer"), ("left in", "held"), ("left out", "held")];
+    assert_eq!(said, expected.map(|(name, said)| (name.to_owned(), said.to_owned())));
 }
 
 #[test]
