@@ -29,6 +29,7 @@ impl Run {
     }
 
     /// Adds the run to its service's counters; to be called once more at the end of the burst.
+    #[inline(never)]
     pub(crate) fn settle(&self, counters: &Counters) {
         let service = counters.service(ServiceId::from_u32(self.service).slot);
         let (Some(service), true) = (service, self.packets > 0) else { return };
