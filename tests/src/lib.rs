@@ -22,6 +22,7 @@ mod farm;
 mod lab;
 mod namespace;
 mod pattern;
+pub mod pcap_cases;
 mod ping;
 mod process;
 mod ringlead;

@@ -27,7 +27,7 @@ pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
             Some(Fate::Hold(neighbour)) => {
                 let held = HeldFrame { frame, l3, neighbour: *neighbour, until_ns: now_ns + HELD_NS };
                 if let Err(held) = worker.held.push(held) {
-                    drop_frame(worker, held.frame, Reason::HoldFull.into());
+                    refuse(worker, held.frame, Reason::HoldFull);
                 }
             }
             Some(Fate::Drop(reason)) => {
@@ -47,13 +47,13 @@ pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
 pub(crate) fn send<P: Port>(worker: &mut Worker<P>, mut frame: Frame, l3: u16, egress: &Egress) {
     let local = worker.egress.get(usize::from(egress.port)).copied().unwrap_or(u8::MAX);
     let Some(queue) = worker.queues.get_mut(usize::from(local)) else {
-        return drop_frame(worker, frame, Reason::NoPort.into());
+        return refuse(worker, frame, Reason::NoPort);
     };
     if !label(&mut worker.frames, &mut frame, l3, egress, queue.mac) {
-        return drop_frame(worker, frame, Reason::NoRoom.into());
+        return refuse(worker, frame, Reason::NoRoom);
     }
     if frame.len() > queue.frame_max + 4 * usize::from(egress.vlans) {
-        return drop_frame(worker, frame, Reason::TooBig.into());
+        return refuse(worker, frame, Reason::TooBig);
     }
     if let Err(full) = queue.out.try_push(frame) {
         make_room(worker, usize::from(local), full.element());
@@ -74,13 +74,13 @@ pub(crate) fn send_answer<P: Port>(worker: &mut Worker<P>, queue: usize, frame: 
 #[inline(never)]
 fn make_room<P: Port>(worker: &mut Worker<P>, queue: usize, frame: Frame) {
     let Some(q) = worker.queues.get_mut(queue) else {
-        return drop_frame(worker, frame, Reason::NoPort.into());
+        return refuse(worker, frame, Reason::NoPort);
     };
     if q.out.is_full() {
         worker.tally.sent += q.port.tx(&mut worker.frames, &mut q.out) as u64;
     }
     if let Err(full) = q.out.try_push(frame) {
-        drop_frame(worker, full.element(), Reason::TxFull.into());
+        refuse(worker, full.element(), Reason::TxFull);
     }
 }
 
@@ -93,6 +93,17 @@ pub(crate) fn flush<P: Port>(worker: &mut Worker<P>) {
         }
         q.port.kick();
     }
+}
+
+/// Drops a frame that was to be sent or held, and takes that verdict back where verdicts are written down.
+#[cold]
+fn refuse<P: Port>(worker: &mut Worker<P>, frame: Frame, reason: Reason) {
+    if P::NOTES
+        && let Some(q) = worker.queues.first_mut()
+    {
+        q.port.note(&worker.frames, &frame, &Verdict::Dropped(reason.into()));
+    }
+    drop_frame(worker, frame, reason.into());
 }
 
 /// Gives a frame back and counts why.
