@@ -1,6 +1,6 @@
 //! Every interleaving (up to a number of preemptions) of two threads in the shipped functions.
 //!
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p ringlead-flow --release --test loom`
+//! `RUSTFLAGS="--cfg loom" cargo test -p ringlead-flow --release --test loom`
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "a test")]
 #![cfg(loom)]
 #![allow(missing_docs, reason = "a test")]
@@ -16,16 +16,52 @@ use support::{ACK, client, link, new, server, spec};
 
 const NOW: Tick = Tick(7);
 
+/// Tries the interleavings with up to that many preemptions; `LOOM_MAX_PREEMPTIONS` can lower it.
+///
+/// Each check runs with the roles of the two threads both ways round: loom only remembers the last access to a word, so
+/// a read by the thread that runs first is forgotten as soon as the other one reads the same word before writing to it.
+fn model(preemptions: usize, check: impl Fn(Order) + Send + Sync + Copy + 'static) {
+    for order in [Order::Forth, Order::Back] {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(builder.preemption_bound.map_or(preemptions, |n| n.min(preemptions)));
+        builder.check(move || check(order));
+    }
+}
+
+/// Which of two threads is the one that was there first, and so starts.
+#[derive(Clone, Copy)]
+enum Order {
+    Forth,
+    Back,
+}
+
+impl Order {
+    /// Runs both at once.
+    fn both<A: 'static, B: 'static>(
+        self,
+        table: &Arc<FlowTable>,
+        a: impl FnOnce(&FlowTable) -> A + 'static,
+        b: impl FnOnce(&FlowTable) -> B + 'static,
+    ) -> (A, B) {
+        let other = table.clone();
+        match self {
+            Self::Forth => {
+                let b = thread::spawn(move || b(&other));
+                let a = a(table);
+                (a, b.join().unwrap())
+            }
+            Self::Back => {
+                let a = thread::spawn(move || a(&other));
+                let b = b(table);
+                (a.join().unwrap(), b)
+            }
+        }
+    }
+}
+
 /// A table with room for that many flows; two buckets of two slots.
 fn table(flows_max: usize) -> Arc<FlowTable> {
     Arc::new(FlowTable::new(&Sizes { flows_max, workers: 1, seed: [1, 2, 3, 4] }).unwrap())
-}
-
-/// Runs both at once, the second on this thread.
-fn both<A: 'static, B>(a: impl FnOnce() -> A + 'static, b: impl FnOnce() -> B) -> (A, B) {
-    let a = thread::spawn(a);
-    let b = b();
-    (a.join().unwrap(), b)
 }
 
 /// The flows that a client's tuple and a server's tuple lead to are whole: no field is another flow's.
@@ -50,13 +86,12 @@ fn assert_nothing_leaked(table: &FlowTable, live: usize, size: usize) {
 
 #[test]
 fn inserts_of_one_key_end_with_one_flow() {
-    loom::model(|| {
+    model(4, |order| {
         let table = table(2);
-        let other = table.clone();
         let insert = |table: &FlowTable, id| {
             table.insert(&FlowSpec { server_id: ServerId(id), ..spec(client(1, true), None, 1) }, NOW)
         };
-        let (a, b) = both(move || insert(&other, 1), || insert(&table, 2));
+        let (a, b) = order.both(&table, move |t| insert(t, 1), move |t| insert(t, 2));
         let found = table.lookup(&client(1, true), NOW);
         match (a, b) {
             (Inserted::New(flow), Inserted::Existing(same))
@@ -75,38 +110,64 @@ fn inserts_of_one_key_end_with_one_flow() {
 
 #[test]
 fn one_of_two_clients_gets_a_server_tuple() {
-    loom::model(|| {
-        let table = table(2);
-        let other = table.clone();
-        let insert =
-            |table: &FlowTable, n| table.insert(&spec(client(n, true), Some(server(1, true)), n), NOW);
-        let (a, b) = both(move || insert(&other, 1), || insert(&table, 2));
-        let found = table.lookup(&server(1, true), NOW);
-        let (winner, loser) = match (a, b) {
-            (Inserted::New(flow), Inserted::TupleTaken | Inserted::Contended) => (flow, 2),
-            (Inserted::TupleTaken | Inserted::Contended, Inserted::New(flow)) => (flow, 1),
-            (Inserted::Contended, Inserted::Contended) => return assert_eq!(found, None),
-            odd => panic!("{odd:?}"),
-        };
-        assert_eq!(found.map(|flow| flow.client), Some(winner.client));
-        assert_eq!(table.lookup(&client(loser, true), NOW), None);
+    // Clients enough that some two prefer different buckets, and then see different ones as the emptier.
+    for rival in 2..7 {
+        model(2, move |order| {
+            let table = table(2);
+            let insert =
+                |table: &FlowTable, n| table.insert(&spec(client(n, true), Some(server(1, true)), n), NOW);
+            let (a, b) = order.both(&table, move |t| insert(t, 1), move |t| insert(t, rival));
+            let found = table.lookup(&server(1, true), NOW);
+            let (winner, loser) = match (a, b) {
+                (Inserted::New(flow), Inserted::TupleTaken | Inserted::Contended) => (flow, rival),
+                (Inserted::TupleTaken | Inserted::Contended, Inserted::New(flow)) => (flow, 1),
+                (Inserted::Contended, Inserted::Contended) => return assert_eq!(found, None),
+                odd => panic!("{odd:?}"),
+            };
+            assert_eq!(found.map(|flow| flow.client), Some(winner.client));
+            assert_eq!(table.lookup(&client(loser, true), NOW), None);
+        });
+    }
+}
+
+#[test]
+fn an_entry_that_a_third_thread_reuses_is_not_mistaken_for_the_old_flow() {
+    model(3, |order| {
+        let table = table(1);
+        let old = new(table.insert(&spec(client(1, true), None, 1), NOW));
+        let reuser = table.clone();
+        let reuser = thread::spawn(move || {
+            let _ =
+                reuser.insert(&FlowSpec { service: 5, link: link(5), ..spec(client(1, true), None, 5) }, NOW);
+        });
+        let (removed, found) =
+            order.both(&table, move |t| t.remove(&old), |t| t.lookup(&client(1, true), NOW));
+        reuser.join().unwrap();
+        assert!(removed);
+        if let Some(flow) = found {
+            let whole = (flow.server_id, flow.service, flow.link);
+            assert!(
+                [(ServerId(1), 1 ^ 0xffff, link(1)), (ServerId(5), 5, link(5))].contains(&whole),
+                "{flow:?}"
+            );
+        }
     });
 }
 
 #[test]
 fn a_lookup_never_returns_another_flows_data() {
-    loom::model(|| {
+    model(4, |order| {
         let table = table(1);
         let old = new(table.insert(&spec(client(1, true), None, 1), NOW));
-        let other = table.clone();
-        let (reused, ()) = both(
-            move || {
-                assert!(other.remove(&old));
-                other.insert(&spec(client(2, true), None, 2), NOW)
+        let (reused, ()) = order.both(
+            &table,
+            move |t| {
+                assert!(t.remove(&old));
+                t.insert(&spec(client(2, true), None, 2), NOW)
             },
-            || {
+            move |t| {
                 for tuple in [client(1, true), client(2, true)] {
-                    if let Some(flow) = table.lookup(&tuple, NOW) {
+                    if let Some(flow) = t.lookup(&tuple, NOW) {
                         assert_whole(&flow, tuple);
                     }
                 }
@@ -119,17 +180,16 @@ fn a_lookup_never_returns_another_flows_data() {
 
 #[test]
 fn a_reader_that_hits_the_same_key_again_gets_the_old_or_the_new_flow() {
-    loom::model(|| {
+    model(8, |order| {
         let table = table(1);
         let old = new(table.insert(&spec(client(1, true), None, 1), NOW));
-        let other = table.clone();
-        let (_, found) = both(
-            move || {
-                assert!(other.remove(&old));
-                new(other
-                    .insert(&FlowSpec { service: 5, link: link(5), ..spec(client(1, true), None, 5) }, NOW))
+        let (_, found) = order.both(
+            &table,
+            move |t| {
+                assert!(t.remove(&old));
+                new(t.insert(&FlowSpec { service: 5, link: link(5), ..spec(client(1, true), None, 5) }, NOW))
             },
-            || table.lookup(&client(1, true), NOW),
+            move |t| t.lookup(&client(1, true), NOW),
         );
         if let Some(flow) = found {
             let whole = (flow.server_id, flow.service, flow.link);
@@ -143,21 +203,21 @@ fn a_reader_that_hits_the_same_key_again_gets_the_old_or_the_new_flow() {
 
 #[test]
 fn a_refreshed_flow_is_not_swept_and_a_swept_one_is_not_refreshed() {
-    loom::model(|| {
+    model(8, |order| {
         let table = table(1);
         let flow = new(table.insert(&spec(client(1, true), Some(server(1, true)), 1), NOW));
-        let other = table.clone();
         let over = NOW.plus(Profile::Lb.timer(Phase::Established) + 1);
-        let (ended, touched) = both(
-            move || {
+        let (ended, touched) = order.both(
+            &table,
+            move |t| {
                 let mut ended = 0;
-                other.age(0, over, 1, &mut |flow| {
+                t.age(0, over, 1, &mut |flow| {
                     assert_whole(flow, client(1, true));
                     ended += 1;
                 });
                 ended
             },
-            || table.touch(&flow, ACK, over),
+            move |t| t.touch(&flow, ACK, over),
         );
         assert_eq!(ended, usize::from(!touched));
         assert_eq!(table.lookup(&client(1, true), over).is_some(), touched);
@@ -167,18 +227,18 @@ fn a_refreshed_flow_is_not_swept_and_a_swept_one_is_not_refreshed() {
 
 #[test]
 fn a_flow_ends_once() {
-    loom::model(|| {
+    model(8, |order| {
         let table = table(1);
         let flow = new(table.insert(&spec(client(1, true), None, 1), NOW));
-        let other = table.clone();
         let over = NOW.plus(100_000);
-        let (swept, removed) = both(
-            move || {
+        let (swept, removed) = order.both(
+            &table,
+            move |t| {
                 let mut ended = 0;
-                other.age(0, over, 1, &mut |_| ended += 1);
+                t.age(0, over, 1, &mut |_| ended += 1);
                 ended
             },
-            || usize::from(table.remove(&flow)),
+            move |t| usize::from(t.remove(&flow)),
         );
         assert_eq!(swept + removed, 1);
         assert_nothing_leaked(&table, 0, 1);
@@ -187,18 +247,18 @@ fn a_flow_ends_once() {
 
 #[test]
 fn an_expired_flow_is_displaced_and_reported_once() {
-    loom::model(|| {
+    model(8, |order| {
         let table = table(2);
         let _ = new(table.insert(&spec(client(1, true), None, 1), NOW));
-        let other = table.clone();
         let over = NOW.plus(100_000);
-        let (mut ended, inserted) = both(
-            move || {
+        let (mut ended, inserted) = order.both(
+            &table,
+            move |t| {
                 let mut ended = 0;
-                (0..2).for_each(|shard| other.age(shard, over, 1, &mut |_| ended += 1));
+                (0..2).for_each(|shard| t.age(shard, over, 1, &mut |_| ended += 1));
                 ended
             },
-            || new(table.insert(&spec(client(1, true), None, 2), over)),
+            move |t| new(t.insert(&spec(client(1, true), None, 2), over)),
         );
         assert_eq!(table.lookup(&client(1, true), over), Some(inserted));
         (0..2).for_each(|shard| table.age(shard, over, 1, &mut |_| ended += 1));
@@ -208,15 +268,15 @@ fn an_expired_flow_is_displaced_and_reported_once() {
 
 #[test]
 fn two_links_do_not_mix() {
-    loom::model(|| {
+    model(8, |order| {
         let table = table(1);
         let flow = new(table.insert(&spec(client(1, true), None, 1), NOW));
-        let other = table.clone();
-        both(
-            move || other.set_link(&flow, link(2)),
-            || {
-                table.set_link(&flow, link(3));
-                let seen = table.lookup(&client(1, true), NOW).unwrap().link;
+        order.both(
+            &table,
+            move |t| t.set_link(&flow, link(2)),
+            move |t| {
+                t.set_link(&flow, link(3));
+                let seen = t.lookup(&client(1, true), NOW).unwrap().link;
                 assert!([link(1), link(2), link(3), Link::NONE].contains(&seen), "{seen:?}");
             },
         );
@@ -229,15 +289,15 @@ fn two_links_do_not_mix() {
 
 #[test]
 fn a_late_link_does_not_get_into_the_next_flow() {
-    loom::model(|| {
+    model(8, |order| {
         let table = table(1);
         let old = new(table.insert(&spec(client(1, true), None, 1), NOW));
-        let other = table.clone();
-        both(
-            move || other.set_link(&old, link(9)),
-            || {
-                assert!(table.remove(&old));
-                let _ = new(table.insert(&spec(client(2, true), None, 2), NOW));
+        order.both(
+            &table,
+            move |t| t.set_link(&old, link(9)),
+            move |t| {
+                assert!(t.remove(&old));
+                let _ = new(t.insert(&spec(client(2, true), None, 2), NOW));
             },
         );
         let seen = table.lookup(&client(2, true), NOW).unwrap().link;
