@@ -77,9 +77,9 @@ fn refresh_writes_every_flow_and_its_absence_none() {
     };
     let (start, now) = last_seen(&mut world, false);
     assert_eq!(start, now);
-    for _ in 0..3 {
+    for round in 1..4 {
         let (seen, now) = last_seen(&mut world, true);
-        assert_eq!(seen, now);
+        assert_eq!((seen, seen.since(start)), (now, round), "each round is a tick later");
         let (kept, earlier) = last_seen(&mut world, false);
         assert_eq!((kept, earlier), (seen, start), "a turn in an earlier tick writes nothing");
     }
