@@ -79,7 +79,7 @@ pub(crate) struct ReplayArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: PathBuf,
     /// The packets: pcap or pcapng. In a pcapng file an interface named like a configured port feeds that port;
-    /// everything else feeds the first port that faces clients, or servers when its source is a server.
+    /// everything else feeds the first port that faces clients.
     pub(crate) input: PathBuf,
     /// Where to write what came out (pcapng).
     pub(crate) output: PathBuf,

@@ -6,9 +6,9 @@ use crate::cli::ReplayArgs;
 use ringlead_control::config::{self, Config};
 use ringlead_control::plan::{Health, Plan};
 use ringlead_flow::{FlowTable, ServerId, Sizes};
+use ringlead_io::Frames;
 use ringlead_io::pcap::{PcapPort, PcapRun, PcapSpec, Take};
 use ringlead_io::steer::RuleSet;
-use ringlead_io::Frames;
 use ringlead_l4::drops::Drop;
 use ringlead_l4::neighbours::NextHop;
 use ringlead_l4::{Shared, Worker, WorkerConfig};
@@ -92,12 +92,21 @@ fn plan_with_all_up(config: Config, port: u8) -> Result<Plan, String> {
 }
 
 /// A pcapng interface named like a port feeds that port; all else feeds the first port that faces clients.
-fn open_ports(config: &Config, run: &PcapRun, front: &Arc<RuleSet>, input: &Path) -> Result<Vec<(u8, PcapPort)>, String> {
+fn open_ports(
+    config: &Config,
+    run: &PcapRun,
+    front: &Arc<RuleSet>,
+    input: &Path,
+) -> Result<Vec<(u8, PcapPort)>, String> {
     let first = config.ports.iter().position(|port| port.faces.clients()).unwrap_or(0);
     let mut ports = Vec::new();
     for (index, port) in (0_u8..).zip(&config.ports) {
         let others = || config.ports.iter().map(|port| port.name.clone()).filter(|name| *name != port.name);
-        let take = if usize::from(index) == first { Take::AllBut(others().collect()) } else { Take::Only(port.name.clone()) };
+        let take = if usize::from(index) == first {
+            Take::AllBut(others().collect())
+        } else {
+            Take::Only(port.name.clone())
+        };
         let spec = PcapSpec {
             device: port.name.clone(),
             queue: 0,
@@ -107,7 +116,8 @@ fn open_ports(config: &Config, run: &PcapRun, front: &Arc<RuleSet>, input: &Path
             take,
             front: Some(Arc::clone(front)),
         };
-        let port = PcapPort::open(run, &spec, Some(input)).map_err(|e| format!("{}: {e}", input.display()))?;
+        let port =
+            PcapPort::open(run, &spec, Some(input)).map_err(|e| format!("{}: {e}", input.display()))?;
         ports.push((index, port));
     }
     Ok(ports)
@@ -185,8 +195,11 @@ fn neighbours(path: &Path) -> Result<BTreeMap<IpAddr, Mac>, String> {
         if line.is_empty() {
             continue;
         }
-        let entry = line.split_once(char::is_whitespace).and_then(|(ip, mac)| Some((ip.parse().ok()?, mac_from(mac.trim())?)));
-        let (ip, mac) = entry.ok_or_else(|| format!("{}:{number}: not `ADDRESS MAC`: {line}", path.display()))?;
+        let entry = line
+            .split_once(char::is_whitespace)
+            .and_then(|(ip, mac)| Some((ip.parse().ok()?, mac_from(mac.trim())?)));
+        let (ip, mac) =
+            entry.ok_or_else(|| format!("{}:{number}: not `ADDRESS MAC`: {line}", path.display()))?;
         known.insert(ip, mac);
     }
     Ok(known)

@@ -19,12 +19,16 @@ type = "tcp"
 "#;
 
 fn service(name: &str, listen: &str, mode: &str, pool: &str) -> String {
-    format!("[service.{name}]\nlisten = \"{listen}\"\nprotocol = \"tcp\"\nmode = \"{mode}\"\npool = \"{pool}\"\n")
+    format!(
+        "[service.{name}]\nlisten = \"{listen}\"\nprotocol = \"tcp\"\nmode = \"{mode}\"\npool = \"{pool}\"\n"
+    )
 }
 
 fn pool(name: &str, servers: &[(&str, &str)], more: &str) -> String {
-    let servers: Vec<String> =
-        servers.iter().map(|(name, address)| format!("{{ name = \"{name}\", address = \"{address}\" }}")).collect();
+    let servers: Vec<String> = servers
+        .iter()
+        .map(|(name, address)| format!("{{ name = \"{name}\", address = \"{address}\" }}"))
+        .collect();
     format!("[pool.{name}]\nalgorithm = \"maglev\"\n{more}\nserver = [ {} ]\n", servers.join(", "))
 }
 
@@ -96,7 +100,11 @@ fn a_reload_keeps_ids_and_makes_ghosts_of_the_removed() {
     let tables = plan.snapshot();
     assert_eq!(members(&tables), BTreeSet::from([s2]), "s3 has not been checked yet");
     assert!(tables.server(s1).is_some(), "established flows of a removed server go on");
-    let at = |ip: &str| Endpoint { ip: Ip::from(ip.parse::<IpAddr>().unwrap()), port: 80, protocol: Protocol::Tcp };
+    let at = |ip: &str| Endpoint {
+        ip: Ip::from(ip.parse::<IpAddr>().unwrap()),
+        port: 80,
+        protocol: Protocol::Tcp,
+    };
     assert!(tables.is_nat_server(at("10.0.0.1")) && tables.is_nat_server(at("10.0.0.3")));
     assert!(plan.rules(&BTreeSet::new()).nat_servers.contains(&at("10.0.0.1")));
 

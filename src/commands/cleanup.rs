@@ -33,9 +33,14 @@ pub(crate) fn cleanup(path: &Path) -> ExitCode {
 fn clean(path: &Path) -> Result<Vec<String>, String> {
     let (config, _) = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
     let _lock = InstanceLock::take(&config.node.state_dir).map_err(|e| e.to_string())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-    let devices: Vec<u32> =
-        config.ports.iter().filter_map(|port| device_facts(&port.device).ok()).map(|facts| facts.ifindex).collect();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let devices: Vec<u32> = config
+        .ports
+        .iter()
+        .filter_map(|port| device_facts(&port.device).ok())
+        .map(|facts| facts.ifindex)
+        .collect();
     // Addresses first: without the program, the kernel would answer for them.
     let mut removed = runtime.block_on(remove_addresses(&devices))?;
     removed.extend(steer::cleanup(&config.node.bpf_dir).map_err(|e| e.to_string())?);

@@ -18,7 +18,9 @@ pub(crate) fn status(args: &StatusArgs) -> ExitCode {
             let text = match (&status, args.json) {
                 (_, true) => format!("{answer:#}"),
                 (Ok(status), false) => tables(status),
-                (Err(error), false) => return refused(&format!("the daemon's answer is of another version: {error}")),
+                (Err(error), false) => {
+                    return refused(&format!("the daemon's answer is of another version: {error}"));
+                }
             };
             // A closed pipe is the reader's choice.
             let _ = writeln!(std::io::stdout(), "{text}");
@@ -95,7 +97,17 @@ fn services(status: &Status) -> String {
             s.packets_out.to_string(),
         ]
     });
-    let head = ["service", "layer", "mode", "protocol", "listens on", "pool", "flows made", "packets in", "packets out"];
+    let head = [
+        "service",
+        "layer",
+        "mode",
+        "protocol",
+        "listens on",
+        "pool",
+        "flows made",
+        "packets in",
+        "packets out",
+    ];
     table("services", &head, rows.collect())
 }
 

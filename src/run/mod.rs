@@ -5,12 +5,12 @@ mod ports;
 mod worker_thread;
 
 use ports::PortPlan;
+use ringlead_control::admin;
 use ringlead_control::config::{self, Config};
 use ringlead_control::engine::{Engine, EngineError, Inputs, Node, NodePort, NodeSocket};
 use ringlead_control::lock::InstanceLock;
 use ringlead_control::net::Net;
 use ringlead_control::plan::Plan;
-use ringlead_control::admin;
 use ringlead_flow::{FlowTable, Sizes};
 use ringlead_io::af_xdp::{self, XdpPort};
 use ringlead_io::steer::{Mode, Rules, Steering};
@@ -63,13 +63,17 @@ fn serve(config_path: &Path, config: Config) -> Result<(), String> {
     {
         tracing::warn!(core, "the control thread could not be pinned to its core");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(failed("cannot start the control runtime"))?.block_on(serve_on_runtime(config_path, config))
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().thread_name("control-blocking").enable_all().build();
+    runtime
+        .map_err(failed("cannot start the control runtime"))?
+        .block_on(serve_on_runtime(config_path, config))
 }
 
 async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<(), String> {
     let (requests, admin) = mpsc::channel(REQUESTS_MAX);
-    let _door = admin::serve(&config.node.control, admin::SOCKET_MODE, requests).map_err(|e| e.to_string())?;
+    let _door =
+        admin::serve(&config.node.control, admin::SOCKET_MODE, requests).map_err(|e| e.to_string())?;
     let (net, events) = Net::open().map_err(|e| e.to_string())?;
     let local = net.local_addresses().await.map_err(|e| e.to_string())?;
     let plan = Plan::new(config.clone()).map_err(|e| e.to_string())?;
@@ -86,12 +90,17 @@ async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<(), Stri
 }
 
 /// Attaches the steering program, opens every worker's sockets and starts the workers. Nothing is steered to them yet.
-fn open_dataplane(config: &Config, plan: &Plan, local: &BTreeSet<IpAddr>) -> Result<(Node, Vec<WorkerThread>), String> {
+fn open_dataplane(
+    config: &Config,
+    plan: &Plan,
+    local: &BTreeSet<IpAddr>,
+) -> Result<(Node, Vec<WorkerThread>), String> {
     let ports = ports::look_at(config)?;
     // On a restart the maps keep what the predecessor had, and gain what is new, before its program is replaced.
     let rules: Rules = plan.rules(local);
     let steer_ports: Vec<_> = ports.iter().map(PortPlan::steer_port).collect();
-    let steering = Steering::open_with(&config.node.bpf_dir, &steer_ports, &rules).map_err(|e| e.to_string())?;
+    let steering =
+        Steering::open_with(&config.node.bpf_dir, &steer_ports, &rules).map_err(|e| e.to_string())?;
     let opened = open_workers(config, &ports, &steering);
     let (shared, workers, sockets) = match opened {
         Ok(opened) => opened,
@@ -106,14 +115,17 @@ fn open_dataplane(config: &Config, plan: &Plan, local: &BTreeSet<IpAddr>) -> Res
     let mut threads = Vec::new();
     for (index, mut worker) in workers.into_iter().enumerate() {
         for queue in 0..worker.queues() {
-            modes.extend(worker.port(queue).map(|port| (ringlead_io::Port::caps(port).device.clone(), ringlead_io::Port::caps(port).mode.clone())));
+            modes.extend(worker.port(queue).map(|port| {
+                (ringlead_io::Port::caps(port).device.clone(), ringlead_io::Port::caps(port).mode.clone())
+            }));
         }
         let core = config.dataplane.cores.get(index).copied().unwrap_or_default();
         let thread = WorkerThread::start(worker, core, config.dataplane.idle, Arc::clone(&stop));
         threads.push(thread.map_err(failed("cannot start a worker"))?);
     }
     let node_ports = ports.iter().map(|port| {
-        let mode = modes.iter().find(|(device, _)| *device == port.config.device).map(|(_, mode)| mode.clone());
+        let mode =
+            modes.iter().find(|(device, _)| *device == port.config.device).map(|(_, mode)| mode.clone());
         NodePort {
             config: port.config.clone(),
             ifindex: port.facts.ifindex,
@@ -143,7 +155,12 @@ fn open_workers(config: &Config, ports: &[PortPlan], steering: &Steering) -> Res
     let modes = steering.modes();
     for mode in &modes {
         if let Some(why) = &mode.fallback {
-            tracing::warn!(event = "port", device = mode.device, why, "the steering program runs in generic mode");
+            tracing::warn!(
+                event = "port",
+                device = mode.device,
+                why,
+                "the steering program runs in generic mode"
+            );
         }
         if mode.taken_over {
             tracing::info!(event = "port", device = mode.device, "took over from a predecessor");
@@ -179,7 +196,8 @@ fn open_workers(config: &Config, ports: &[PortPlan], steering: &Steering) -> Res
 /// A key for the flow table's hash that nobody outside can know.
 fn random_seed() -> Result<[u64; 4], String> {
     let mut bytes = [0; 32];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
+    let read = std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
     read.map_err(failed("cannot read /dev/urandom"))?;
     let mut seed = [0; 4];
     for (word, chunk) in seed.iter_mut().zip(bytes.chunks_exact(8)) {

@@ -2,8 +2,8 @@
 
 use ringlead_control::config::{self, Config, PortConfig, Queues, RxChecksum};
 use ringlead_io::af_xdp::{XdpOptions, XdpSpec, ZeroCopy};
-use ringlead_io::frames::HEADROOM;
 use ringlead_io::device::{DeviceFacts, device_facts};
+use ringlead_io::frames::HEADROOM;
 use ringlead_io::steer::{Attach, SteerPort};
 
 /// A configured port and its device.
@@ -42,7 +42,12 @@ pub(crate) fn look_at(config: &Config) -> Result<Vec<PortPlan>, String> {
         }
         if facts.strips_vlan {
             let fix = format!("if clients are tagged: ethtool -K {device} rxvlan off");
-            tracing::debug!(port = port.name, device, fix, "the device strips VLAN tags before XDP sees them");
+            tracing::debug!(
+                port = port.name,
+                device,
+                fix,
+                "the device strips VLAN tags before XDP sees them"
+            );
         }
         plans.push(PortPlan { config: port.clone(), index, facts, queues });
     }
@@ -60,18 +65,29 @@ fn owned_queues(port: &PortConfig, facts: &DeviceFacts, workers: usize) -> Resul
     if let Some(missing) = owned.iter().find(|queue| **queue >= has) {
         return Err(format!("port {name}: queues names queue {missing}, but device {device} has {has}"));
     }
-    let unowned: Vec<String> = all.iter().filter(|queue| !owned.contains(queue)).map(u32::to_string).collect();
+    let unowned: Vec<String> =
+        all.iter().filter(|queue| !owned.contains(queue)).map(u32::to_string).collect();
     if !unowned.is_empty() {
         let wanted = owned.len();
         let contiguous = owned.iter().copied().eq(0..u32::try_from(wanted).unwrap_or(u32::MAX));
         let fix = if contiguous {
-            format!("ethtool -L {device} combined {wanted} (or rx {wanted}), or keep traffic off it: ethtool -X {device} equal {wanted}")
+            format!(
+                "ethtool -L {device} combined {wanted} (or rx {wanted}), or keep traffic off it: ethtool -X {device} equal {wanted}"
+            )
         } else {
             "queues = \"auto\"".to_owned()
         };
         return Err(format!(
             "port {name}: no worker owns receive queue {} of device {device}, so its traffic would be lost. Fix: queues = \"auto\", or {fix}",
             unowned.join(", ")
+        ));
+    }
+    if owned.len() < workers {
+        // A worker sends by its own queues only: what it receives for this port it could not deliver.
+        let fix =
+            format!("ethtool -L {device} combined {workers} (or rx {workers} tx {workers}), or fewer cores");
+        return Err(format!(
+            "port {name}: {workers} workers but {has} receive queue(s) of device {device}. Fix: {fix}"
         ));
     }
     Ok(owned.into_iter().map(|queue| (queue, queue as usize % workers.max(1))).collect())
@@ -137,7 +153,8 @@ pub(crate) fn options(config: &Config, ports: &[PortPlan], queues: usize) -> Xdp
     let fits = |chunk: usize| ports.iter().all(|port| port.frame_max() <= chunk - HEADROOM);
     let chunk_size = if fits(defaults.chunk_size) { defaults.chunk_size } else { 2 * defaults.chunk_size };
     // Full rings must leave frames for answers and for those that wait.
-    let ring = (config.dataplane.frames / 4 / u32::try_from(queues.max(1)).unwrap_or(1)).clamp(64, defaults.fill_ring);
+    let ring = (config.dataplane.frames / 4 / u32::try_from(queues.max(1)).unwrap_or(1))
+        .clamp(64, defaults.fill_ring);
     let ring = if ring.is_power_of_two() { ring } else { ring.next_power_of_two() / 2 };
     XdpOptions {
         frames: config.dataplane.frames,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
 
 mod carries;
+mod checksums;
 mod demo;
 mod dsr;
 mod generic;
@@ -14,6 +15,7 @@ mod neighbour;
 mod programs;
 mod refusals;
 mod reload;
+mod status;
 mod stop;
 mod takeover;
 mod two_workers;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use ringlead_tests::{
-    Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, config, needs_ringlead,
+    Config, Family, Farm, Lab, Mode, Network, Node, Protocol, Ringlead, Service, config, needs_ringlead,
 };
 
 #[test]
@@ -44,6 +44,19 @@ fn a_queue_without_owner_is_refused_with_the_fix() {
     assert!(refusal.said.contains("ethtool -L l0"), "the fix is not printed:\n{}", refusal.said);
     assert_untouched(&lab, "l0");
     assert_untouched(&lab, "l1");
+}
+
+/// A worker sends by its own queues only: without one on every port, what it receives could not go on.
+#[test]
+fn a_port_with_fewer_queues_than_workers_is_refused_with_the_fix() {
+    needs_ringlead!();
+    let lab = Lab::with("few-queues", Network { queues: 1, far_queues: 1, ..Network::default() });
+    let mut many = Config::standard(&lab);
+    many.cores = vec![0, 1];
+    let refusal = Ringlead::refused(&lab, &many.render());
+    assert!(!refusal.status.success());
+    assert!(refusal.said.contains("ethtool -L l0"), "the fix is not printed:\n{}", refusal.said);
+    assert_untouched(&lab, "l0");
 }
 
 #[test]

@@ -23,14 +23,16 @@ impl Engine {
     /// Notes one event; returns whether somebody's health changed.
     pub(super) fn note_health(&mut self, event: HealthEvent) -> bool {
         let id = ServerId(event.id);
-        let current = self.plan.server(id).is_some_and(|s| !s.ghost && s.key.address.ip() == event.target.ip());
+        let current =
+            self.plan.server(id).is_some_and(|s| !s.ghost && s.key.address.ip() == event.target.ip());
         if !current {
             return false;
         }
         let health = if event.up { Health::Up } else { Health::Down };
         let changed = Arc::make_mut(&mut self.plan).set_health(id, health, event.reason.clone());
         if changed && let Some(server) = self.plan.server(id) {
-            let (name, took_ms) = (format!("{}/{}", server.key.pool, server.key.name), event.took.as_millis());
+            let (name, took_ms) =
+                (format!("{}/{}", server.key.pool, server.key.name), event.took.as_millis());
             tracing::info!(event = "health", server = name, up = event.up, reason = event.reason, took_ms);
         }
         changed

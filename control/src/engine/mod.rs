@@ -11,7 +11,6 @@ pub mod status;
 mod stop;
 
 use crate::admin::Request;
-use serde_json::Value;
 use crate::config::PortConfig;
 use crate::health::{Checker, HealthEvent};
 use crate::net::{Net, NetEvent};
@@ -21,6 +20,7 @@ use reload::LastReload;
 use ringlead_io::steer::Steering;
 use ringlead_l4::Shared;
 use ringlead_l4::tables::Tables;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -194,7 +194,12 @@ impl Engine {
             let core = self.node.cores.get(worker).copied().unwrap_or_default();
             if now.saturating_sub(beat) > SILENT {
                 if self.silent.insert(worker) {
-                    tracing::error!(event = "worker", worker, core, "the worker has been silent for a second");
+                    tracing::error!(
+                        event = "worker",
+                        worker,
+                        core,
+                        "the worker has been silent for a second"
+                    );
                 }
             } else if self.silent.remove(&worker) {
                 tracing::info!(event = "worker", worker, core, "the worker beats again");

@@ -51,7 +51,11 @@ impl Engine {
                 let Some(port) = self.node.ports.iter().find(|port| port.ifindex == ifindex) else { return };
                 let name = port.config.name.as_str();
                 if mac.is_some_and(|mac| mac != port.mac) {
-                    tracing::warn!(event = "port", port = name, "the port's Ethernet address changed: restart ringlead");
+                    tracing::warn!(
+                        event = "port",
+                        port = name,
+                        "the port's Ethernet address changed: restart ringlead"
+                    );
                 }
                 tracing::info!(event = "port", port = name, up);
                 needs.routes = true;
@@ -104,9 +108,14 @@ impl Engine {
 
     async fn reach(&self, ip: IpAddr, must_be_direct: bool) -> Result<HopKey, String> {
         let hop = self.net.route_to(ip).await.map_err(|e| e.to_string())?;
-        let port = self.port_of(hop.ifindex).ok_or_else(|| format!("its route leaves by interface {}, no port of ours", hop.ifindex))?;
+        let port = self
+            .port_of(hop.ifindex)
+            .ok_or_else(|| format!("its route leaves by interface {}, no port of ours", hop.ifindex))?;
         if must_be_direct && hop.gateway != ip {
-            return Err(format!("dsr needs the server on a port's own network, its route goes via {}", hop.gateway));
+            return Err(format!(
+                "dsr needs the server on a port's own network, its route goes via {}",
+                hop.gateway
+            ));
         }
         Ok((port, hop.gateway))
     }
@@ -176,7 +185,9 @@ impl Engine {
         let ports: BTreeSet<u32> = self.node.ports.iter().map(|port| port.ifindex).collect();
         let ours = match self.net.our_addresses().await {
             Ok(ours) => ours,
-            Err(error) => return tracing::error!(event = "address", %error, "cannot list the service addresses"),
+            Err(error) => {
+                return tracing::error!(event = "address", %error, "cannot list the service addresses");
+            }
         };
         for (ifindex, ip) in ours.into_iter().filter(|at| ports.contains(&at.0) && !but.contains(at)) {
             if let Err(error) = self.net.remove_address(ifindex, ip).await {

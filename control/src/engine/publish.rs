@@ -24,7 +24,9 @@ impl Engine {
                 self.plan = Arc::new(plan);
                 self.swap(tables).await;
             }
-            Err(error) => tracing::error!(event = "publish", %error, "the snapshot could not be built; the old one stays"),
+            Err(error) => {
+                tracing::error!(event = "publish", %error, "the snapshot could not be built; the old one stays")
+            }
         }
     }
 
@@ -33,7 +35,11 @@ impl Engine {
         let old = self.node.shared.tables.swap(Arc::new(tables));
         self.retired.push(old);
         if !self.acknowledged(epoch).await {
-            tracing::warn!(event = "publish", epoch, "a worker has not picked the new tables up within a second");
+            tracing::warn!(
+                event = "publish",
+                epoch,
+                "a worker has not picked the new tables up within a second"
+            );
         }
         self.free_retired();
     }
@@ -67,7 +73,8 @@ impl Engine {
             return;
         }
         let counters = Arc::clone(&self.node.shared.counters);
-        let idle = |id: ringlead_flow::ServerId| counters.iter().map(|c| c.server_flows(id.0)).sum::<i64>() <= 0;
+        let idle =
+            |id: ringlead_flow::ServerId| counters.iter().map(|c| c.server_flows(id.0)).sum::<i64>() <= 0;
         let forgotten = Arc::make_mut(&mut self.plan).forget_ghosts(idle);
         if forgotten > 0 {
             tracing::info!(event = "server", forgotten, "removed servers have no flow left");

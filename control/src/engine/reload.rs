@@ -35,7 +35,11 @@ impl Engine {
         self.last_reload.count += 1;
         self.last_reload.at = Some(SystemTime::now());
         match &result {
-            Ok(()) => tracing::info!(event = "reload", epoch = self.plan.epoch(), "the new configuration is in force"),
+            Ok(()) => tracing::info!(
+                event = "reload",
+                epoch = self.plan.epoch(),
+                "the new configuration is in force"
+            ),
             Err(why) => tracing::error!(event = "reload", "refused, the old configuration stays:\n{why}"),
         }
         self.last_reload.error = result.err();
@@ -45,7 +49,10 @@ impl Engine {
     async fn take_over(&mut self, config: Config) -> Result<(), String> {
         let restart = needs_restart(self.plan.config(), &config);
         if !restart.is_empty() {
-            return Err(format!("these need a restart, and nothing else was applied either: {}", restart.join(", ")));
+            return Err(format!(
+                "these need a restart, and nothing else was applied either: {}",
+                restart.join(", ")
+            ));
         }
         let mut plan = Plan::clone(&self.plan);
         plan.adopt(config).map_err(|e| e.to_string())?;

@@ -1,10 +1,10 @@
 //! What `ringlead status` shows, as one JSON object: the stable format.
 
 use super::Engine;
+use crate::admin::Request;
 use crate::config::{Algorithm, Mode, OperatorState, PoolConfig, ServiceConfig};
 use crate::plan::Reach;
 use ringlead_l4::drops::Drop;
-use crate::admin::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -201,7 +201,9 @@ impl Engine {
         let config = self.plan.config();
         let counters = &self.node.shared.counters;
         let count = self.node.shared.flows.count();
-        let total = |get: &dyn Fn(&ringlead_l4::counters::Counters) -> u64| counters.iter().map(|c| get(c)).sum::<u64>();
+        let total = |get: &dyn Fn(&ringlead_l4::counters::Counters) -> u64| {
+            counters.iter().map(|c| get(c)).sum::<u64>()
+        };
         Status {
             format: 1,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -260,7 +262,11 @@ impl Engine {
             }
             .to_owned(),
             protocol: service.protocol.to_string(),
-            listen: service.listen.iter().map(|at| std::net::SocketAddr::new(at.ip.into(), at.port).to_string()).collect(),
+            listen: service
+                .listen
+                .iter()
+                .map(|at| std::net::SocketAddr::new(at.ip.into(), at.port).to_string())
+                .collect(),
             pool: pool.map(|pool| pool.name.clone()).unwrap_or_default(),
             servers_eligible: records.filter(|record| self.plan.eligible(record)).count(),
             servers: pool.map_or(0, |pool| pool.servers.len()),
@@ -284,7 +290,8 @@ impl Engine {
                 Reach::Unknown => ("not looked up yet".to_owned(), None),
                 Reach::Unreachable(why) => (format!("unreachable: {why}"), None),
                 Reach::Via { neighbour, hop } => {
-                    let port = self.node.ports.get(usize::from(hop.0)).map_or("?", |port| port.config.name.as_str());
+                    let port =
+                        self.node.ports.get(usize::from(hop.0)).map_or("?", |port| port.config.name.as_str());
                     let mac = self.node.shared.neighbours.get(*neighbour).map(|hop| mac_text(hop.mac));
                     (format!("{} by port {port}", hop.1), mac)
                 }
@@ -311,7 +318,13 @@ impl Engine {
 
     fn port_statuses(&self) -> Vec<PortStatus> {
         let queue = |index: usize, &(queue, worker): &(u32, usize)| {
-            let stats = self.node.shared.counters.get(worker).and_then(|c| c.port_stats(index, queue)).unwrap_or_default();
+            let stats = self
+                .node
+                .shared
+                .counters
+                .get(worker)
+                .and_then(|c| c.port_stats(index, queue))
+                .unwrap_or_default();
             QueueStatus {
                 queue,
                 worker,
@@ -351,7 +364,10 @@ impl Engine {
 
     fn steering_status(&self) -> BTreeMap<String, u64> {
         let Ok(counters) = self.node.steering.counters() else { return BTreeMap::new() };
-        BTreeMap::from([("passed".to_owned(), counters.passed), ("redirected".to_owned(), counters.redirected)])
+        BTreeMap::from([
+            ("passed".to_owned(), counters.passed),
+            ("redirected".to_owned(), counters.redirected),
+        ])
     }
 
     /// Answers one request of the command line.

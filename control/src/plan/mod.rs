@@ -174,7 +174,8 @@ impl Plan {
     /// Forgets next hops that no server needs any more; returns them.
     pub fn forget_unused_hops(&mut self) -> Vec<(HopKey, NeighbourId)> {
         let used: BTreeSet<HopKey> = self.servers.values().filter_map(|s| s.reach.hop()).collect();
-        let unused: Vec<HopKey> = self.hops.iter().map(|(key, _)| *key).filter(|key| !used.contains(key)).collect();
+        let unused: Vec<HopKey> =
+            self.hops.iter().map(|(key, _)| *key).filter(|key| !used.contains(key)).collect();
         let place = |key: HopKey| self.hops.release(&key).map(|id| (key, NeighbourId(id)));
         unused.into_iter().filter_map(place).collect()
     }
@@ -182,7 +183,8 @@ impl Plan {
     /// Forgets the ghosts for which `idle` is true: servers without flows, once every worker knows them as ghosts.
     pub fn forget_ghosts(&mut self, idle: impl Fn(ServerId) -> bool) -> usize {
         let before = self.servers.len();
-        let gone: Vec<u32> = self.servers.values().filter(|s| s.ghost && idle(s.id)).map(|s| s.id.0).collect();
+        let gone: Vec<u32> =
+            self.servers.values().filter(|s| s.ghost && idle(s.id)).map(|s| s.id.0).collect();
         for id in gone {
             if let Some(record) = self.servers.remove(&id) {
                 self.server_ids.release(&record.key);

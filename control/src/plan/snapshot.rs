@@ -28,11 +28,14 @@ impl Plan {
     #[must_use]
     pub fn snapshot(&mut self) -> Tables {
         self.epoch += 1;
-        let pools: Vec<Arc<Pool>> = (0..self.config.pools.len()).filter_map(|index| self.pool(index)).collect();
+        let pools: Vec<Arc<Pool>> =
+            (0..self.config.pools.len()).filter_map(|index| self.pool(index)).collect();
         let mut services: Vec<Option<Arc<Service>>> = Vec::new();
         let mut listen = ahash::AHashMap::new();
         for config in &self.config.services {
-            let (Some(id), Some(pool)) = (self.service_id(&config.name), pools.get(config.pool)) else { continue };
+            let (Some(id), Some(pool)) = (self.service_id(&config.name), pools.get(config.pool)) else {
+                continue;
+            };
             let slot = usize::from(id.slot);
             if services.len() <= slot {
                 services.resize(slot + 1, None);
@@ -95,8 +98,11 @@ impl Plan {
                     let address = self.server(*id).map(|record| record.key.address);
                     address.map_or(0, |at| self.hash.server(Ip::from(at.ip()), at.port()))
                 };
-                let members: Vec<Member> =
-                    recipe.members.iter().map(|(id, weight)| Member { identity: identity(id), weight: *weight }).collect();
+                let members: Vec<Member> = recipe
+                    .members
+                    .iter()
+                    .map(|(id, weight)| Member { identity: identity(id), weight: *weight })
+                    .collect();
                 Chooser::Maglev(Maglev::build(&members, size.unwrap_or_else(|| default_size(recipe.servers))))
             }
             Algorithm::RoundRobin => {
