@@ -7,6 +7,9 @@ use ringlead_tests::{
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Not the balancer's own health checks: their sums are completed by the device, which a veth leaves undone.
+const FILTER: &str = "(tcp or udp) and not host 10.2.0.1 and not host fd02::1";
+
 /// Offloads are on, so that the client's frames arrive with partial checksums: the worst case. TCP and UDP, both families,
 /// both modes.
 #[test]
@@ -15,9 +18,8 @@ fn tcpdump_on_a_server_sees_valid_checksums() {
     let lab = Lab::with("checksums", Network { offload: true, ..Network::default() });
     let _farm = Farm::start(&lab);
     let _ringlead = Ringlead::start(&lab, &config(&lab));
-    // Received frames only: what the server itself sends is completed by its device.
-    let dump =
-        lab.spawn(Node::Server(1), "tcpdump", &["-i", "e0", "-Q", "in", "-nn", "-vv", "-l", "tcp or udp"]);
+    // Received frames only: what the server itself sends is completed by its device, too.
+    let dump = lab.spawn(Node::Server(1), "tcpdump", &["-i", "e0", "-Q", "in", "-nn", "-vv", "-l", FILTER]);
     wait_until(Duration::from_secs(5), "tcpdump to listen", || dump.output().contains("listening on"));
     for mode in Mode::ALL {
         for family in Family::ALL {
