@@ -16,12 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// The flow table is no larger than a capture needs.
-const FLOWS_MAX: usize = 1 << 16;
+/// The flow table is no larger than a capture needs, however large `max-flows` is.
+const FLOWS_MAX: usize = 1 << 20;
 /// Frames of the worker.
 const FRAMES: u32 = 4096;
 /// The largest frame of a replayed port: Ethernet's own MTU.
@@ -61,7 +62,8 @@ fn send_through(args: &ReplayArgs, config: Config) -> Result<serde_json::Value, 
     let servers_port = config.ports.iter().position(|port| port.faces.servers()).unwrap_or(0);
     let servers_port = u8::try_from(servers_port).map_err(|e| e.to_string())?;
     let mut plan = plan_with_all_up(config.clone(), servers_port)?;
-    let sizes = Sizes { flows_max: FLOWS_MAX, workers: 1, seed: [0x1234_5678; 4] };
+    let sizes =
+        Sizes { flows_max: config.dataplane.flows_max.min(FLOWS_MAX), workers: 1, seed: [0x1234_5678; 4] };
     let flows = Arc::new(FlowTable::new(&sizes).map_err(|e| e.to_string())?);
     let front = Arc::new(RuleSet::from(&plan.rules(&BTreeSet::new())));
     let (hops, servers) = (plan.hops().count(), plan.servers().count());
@@ -69,6 +71,13 @@ fn send_through(args: &ReplayArgs, config: Config) -> Result<serde_json::Value, 
     for ((port, ip), id) in plan.hops() {
         let mac = known.get(&ip).copied().unwrap_or_else(|| mac_of(ip));
         shared.neighbours.set(id, Some(NextHop { port, mac }));
+    }
+    let input = File::open(&args.input).and_then(|file| file.metadata());
+    let input = input.map_err(|e| format!("{}: {e}", args.input.display()))?;
+    let same =
+        std::fs::metadata(&args.output).is_ok_and(|out| (out.dev(), out.ino()) == (input.dev(), input.ino()));
+    if same {
+        return Err(format!("{}: is also the input", args.output.display()));
     }
     let output = File::create(&args.output).map_err(|e| format!("{}: {e}", args.output.display()))?;
     let run = PcapRun::new(Some(Box::new(BufWriter::new(output)))).map_err(|e| e.to_string())?;

@@ -126,15 +126,56 @@ fn a_reload_keeps_ids_and_makes_ghosts_of_the_removed() {
 }
 
 #[test]
-fn a_ghost_that_comes_back_is_itself_but_has_to_be_checked_again() {
+fn a_ghost_that_comes_back_is_itself_as_its_checks_went_on() {
     let mut plan = Plan::new(web(&[S1, S2])).unwrap();
     all_up(&mut plan);
     let s1 = id(&plan, "s1");
     plan.adopt(web(&[S2])).unwrap();
+    plan.set_health(s1, Health::Down, "connection refused".to_owned());
     plan.adopt(web(&[S1, S2])).unwrap();
     assert_eq!(id(&plan, "s1"), s1);
-    assert_eq!(plan.server(s1).map(|s| s.health), Some(Health::Unknown));
+    assert_eq!(plan.server(s1).map(|s| s.health), Some(Health::Down));
     assert_eq!(plan.server(id(&plan, "s2")).map(|s| s.health), Some(Health::Up), "s2 was never away");
+}
+
+#[test]
+fn a_service_that_moves_to_another_pool_keeps_its_flows() {
+    let with = |pool_of_web: &str| {
+        config(&[
+            service("web", "192.0.2.1:80", "nat", pool_of_web),
+            pool("blue", &[S1], ""),
+            pool("green", &[S2], ""),
+        ])
+    };
+    let mut plan = Plan::new(with("blue")).unwrap();
+    all_up(&mut plan);
+    plan.adopt(with("green")).unwrap();
+    let at = |ip: &str| Endpoint {
+        ip: Ip::from(ip.parse::<IpAddr>().unwrap()),
+        port: 80,
+        protocol: Protocol::Tcp,
+    };
+    let steered = |plan: &Plan| plan.rules(&BTreeSet::new()).nat_servers;
+    assert_eq!(
+        steered(&plan),
+        BTreeSet::from([at("10.0.0.1"), at("10.0.0.2")]),
+        "blue's flows are answered through us"
+    );
+    assert!(!plan.forget_nat(|_| false), "it still has flows");
+    assert!(plan.forget_nat(|_| true));
+    assert_eq!(steered(&plan), BTreeSet::from([at("10.0.0.2")]));
+}
+
+#[test]
+fn a_pool_that_gets_its_first_check_goes_on_serving_until_that_has_spoken() {
+    let with =
+        |check: &str| config(&[service("web", "192.0.2.1:80", "nat", "app"), pool("app", &[S1], check)]);
+    let mut plan = Plan::new(with("")).unwrap();
+    plan.set_reach(id(&plan, "s1"), Ok((0, "10.0.0.1".parse().unwrap()))).unwrap();
+    plan.adopt(with("health = \"tcp\"")).unwrap();
+    assert_eq!(members(&plan.snapshot()).len(), 1);
+    plan.set_health(id(&plan, "s1"), Health::Down, "connection refused".to_owned());
+    assert!(members(&plan.snapshot()).is_empty());
 }
 
 #[test]

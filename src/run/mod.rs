@@ -7,7 +7,7 @@ mod worker_thread;
 use ports::PortPlan;
 use ringlead_control::admin;
 use ringlead_control::config::{self, Config};
-use ringlead_control::engine::{Engine, EngineError, Inputs, Node, NodePort, NodeSocket};
+use ringlead_control::engine::{Engine, EngineError, Inputs, Node, NodePort, NodeSocket, Signals};
 use ringlead_control::lock::InstanceLock;
 use ringlead_control::net::Net;
 use ringlead_control::plan::Plan;
@@ -71,6 +71,7 @@ fn serve(config_path: &Path, config: Config) -> Result<(), String> {
 }
 
 async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<(), String> {
+    let signals = Signals::listen().map_err(failed("cannot listen to signals"))?;
     let (requests, admin) = mpsc::channel(REQUESTS_MAX);
     let _door =
         admin::serve(&config.node.control, admin::SOCKET_MODE, requests).map_err(|e| e.to_string())?;
@@ -80,7 +81,7 @@ async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<(), Stri
     let (node, workers) = open_dataplane(&config, &plan, &local)?;
     let stop = Arc::clone(&node.stop);
     let engine = Engine::new(plan, config_path.to_owned(), node, net);
-    let ended = engine.run(Inputs { net: events, admin }).await;
+    let ended = engine.run(Inputs { signals, net: events, admin }).await;
     stop.store(true, Ordering::Relaxed);
     workers.into_iter().for_each(WorkerThread::join);
     let steering = ended.map_err(|EngineError(why)| why)?;
@@ -101,16 +102,34 @@ fn open_dataplane(
     let steer_ports: Vec<_> = ports.iter().map(PortPlan::steer_port).collect();
     let steering =
         Steering::open_with(&config.node.bpf_dir, &steer_ports, &rules).map_err(|e| e.to_string())?;
-    let opened = open_workers(config, &ports, &steering);
-    let (shared, workers, sockets) = match opened {
-        Ok(opened) => opened,
-        Err(why) => {
-            // Leave the node as it was found: without us.
-            let _ = steering.detach_all();
-            return Err(why);
-        }
-    };
     let stop = Arc::new(AtomicBool::new(false));
+    match open_rest(config, &ports, &steering, &stop) {
+        Ok((shared, threads, sockets, ports)) => {
+            let cores = config.dataplane.cores.clone();
+            Ok((Node { shared, steering, ports, sockets, cores, stop }, threads))
+        }
+        Err(why) => {
+            stop.store(true, Ordering::Relaxed);
+            // Leave the node as it was found: without us, or with what a dead predecessor left, whose flows the kernel
+            // would reset if its program went while its addresses stay.
+            if !steering.modes().iter().any(|mode| mode.taken_over) {
+                let _ = steering.detach_all();
+            }
+            Err(why)
+        }
+    }
+}
+
+type Rest = (Shared, Vec<WorkerThread>, Vec<NodeSocket>, Vec<NodePort>);
+
+/// Sockets and workers: what comes after the steering program is on the ports.
+fn open_rest(
+    config: &Config,
+    ports: &[PortPlan],
+    steering: &Steering,
+    stop: &Arc<AtomicBool>,
+) -> Result<Rest, String> {
+    let (shared, workers, sockets) = open_workers(config, ports, steering)?;
     let mut modes = Vec::new();
     let mut threads = Vec::new();
     for (index, mut worker) in workers.into_iter().enumerate() {
@@ -120,7 +139,7 @@ fn open_dataplane(
             }));
         }
         let core = config.dataplane.cores.get(index).copied().unwrap_or_default();
-        let thread = WorkerThread::start(worker, core, config.dataplane.idle, Arc::clone(&stop));
+        let thread = WorkerThread::start(worker, core, config.dataplane.idle, Arc::clone(stop));
         threads.push(thread.map_err(failed("cannot start a worker"))?);
     }
     let node_ports = ports.iter().map(|port| {
@@ -139,9 +158,7 @@ fn open_dataplane(
         let (name, queues) = (port.config.name.as_str(), port.queues.len());
         tracing::info!(event = "port", port = name, device = port.config.device, mode = port.mode, queues);
     }
-    let cores = config.dataplane.cores.clone();
-    let node = Node { shared, steering, ports: node_ports, sockets, cores, stop };
-    Ok((node, threads))
+    Ok((shared, threads, sockets, node_ports))
 }
 
 type Opened = (Shared, Vec<Worker<XdpPort>>, Vec<NodeSocket>);

@@ -5,6 +5,7 @@ use ringlead_io::af_xdp::{XdpOptions, XdpSpec, ZeroCopy};
 use ringlead_io::device::{DeviceFacts, device_facts};
 use ringlead_io::frames::HEADROOM;
 use ringlead_io::steer::{Attach, SteerPort};
+use ringlead_l4::counters::QUEUES_MAX;
 
 /// A configured port and its device.
 #[derive(Debug)]
@@ -50,6 +51,21 @@ pub(crate) fn look_at(config: &Config) -> Result<Vec<PortPlan>, String> {
             );
         }
         plans.push(PortPlan { config: port.clone(), index, facts, queues });
+    }
+    let owned = |worker| {
+        plans.iter().flat_map(|plan: &PortPlan| &plan.queues).filter(|(_, owner)| *owner == worker).count()
+    };
+    if let Some(worker) = (0..config.dataplane.cores.len()).find(|&worker| owned(worker) > QUEUES_MAX) {
+        return Err(format!(
+            "worker {worker} would own {} queues, the most is {QUEUES_MAX}: use more cores",
+            owned(worker)
+        ));
+    }
+    let wishes =
+        |wish| config.ports.iter().find(|port| port.zero_copy == wish).map(|port| port.name.as_str());
+    if let (Some(require), Some(off)) = (wishes(config::ZeroCopy::Require), wishes(config::ZeroCopy::Off)) {
+        let why = "a worker's ports share their memory and with it the mode";
+        return Err(format!("port {require} requires zero-copy and port {off} turns it off: {why}"));
     }
     Ok(plans)
 }

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::health::{CheckSpec, HealthEvent};
 use crate::plan::{Health, Plan};
 use ringlead_flow::ServerId;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -23,9 +24,8 @@ impl Engine {
     /// Notes one event; returns whether somebody's health changed.
     pub(super) fn note_health(&mut self, event: HealthEvent) -> bool {
         let id = ServerId(event.id);
-        let current =
-            self.plan.server(id).is_some_and(|s| !s.ghost && s.key.address.ip() == event.target.ip());
-        if !current {
+        // An event of a check that has been stopped since, or of an id's former owner, is nobody's.
+        if self.specs.get(&event.id).is_none_or(|spec| spec.target != event.target) {
             return false;
         }
         let health = if event.up { Health::Up } else { Health::Down };
@@ -38,10 +38,18 @@ impl Engine {
         changed
     }
 
-    /// Makes the running checks those of the configuration.
+    /// Makes the running checks those of the configuration; a removed server's goes on for as long as it has flows.
     pub(super) fn sync_checks(&mut self) {
-        let specs = check_specs(self.plan.config(), &self.plan);
-        self.checker.reconcile(specs);
+        let configured = check_specs(self.plan.config(), &self.plan);
+        let mut specs: BTreeMap<u32, CheckSpec> =
+            configured.into_iter().map(|spec| (spec.id, spec)).collect();
+        for ghost in self.plan.servers().filter(|server| server.ghost) {
+            if let Some(spec) = self.specs.get(&ghost.id.0) {
+                specs.entry(ghost.id.0).or_insert_with(|| spec.clone());
+            }
+        }
+        self.checker.reconcile(specs.values().cloned().collect());
+        self.specs = specs;
     }
 }
 

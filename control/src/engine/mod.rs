@@ -6,28 +6,30 @@ mod load;
 mod network;
 mod publish;
 mod reload;
+mod report;
 mod start;
 pub mod status;
 mod stop;
 
 use crate::admin::Request;
 use crate::config::PortConfig;
-use crate::health::{Checker, HealthEvent};
+use crate::health::{CheckSpec, Checker, HealthEvent};
 use crate::net::{Net, NetEvent};
 use crate::plan::Plan;
 use load::LoadMeter;
 use reload::LastReload;
+use report::ServiceTotals;
 use ringlead_io::steer::Steering;
 use ringlead_l4::Shared;
 use ringlead_l4::tables::Tables;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 /// How often the loop looks after ghosts, old snapshots and silent workers.
@@ -93,9 +95,33 @@ pub struct Node {
     pub stop: Arc<AtomicBool>,
 }
 
+/// The signals that mean something. From their making on, none of them ends the process.
+#[derive(Debug)]
+pub struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes SIGHUP, SIGTERM and SIGINT over. To be called first of all, on the runtime.
+    ///
+    /// # Errors
+    /// When the runtime cannot listen.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// What the loop listens to.
 #[derive(Debug)]
 pub struct Inputs {
+    /// The operator.
+    pub signals: Signals,
     /// The kernel.
     pub net: mpsc::Receiver<NetEvent>,
     /// The command line.
@@ -110,6 +136,8 @@ pub struct Engine {
     node: Node,
     net: Net,
     checker: Checker,
+    /// The checks that run, by id.
+    specs: BTreeMap<u32, CheckSpec>,
     health: mpsc::Receiver<HealthEvent>,
     /// This node's own addresses, as last asked.
     local: BTreeSet<IpAddr>,
@@ -119,6 +147,8 @@ pub struct Engine {
     silent: BTreeSet<usize>,
     load: LoadMeter,
     last_reload: LastReload,
+    /// What each service's slot had counted before the service began.
+    service_bases: BTreeMap<u32, ServiceTotals>,
     started: Instant,
     ready: bool,
 }
@@ -135,11 +165,13 @@ impl Engine {
             node,
             net,
             checker: Checker::new(events),
+            specs: BTreeMap::new(),
             health,
             local: BTreeSet::new(),
             retired: Vec::new(),
             silent: BTreeSet::new(),
             last_reload: LastReload::default(),
+            service_bases: BTreeMap::new(),
             started: Instant::now(),
             ready: false,
         }
@@ -151,11 +183,13 @@ impl Engine {
     /// # Errors
     /// When starting fails; what was set up by then is taken back.
     pub async fn run(mut self, mut inputs: Inputs) -> Result<Steering, EngineError> {
-        let listen = |kind| signal(kind).map_err(|e| failed("cannot listen to signals", e));
-        let mut hangup = listen(SignalKind::hangup())?;
-        let mut terminate = listen(SignalKind::terminate())?;
-        let mut interrupt = listen(SignalKind::interrupt())?;
-        if let Err(error) = self.start(&mut inputs).await {
+        let Signals { mut hangup, mut terminate, mut interrupt } = inputs.signals;
+        let started = tokio::select! {
+            started = self.start() => started,
+            _ = terminate.recv() => Err(EngineError("told to stop while starting".to_owned())),
+            _ = interrupt.recv() => Err(EngineError("told to stop while starting".to_owned())),
+        };
+        if let Err(error) = started {
             // The first error is the one to tell; what cannot be taken back is logged by `stop`.
             let _ = self.stop().await.detach_all();
             return Err(error);

@@ -2,8 +2,8 @@
 
 use super::Engine;
 use crate::config::{Config, Mode};
-use crate::net::NetEvent;
-use crate::plan::HopKey;
+use crate::net::{NetError, NetEvent};
+use crate::plan::{HopKey, Reach};
 use ringlead_flow::ServerId;
 use ringlead_l4::neighbours::NextHop;
 use std::collections::BTreeSet;
@@ -34,6 +34,7 @@ impl Engine {
         if needs.routes && self.resolve_routes().await {
             self.sync_neighbours().await;
             self.publish().await;
+            self.forget_neighbours().await;
         } else if needs.neighbours {
             self.sync_neighbours().await;
         }
@@ -94,34 +95,57 @@ impl Engine {
             self.plan.servers().map(|s| (s.id, s.key.address.ip(), s.key.pool.clone())).collect();
         let mut changed = false;
         for (id, ip, pool) in servers {
-            let reach = self.reach(ip, direct.contains(&pool)).await;
-            if let Err(why) = &reach {
-                tracing::debug!(server = %ip, why, "unreachable");
-            }
+            let Some(reach) = self.reach(ip, direct.contains(&pool)).await else { continue };
             match Arc::make_mut(&mut self.plan).set_reach(id, reach) {
-                Ok(different) => changed |= different,
+                Ok(true) => {
+                    changed = true;
+                    self.tell_reach(id);
+                }
+                Ok(false) => {}
                 Err(error) => tracing::error!(event = "server", server = %ip, %error),
             }
         }
         changed
     }
 
-    async fn reach(&self, ip: IpAddr, must_be_direct: bool) -> Result<HopKey, String> {
-        let hop = self.net.route_to(ip).await.map_err(|e| e.to_string())?;
-        let port = self
-            .port_of(hop.ifindex)
-            .ok_or_else(|| format!("its route leaves by interface {}, no port of ours", hop.ifindex))?;
-        if must_be_direct && hop.gateway != ip {
-            return Err(format!(
-                "dsr needs the server on a port's own network, its route goes via {}",
-                hop.gateway
-            ));
+    /// Tells a change of how a server is reached.
+    fn tell_reach(&self, id: ServerId) {
+        let Some(server) = self.plan.server(id) else { return };
+        let name = format!("{}/{}", server.key.pool, server.key.name);
+        match &server.reach {
+            Reach::Unreachable(why) => {
+                tracing::warn!(event = "server", server = name, why, "unreachable: it gets no flows")
+            }
+            Reach::Via { hop, .. } => tracing::debug!(event = "server", server = name, next_hop = %hop.1),
+            Reach::Unknown => {}
         }
-        Ok((port, hop.gateway))
     }
 
-    /// Has the kernel keep every next hop resolved, and copies what it knows into the workers' table.
-    pub(super) async fn sync_neighbours(&mut self) {
+    /// How a server is reached, or why it is not; `None` when the kernel could not be asked: then the last answer stands,
+    /// and the next change of routes asks again.
+    async fn reach(&self, ip: IpAddr, must_be_direct: bool) -> Option<Result<HopKey, String>> {
+        let hop = match self.net.route_to(ip).await {
+            Ok(hop) => hop,
+            Err(error @ (NetError::NoRoute { .. } | NetError::LocalAddress { .. })) => {
+                return Some(Err(error.to_string()));
+            }
+            Err(error) => {
+                tracing::warn!(event = "server", server = %ip, %error, "cannot ask for the route; the last one stands");
+                return None;
+            }
+        };
+        let Some(port) = self.port_of(hop.ifindex) else {
+            return Some(Err(format!("its route leaves by interface {}, no port of ours", hop.ifindex)));
+        };
+        if must_be_direct && hop.gateway != ip {
+            let why = "dsr needs the server on a port's own network, its route goes via";
+            return Some(Err(format!("{why} {}", hop.gateway)));
+        }
+        Some(Ok((port, hop.gateway)))
+    }
+
+    /// Lets go of next hops that no server needs any more. Only after a snapshot without them is in use.
+    pub(super) async fn forget_neighbours(&mut self) {
         for ((port, ip), id) in Arc::make_mut(&mut self.plan).forget_unused_hops() {
             self.node.shared.neighbours.set(id, None);
             if let Some(ifindex) = self.ifindex_of(port)
@@ -130,6 +154,10 @@ impl Engine {
                 tracing::debug!(%ip, %error, "cannot let go of a neighbour");
             }
         }
+    }
+
+    /// Has the kernel keep every next hop resolved, and copies what it knows into the workers' table.
+    pub(super) async fn sync_neighbours(&self) {
         let wanted: Vec<HopKey> = self.plan.hops().map(|(key, _)| key).collect();
         for (port, ip) in wanted {
             let Some(ifindex) = self.ifindex_of(port) else { continue };

@@ -47,7 +47,13 @@ impl Engine {
     /// Waits until every worker uses this epoch or a later one.
     async fn acknowledged(&self, epoch: u64) -> bool {
         let deadline = Instant::now() + ACKNOWLEDGE_MAX;
-        while self.epoch_of_all() < epoch {
+        // A worker that is silent anyway is not waited for: its old snapshot is kept until it beats again.
+        let lags = |engine: &Self| {
+            let workers = engine.node.shared.counters.iter().enumerate();
+            let beating = workers.filter(|(worker, _)| !engine.silent.contains(worker));
+            beating.map(|(_, c)| c.epoch.observe()).any(|seen| seen < epoch)
+        };
+        while lags(self) {
             if Instant::now() > deadline {
                 return false;
             }
@@ -58,7 +64,7 @@ impl Engine {
 
     /// The oldest epoch that some worker still uses.
     pub(super) fn epoch_of_all(&self) -> u64 {
-        self.node.shared.counters.iter().map(|c| c.epoch.get()).min().unwrap_or(u64::MAX)
+        self.node.shared.counters.iter().map(|c| c.epoch.observe()).min().unwrap_or(u64::MAX)
     }
 
     /// Frees the snapshots that every worker has left behind. Workers never free.
@@ -69,17 +75,20 @@ impl Engine {
 
     /// Forgets removed servers that have no flow left, once every worker knows them as removed.
     pub(super) async fn forget_ghosts(&mut self) {
-        if !self.plan.servers().any(|server| server.ghost) || self.epoch_of_all() < self.plan.epoch() {
+        let waits = self.plan.servers().any(|server| server.ghost || server.answers_past_flows());
+        if !waits || self.epoch_of_all() < self.plan.epoch() {
             return;
         }
         let counters = Arc::clone(&self.node.shared.counters);
         let idle =
             |id: ringlead_flow::ServerId| counters.iter().map(|c| c.server_flows(id.0)).sum::<i64>() <= 0;
-        let forgotten = Arc::make_mut(&mut self.plan).forget_ghosts(idle);
-        if forgotten > 0 {
+        let plan = Arc::make_mut(&mut self.plan);
+        let (forgotten, unsteered) = (plan.forget_ghosts(idle), plan.forget_nat(idle));
+        if forgotten > 0 || unsteered {
             tracing::info!(event = "server", forgotten, "removed servers have no flow left");
-            self.sync_neighbours().await;
+            self.sync_checks();
             self.publish().await;
+            self.forget_neighbours().await;
             self.steer();
         }
     }

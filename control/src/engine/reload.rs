@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::config::{self, Config};
 use crate::plan::Plan;
+use ringlead_io::steer::Rules;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -56,10 +57,16 @@ impl Engine {
         }
         let mut plan = Plan::clone(&self.plan);
         plan.adopt(config).map_err(|e| e.to_string())?;
+        steerable(&plan.rules(&self.local))?;
         self.plan = Arc::new(plan);
+        self.note_new_services();
         self.resolve_routes().await;
-        self.warn_unreachable();
+        // Servers nobody knows yet are checked while the old tables still serve: a pool whose servers are all new is
+        // never without one.
+        self.sync_checks();
+        self.first_results().await;
         self.publish().await;
+        self.forget_neighbours().await;
         self.sync_neighbours().await;
         if let Err(error) = self.node.steering.grow(&self.plan.rules(&self.local)) {
             tracing::error!(event = "reload", %error, "the steering maps did not take every new rule");
@@ -67,8 +74,22 @@ impl Engine {
         self.sync_addresses(true).await;
         self.refresh_local().await;
         self.steer();
-        self.sync_checks();
         Ok(())
+    }
+}
+
+/// The most services or nat servers that the steering maps hold.
+const STEERED_MAX: usize = 65_536;
+
+/// Refuses what the steering maps have no room for, before anything is changed.
+fn steerable(rules: &Rules) -> Result<(), String> {
+    let counts = [("addresses of services", rules.services.len()), ("nat servers", rules.nat_servers.len())];
+    match counts.into_iter().find(|(_, count)| *count > STEERED_MAX) {
+        Some((what, count)) => {
+            let held = "with those that still have flows; the steering program holds";
+            Err(format!("{count} {what}, {held} {STEERED_MAX}"))
+        }
+        None => Ok(()),
     }
 }
 

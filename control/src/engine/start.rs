@@ -1,6 +1,7 @@
 //! Starting, in the order in which nobody is reset and no frame goes to a server that is not known to be up.
 
-use super::{Engine, EngineError, Inputs, failed};
+use super::{Engine, EngineError, failed};
+use crate::config::Addresses;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -12,10 +13,11 @@ impl Engine {
     ///
     /// Until the sockets are steered to, frames of services are dropped, not given to the kernel, which would reset the
     /// flows of a predecessor that died.
-    pub(super) async fn start(&mut self, inputs: &mut Inputs) -> Result<(), EngineError> {
+    pub(super) async fn start(&mut self) -> Result<(), EngineError> {
+        self.note_new_services();
         self.refresh_local().await;
         self.resolve_routes().await;
-        self.warn_unreachable();
+        self.warn_missing_addresses();
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();
         self.sync_checks();
@@ -29,9 +31,7 @@ impl Engine {
             let set = self.node.steering.set_socket(socket.ifindex, socket.queue, socket.fd);
             set.map_err(|e| failed("cannot steer frames to a worker", e))?;
         }
-        // What was heard while starting is in what was asked since.
-        while inputs.net.try_recv().is_ok() {}
-        self.sync_neighbours().await;
+        // What the kernel told meanwhile waits in the channel: the loop asks again for what it says is different.
         self.ready = true;
         let (services, servers) = (self.plan.config().services.len(), self.plan.servers().count());
         tracing::info!(event = "start", services, servers, workers = self.node.cores.len(), "ready");
@@ -39,7 +39,7 @@ impl Engine {
     }
 
     /// Waits until each check has ended once, so that the first flow goes to a server that is up.
-    async fn first_results(&mut self) {
+    pub(super) async fn first_results(&mut self) {
         let checks = &self.plan.config().checks;
         let slowest = checks.iter().map(|check| check.timeout).max().unwrap_or_default();
         let deadline = Instant::now() + (slowest + Duration::from_millis(600)).min(FIRST_RESULTS_MAX);
@@ -55,11 +55,18 @@ impl Engine {
         self.plan.servers().any(|server| server.health == crate::plan::Health::Unknown)
     }
 
-    pub(super) fn warn_unreachable(&self) {
-        for server in self.plan.servers() {
-            if let crate::plan::Reach::Unreachable(why) = &server.reach {
-                let name = format!("{}/{}", server.key.pool, server.key.name);
-                tracing::warn!(event = "server", server = name, why, "unreachable: it gets no flows");
+    /// Addresses that somebody else keeps must be there, or nothing will arrive.
+    fn warn_missing_addresses(&self) {
+        let expected = self.plan.config().services.iter().filter(|s| s.addresses == Addresses::Expect);
+        for (service, at) in expected.flat_map(|s| s.listen.iter().map(move |at| (s, at))) {
+            if !self.local.contains(&at.ip.into()) {
+                let address = at.ip.to_string();
+                tracing::warn!(
+                    event = "address",
+                    service = service.name,
+                    address,
+                    "expected on this node, but not there"
+                );
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Plan;
 use crate::config::{Config, Mode};
+use ringlead_flow::ServerId;
 use ringlead_io::steer::Rules;
 use ringlead_wire::{Endpoint, Ip};
 use std::collections::BTreeSet;
@@ -28,10 +29,11 @@ impl Plan {
         })
     }
 
-    /// Remembers which servers answer through us. A live server forgets past uses, a ghost keeps them.
+    /// Remembers which servers answer through us. Past uses stay until [`forget_nat`](Self::forget_nat): the flows of a
+    /// service that moved to another pool or mode go on.
     pub(super) fn note_nat_servers(&mut self, config: &Config) {
-        for record in self.servers.values_mut().filter(|record| !record.ghost) {
-            record.nat.clear();
+        for record in self.servers.values_mut() {
+            record.nat_now.clear();
         }
         for service in config.services.iter().filter(|service| service.mode == Mode::Nat) {
             let Some(pool) = config.pools.get(service.pool) else { continue };
@@ -39,9 +41,22 @@ impl Plan {
                 let Some(id) = self.server_id(pool, server) else { continue };
                 if let Some(record) = self.servers.get_mut(&id.0) {
                     record.nat.insert(service.protocol);
+                    record.nat_now.insert(service.protocol);
                 }
             }
         }
+    }
+
+    /// Forgets past nat uses of the servers for which `idle` is true; returns whether there were any.
+    pub fn forget_nat(&mut self, idle: impl Fn(ServerId) -> bool) -> bool {
+        let mut forgot = false;
+        for record in
+            self.servers.values_mut().filter(|record| record.answers_past_flows() && idle(record.id))
+        {
+            record.nat = record.nat_now.clone();
+            forgot = true;
+        }
+        forgot
     }
 
     /// The service addresses that this node must have.

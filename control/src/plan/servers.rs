@@ -103,8 +103,12 @@ pub struct ServerRecord {
     pub reach: Reach,
     /// Removed from the configuration, but flows may still hold its id.
     pub ghost: bool,
-    /// The protocols of the nat services that use it, past ones included while it is a ghost.
+    /// The protocols of the nat services that use it, past ones included while it may have flows of theirs.
     pub nat: BTreeSet<Protocol>,
+    /// The same without past ones.
+    pub(super) nat_now: BTreeSet<Protocol>,
+    /// Whether its pool has a health check; of a ghost: had.
+    pub checked: bool,
 }
 
 impl ServerRecord {
@@ -118,27 +122,31 @@ impl ServerRecord {
             reach: Reach::Unknown,
             ghost: false,
             nat: BTreeSet::new(),
+            nat_now: BTreeSet::new(),
+            checked: false,
         }
     }
 
     /// It is in the configuration (again).
     pub(super) fn keep(&mut self, checked: bool, operator: OperatorState) {
-        if self.ghost {
-            // Nobody has checked it since it was removed.
-            self.health = Health::Unknown;
-            self.ghost = false;
-        }
+        // Checks go on while it is a ghost, so what they say holds when it comes back.
+        self.ghost = false;
         self.operator = operator;
+        self.checked = checked;
         match (checked, self.health) {
             (false, _) => {
                 self.health = Health::Unchecked;
                 self.reason = "the pool has no health check".to_owned();
             }
-            (true, Health::Unchecked | Health::Unknown) => {
-                self.health = Health::Unknown;
-                self.reason = "no check has ended yet".to_owned();
-            }
+            // A pool that gets its first check goes on serving until that says otherwise.
+            (true, Health::Unchecked | Health::Unknown) => self.reason = "no check has ended yet".to_owned(),
             (true, Health::Up | Health::Down) => {}
         }
+    }
+
+    /// Whether it is steered for flows of a service that does not use it any more.
+    #[must_use]
+    pub fn answers_past_flows(&self) -> bool {
+        self.nat != self.nat_now
     }
 }

@@ -1,12 +1,12 @@
 //! Building the immutable tables. Pools that did not change are shared with the last snapshot.
 
 use super::{Plan, Reach, ServerRecord};
-use crate::config::{Algorithm, Mode, OnNoServer, PoolConfig, Profile};
+use crate::config::{Algorithm, Mode, OnNoServer, OperatorState, PoolConfig, Profile};
 use ringlead_flow::ServerId;
 use ringlead_l4::tables::{self, Chooser, Pool, SERVICES_MAX, Server, Service, Tables};
 use ringlead_pick::{Maglev, Member, RoundRobin, default_size};
 use ringlead_wire::Ip;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a pool's table was built from; an equal recipe gives an equal table.
@@ -30,6 +30,8 @@ impl Plan {
         self.epoch += 1;
         let pools: Vec<Arc<Pool>> =
             (0..self.config.pools.len()).filter_map(|index| self.pool(index)).collect();
+        let names: BTreeSet<&str> = self.config.pools.iter().map(|pool| pool.name.as_str()).collect();
+        self.pools.0.retain(|name, _| names.contains(name.as_str()));
         let mut services: Vec<Option<Arc<Service>>> = Vec::new();
         let mut listen = ahash::AHashMap::new();
         for config in &self.config.services {
@@ -145,5 +147,6 @@ fn server(record: &ServerRecord) -> Option<Server> {
         port: record.key.address.port(),
         neighbour,
         down: record.health == super::Health::Down,
+        accepts: !record.ghost && record.operator == OperatorState::Ready && record.health.is_up(),
     })
 }

@@ -23,6 +23,19 @@ impl Count {
         self.0.store(n, Ordering::Relaxed);
     }
 
+    /// Replaces the value and publishes all that its writer did before.
+    #[inline]
+    pub fn publish(&self, n: u64) {
+        self.0.store(n, Ordering::Release);
+    }
+
+    /// The value now, with all that its writer did before [`publish`](Self::publish).
+    #[inline]
+    #[must_use]
+    pub fn observe(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
     /// The value now.
     #[inline]
     #[must_use]

@@ -4,7 +4,7 @@ use crate::burst::Fate;
 use crate::drops::Reason;
 use crate::tables::ServiceId;
 use crate::worker::Worker;
-use ringlead_flow::{Flow, Side};
+use ringlead_flow::{Flow, Phase, Side};
 use ringlead_io::Port;
 use ringlead_wire::{Kind, Meta};
 
@@ -28,7 +28,10 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
         };
         if worker.tables.service(ServiceId::from_u32(flow.service)).is_none() {
             *fate = Fate::Drop(Reason::NotOurs.into());
-        } else if flow.side == Side::Client && may_choose_again(meta) && is_down(&worker.tables, flow) {
+        } else if flow.side == Side::Client
+            && may_choose_again(meta)
+            && must_choose_again(&worker.tables, flow)
+        {
             if flows.remove(flow) {
                 worker.counters.add_server_flows(flow.server_id.0, -1);
                 worker.counters.flows_ended.add(1);
@@ -48,7 +51,9 @@ fn may_choose_again(meta: &Meta) -> bool {
     meta.kind == Kind::Udp || meta.kind == Kind::Tcp && meta.flags.is_syn()
 }
 
+/// Its server is down; or it takes no new flows, and this packet starts one on the ports of a connection that has ended.
 #[inline]
-fn is_down(tables: &crate::tables::Tables, flow: &Flow) -> bool {
-    tables.server(flow.server_id).is_none_or(|server| server.down)
+fn must_choose_again(tables: &crate::tables::Tables, flow: &Flow) -> bool {
+    let ended = || matches!(flow.state.phase(), Phase::Closed | Phase::Reset);
+    tables.server(flow.server_id).is_none_or(|server| server.down || !server.accepts && ended())
 }

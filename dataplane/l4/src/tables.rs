@@ -128,6 +128,8 @@ pub struct Server {
     pub neighbour: NeighbourId,
     /// Whether its health is down: a UDP packet or a SYN of an existing flow then chooses again.
     pub down: bool,
+    /// Whether it takes new flows: a SYN that reuses the ports of a flow that has ended then chooses again.
+    pub accepts: bool,
 }
 
 /// One immutable snapshot.

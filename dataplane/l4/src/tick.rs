@@ -28,7 +28,7 @@ impl<P: Port> Worker<P> {
         emit::flush(self);
         settle::settle(self, now_ns, 0);
         // Last: from here on this worker uses nothing of an older snapshot.
-        self.counters.epoch.set(self.tables.epoch);
+        self.counters.epoch.publish(self.tables.epoch);
     }
 
     /// Once a second: what the drivers counted, for status.

@@ -89,6 +89,26 @@ fn a_flow_of_a_dead_server_chooses_again_but_an_established_connection_stays() {
 }
 
 #[test]
+fn a_new_connection_on_an_ended_ones_ports_leaves_a_server_that_takes_none() {
+    let plan = Plan::default();
+    let mut rig = Rig::new(&plan);
+    let segment = |flags: u8| from_client(Packet::tcp("198.51.100.1:1000", DSR4).flags(flags));
+    let server = server_of(&rig.one(WAN, &segment(TcpFlags::SYN)).1);
+    rig.one(WAN, &segment(TcpFlags::ACK));
+    // Drained: it is not chosen any more, but it is not down.
+    let rest: Vec<usize> = (0..3).filter(|&s| s != server).collect();
+    let mut tables = tables_with(&plan, 2, &rest);
+    let mut servers = tables.servers.to_vec();
+    servers.iter_mut().flatten().for_each(|s| s.down = false);
+    tables.servers = servers.into();
+    rig.publish(tables);
+    assert_eq!(server_of(&rig.one(WAN, &segment(TcpFlags::ACK)).1), server, "established");
+    assert_eq!(server_of(&rig.one(WAN, &segment(TcpFlags::SYN)).1), server, "a stray SYN ends nothing");
+    rig.one(WAN, &segment(TcpFlags::FIN | TcpFlags::ACK));
+    assert_ne!(server_of(&rig.one(WAN, &segment(TcpFlags::SYN)).1), server, "ended, and begun anew");
+}
+
+#[test]
 fn flows_keep_their_server_when_the_pool_changes() {
     let plan = Plan::default();
     let mut rig = Rig::new(&plan);

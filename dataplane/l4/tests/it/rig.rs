@@ -186,6 +186,7 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
                 port: 8080,
                 neighbour: NeighbourId((index * 2 + family) as u32),
                 down: !up.contains(&index),
+                accepts: up.contains(&index),
             }));
         }
     }

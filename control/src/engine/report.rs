@@ -1,0 +1,257 @@
+//! Fills the status, and answers the command line.
+
+use super::Engine;
+use super::status::{
+    FlowStatus, PoolStatus, PortStatus, QueueStatus, ReloadStatus, ServerStatus, ServiceStatus, Status,
+    WorkerStatus,
+};
+use crate::admin::Request;
+use crate::config::{Algorithm, Mode, OperatorState, PoolConfig, ServiceConfig};
+use crate::plan::Reach;
+use ringlead_l4::counters::{Counters, ServiceCounters};
+use ringlead_l4::drops::Drop;
+use ringlead_l4::tables::ServiceId;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tokio::sync::oneshot;
+
+/// A service's counters over all workers: flows, packets and bytes in, packets and bytes out.
+pub(super) type ServiceTotals = [u64; 5];
+
+impl Engine {
+    /// Everything `status` shows, as of now.
+    pub(super) fn status(&self) -> Status {
+        let config = self.plan.config();
+        let counters = &self.node.shared.counters;
+        let count = self.node.shared.flows.count();
+        let total = |get: &dyn Fn(&Counters) -> u64| counters.iter().map(|c| get(c)).sum::<u64>();
+        Status {
+            format: 1,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: config.node.name.clone().unwrap_or_else(host_name),
+            pid: std::process::id(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            ready: self.ready,
+            epoch: self.plan.epoch(),
+            reload: self.reload_status(),
+            services: config.services.iter().map(|service| self.service_status(service)).collect(),
+            pools: config.pools.iter().map(|pool| self.pool_status(pool)).collect(),
+            ports: self.port_statuses(),
+            workers: (0..counters.len()).filter_map(|worker| self.worker_status(worker)).collect(),
+            flows: FlowStatus {
+                ipv4: count.v4,
+                ipv6: count.v6,
+                max: config.dataplane.flows_max,
+                created: total(&|c| c.flows_created.get()),
+                ended: total(&|c| c.flows_ended.get()),
+            },
+            drops: Drop::all()
+                .map(|reason| (reason.name().to_owned(), total(&|c| c.dropped(reason))))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
+            steering: self.steering_status(),
+        }
+    }
+
+    fn reload_status(&self) -> ReloadStatus {
+        let last = &self.last_reload;
+        let at = last.at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        ReloadStatus {
+            count: last.count,
+            successful: last.error.is_none(),
+            error: last.error.clone(),
+            at: at.map(|at| at.as_secs_f64()),
+        }
+    }
+
+    fn service_status(&self, service: &ServiceConfig) -> ServiceStatus {
+        let pool = self.plan.config().pools.get(service.pool);
+        let [flows_created, packets_in, bytes_in, packets_out, bytes_out] =
+            self.service_totals(&service.name);
+        let records = pool.into_iter().flat_map(|pool| {
+            pool.servers.iter().filter_map(|server| self.plan.server(self.plan.server_id(pool, server)?))
+        });
+        ServiceStatus {
+            name: service.name.clone(),
+            layer: "l4".to_owned(),
+            mode: match service.mode {
+                Mode::Nat => "nat",
+                Mode::Dsr => "dsr",
+            }
+            .to_owned(),
+            protocol: service.protocol.to_string(),
+            listen: service
+                .listen
+                .iter()
+                .map(|at| std::net::SocketAddr::new(at.ip.into(), at.port).to_string())
+                .collect(),
+            pool: pool.map(|pool| pool.name.clone()).unwrap_or_default(),
+            servers_eligible: records.filter(|record| self.plan.eligible(record)).count(),
+            servers: pool.map_or(0, |pool| pool.servers.len()),
+            flows_created,
+            packets_in,
+            bytes_in,
+            packets_out,
+            bytes_out,
+        }
+    }
+
+    /// What a service has counted since it began.
+    fn service_totals(&self, name: &str) -> ServiceTotals {
+        let Some(id) = self.plan.service_id(name) else { return ServiceTotals::default() };
+        let base = self.service_bases.get(&id.to_u32()).copied().unwrap_or_default();
+        let now = self.slot_totals(id.slot);
+        std::array::from_fn(|i| now[i].wrapping_sub(base[i]))
+    }
+
+    /// What a slot has counted since the start, for all services that it was.
+    fn slot_totals(&self, slot: u16) -> ServiceTotals {
+        let get: [fn(&ServiceCounters) -> u64; 5] = [
+            |c| c.flows.get(),
+            |c| c.packets_in.get(),
+            |c| c.bytes_in.get(),
+            |c| c.packets_out.get(),
+            |c| c.bytes_out.get(),
+        ];
+        let workers = &self.node.shared.counters;
+        get.map(|get| workers.iter().filter_map(|c| c.service(slot)).map(get).sum())
+    }
+
+    /// Lets services that are new count from zero, whatever their slot has counted for another one.
+    pub(super) fn note_new_services(&mut self) {
+        let services = &self.plan.config().services;
+        let ids = services.iter().filter_map(|service| self.plan.service_id(&service.name));
+        let base = |id: ServiceId| {
+            let known = self.service_bases.get(&id.to_u32()).copied();
+            (id.to_u32(), known.unwrap_or_else(|| self.slot_totals(id.slot)))
+        };
+        self.service_bases = ids.map(base).collect();
+    }
+
+    fn pool_status(&self, pool: &PoolConfig) -> PoolStatus {
+        let algorithm = match pool.algorithm {
+            Algorithm::Maglev { .. } => "maglev",
+            Algorithm::RoundRobin => "round-robin",
+        };
+        let server = |server: &crate::config::ServerConfig| {
+            let id = self.plan.server_id(pool, server)?;
+            let record = self.plan.server(id)?;
+            let (next_hop, neighbour) = match &record.reach {
+                Reach::Unknown => ("not looked up yet".to_owned(), None),
+                Reach::Unreachable(why) => (format!("unreachable: {why}"), None),
+                Reach::Via { neighbour, hop } => {
+                    let port =
+                        self.node.ports.get(usize::from(hop.0)).map_or("?", |port| port.config.name.as_str());
+                    let mac = self.node.shared.neighbours.get(*neighbour).map(|hop| mac_text(hop.mac));
+                    (format!("{} by port {port}", hop.1), mac)
+                }
+            };
+            Some(ServerStatus {
+                name: server.name.clone(),
+                address: server.address.to_string(),
+                weight: server.weight,
+                operator: operator_name(record.operator).to_owned(),
+                health: record.health.name().to_owned(),
+                reason: record.reason.clone(),
+                eligible: self.plan.eligible(record),
+                flows: self.node.shared.counters.iter().map(|c| c.server_flows(id.0)).sum::<i64>().max(0),
+                next_hop,
+                neighbour,
+            })
+        };
+        PoolStatus {
+            name: pool.name.clone(),
+            algorithm: algorithm.to_owned(),
+            servers: pool.servers.iter().filter_map(server).collect(),
+        }
+    }
+
+    fn port_statuses(&self) -> Vec<PortStatus> {
+        let queue = |index: usize, &(queue, worker): &(u32, usize)| {
+            let stats = self
+                .node
+                .shared
+                .counters
+                .get(worker)
+                .and_then(|c| c.port_stats(index, queue))
+                .unwrap_or_default();
+            QueueStatus {
+                queue,
+                worker,
+                rx: stats.rx,
+                tx: stats.tx,
+                rx_lost: stats.rx_lost,
+                tx_invalid: stats.tx_invalid,
+            }
+        };
+        let ports = self.node.ports.iter().enumerate();
+        ports
+            .map(|(index, port)| PortStatus {
+                name: port.config.name.clone(),
+                device: port.config.device.clone(),
+                mode: port.mode.clone(),
+                queues: port.queues.iter().map(|at| queue(index, at)).collect(),
+            })
+            .collect()
+    }
+
+    fn worker_status(&self, worker: usize) -> Option<WorkerStatus> {
+        let c = self.node.shared.counters.get(worker)?;
+        let beat = std::time::Duration::from_nanos(c.beat.get());
+        Some(WorkerStatus {
+            worker,
+            core: self.node.cores.get(worker).copied()?,
+            load: [1, 10, 60].map(|seconds| self.load.load(worker, seconds)),
+            beat_ms: u64::try_from(super::monotonic().saturating_sub(beat).as_millis()).unwrap_or(u64::MAX),
+            epoch: c.epoch.get(),
+            received: c.received.get(),
+            sent: c.sent.get(),
+            made: c.made.get(),
+            held: c.held.get(),
+            dropped: Drop::all().map(|reason| c.dropped(reason)).sum(),
+        })
+    }
+
+    fn steering_status(&self) -> BTreeMap<String, u64> {
+        let Ok(counters) = self.node.steering.counters() else { return BTreeMap::new() };
+        BTreeMap::from([
+            ("passed".to_owned(), counters.passed),
+            ("redirected".to_owned(), counters.redirected),
+        ])
+    }
+
+    /// Answers one request of the command line.
+    pub(super) async fn on_request(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
+        let said = match request.command.as_str() {
+            "status" => serde_json::to_value(self.status()).unwrap_or_else(|e| refusal(&e.to_string())),
+            "reload" => {
+                self.reload().await;
+                serde_json::to_value(self.reload_status()).unwrap_or_else(|e| refusal(&e.to_string()))
+            }
+            other => refusal(&format!("unknown command `{other}`; this version knows `status` and `reload`")),
+        };
+        // The asker may have gone; then nobody needs the answer.
+        let _ = answer.send(said);
+    }
+}
+
+fn refusal(why: &str) -> Value {
+    serde_json::json!({ "error": why })
+}
+
+fn operator_name(state: OperatorState) -> &'static str {
+    match state {
+        OperatorState::Ready => "ready",
+        OperatorState::Drain => "drain",
+        OperatorState::Offline => "offline",
+    }
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn host_name() -> String {
+    let name = nix::sys::utsname::uname().ok().and_then(|names| names.nodename().to_str().map(str::to_owned));
+    name.unwrap_or_else(|| "?".to_owned())
+}
