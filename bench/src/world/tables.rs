@@ -22,6 +22,7 @@ pub(super) fn tables(mode: Mode) -> Tables {
             port: at.port(),
             neighbour,
             down: false,
+            accepts: true,
         }
     };
     let servers: Vec<Server> = (0..2 * SERVERS).map(server).collect();
