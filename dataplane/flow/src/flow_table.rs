@@ -9,7 +9,7 @@ use crate::flow::{Flow, FlowSpec, Inserted};
 use crate::key::{V4, V6};
 use crate::link::Link;
 use crate::slot::{INDEX_BITS, Spot};
-use crate::table::{BURST, Table};
+use crate::table::{BURST, Candidates, Table};
 use crate::tick::Tick;
 use crate::tuple::Tuple;
 
@@ -110,7 +110,7 @@ impl FlowTable {
     pub fn lookup_burst(&self, tuples: &[Tuple], out: &mut [Option<Flow>], now: Tick) {
         for (tuples, out) in tuples.chunks(BURST).zip(out.chunks_mut(BURST)) {
             let mut spots = [Spot::default(); BURST];
-            let mut candidates = [0; BURST];
+            let mut candidates = [Candidates::NONE; BURST];
             for (tuple, spot) in tuples.iter().zip(&mut spots) {
                 *spot = if tuple.is_v4() { self.v4.aim(tuple) } else { self.v6.aim(tuple) };
             }

@@ -148,7 +148,7 @@ impl<K: Key> Table<K> {
                 let word = &self.bucket(bucket)[at];
                 let slot = Slot(word.load(Acquire));
                 let own = mine.is_some_and(|m| m.index == slot.index() && m.generation == slot.generation());
-                let same = || slot.has_tag(spot.tag) && self.entry(slot.index()).key(slot.side()).is(key);
+                let same = || slot.tag() == spot.tag && self.entry(slot.index()).key(slot.side()).is(key);
                 if !own
                     && same()
                     && let Some(obstacle) = self.confront(plan, mine, side, (word, slot), attempt)

@@ -8,7 +8,7 @@ mod insert;
 mod key;
 mod link;
 mod memory;
-mod prefetch;
+mod processor;
 mod shard;
 mod slot;
 mod state;

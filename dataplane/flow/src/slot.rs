@@ -8,15 +8,17 @@ pub(crate) const WIDTH: usize = if cfg!(loom) { 2 } else { 8 };
 /// Bits of an entry's index.
 pub(crate) const INDEX_BITS: u32 = 30;
 
-/// A slot's word, `{tag 16, used 1, generation 16, side 1, index 30}`, highest bits first; 0 = empty.
+/// A slot's word, `{generation 16, side 1, unused 1, index 30, tag 16}`, highest bits first; 0 = empty.
+///
+/// A tag is never 0, so that an empty slot has none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Slot(pub(crate) u64);
 
 impl Slot {
     pub(crate) const EMPTY: Self = Self(0);
-    const USED: u64 = 1 << 47;
-    const GENERATION: u32 = 31;
-    const SERVER: u64 = 1 << INDEX_BITS;
+    const INDEX: u32 = 16;
+    const SERVER: u64 = 1 << 47;
+    const GENERATION: u32 = 48;
 
     #[inline]
     pub(crate) const fn new(tag: u16, generation: u16, side: Side, index: u32) -> Self {
@@ -24,26 +26,25 @@ impl Slot {
             Side::Client => 0,
             Side::Server => Self::SERVER,
         };
-        Self((tag as u64) << 48 | (generation as u64) << Self::GENERATION | Self::USED | side | index as u64)
+        Self((generation as u64) << Self::GENERATION | side | (index as u64) << Self::INDEX | tag as u64)
     }
 
-    /// Whether the slot may hold a key of that tag.
-    #[inline]
-    pub(crate) const fn has_tag(self, tag: u16) -> bool {
-        (self.0 ^ ((tag as u64) << 48 | Self::USED)) < Self::USED
-    }
-
+    /// The tag of the key; 0 in an empty slot.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
+    pub(crate) const fn tag(self) -> u16 {
+        self.0 as u16
+    }
+
+    #[inline]
     pub(crate) const fn generation(self) -> u16 {
         (self.0 >> Self::GENERATION) as u16
     }
 
     #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
     pub(crate) const fn index(self) -> u32 {
-        #[allow(clippy::cast_possible_truncation, reason = "an index has 30 bits")]
-        let low = self.0 as u32;
-        low & ((1 << INDEX_BITS) - 1)
+        (self.0 >> Self::INDEX) as u32 & ((1 << INDEX_BITS) - 1)
     }
 
     #[inline]
@@ -71,7 +72,8 @@ impl Spot {
         let second = (((hash >> 32) * buckets as u64) >> 32) as u32;
         let next = if first + 1 == buckets { 0 } else { first + 1 };
         let second = if second == first { next } else { second };
-        Self { buckets: [first, second], tag: ((hash & 0xff) | (hash >> 24 & 0xff00)) as u16 }
+        let tag = ((hash & 0xff) | (hash >> 24 & 0xff00)) as u16;
+        Self { buckets: [first, second], tag: if tag == 0 { 1 } else { tag } }
     }
 }
 
@@ -82,15 +84,15 @@ mod tests {
 
     #[test]
     fn fields_do_not_overlap() {
-        for (tag, generation, index) in [(0, 0, 0), (u16::MAX, 0, 0), (0, u16::MAX, 0), (0, 0, (1 << 30) - 1)]
+        for (tag, generation, index) in [(1, 0, 0), (u16::MAX, 0, 0), (1, u16::MAX, 0), (1, 0, (1 << 30) - 1)]
         {
             for side in [Side::Client, Side::Server] {
                 let slot = Slot::new(tag, generation, side, index);
                 assert_eq!((slot.generation(), slot.side(), slot.index()), (generation, side, index));
-                assert!(slot.has_tag(tag) && !slot.has_tag(tag ^ 1));
+                assert_eq!(slot.tag(), tag);
             }
         }
-        assert!(!Slot::EMPTY.has_tag(0));
+        assert_eq!(Slot::EMPTY.tag(), 0);
     }
 
     #[test]
@@ -99,6 +101,7 @@ mod tests {
             for hash in [0, u64::MAX, 1 << 63, 0x8000_0000, 0x1234_5678_9abc_def0] {
                 let [a, b] = Spot::new(hash, buckets).buckets;
                 assert!(a != b && a < buckets && b < buckets);
+                assert_ne!(Spot::new(hash, buckets).tag, 0);
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::flow::{EntryRef, Flow, Side};
 use crate::key::Key;
 use crate::link::Link;
 use crate::memory::{self, Words};
-use crate::prefetch::prefetch;
+use crate::processor::{matches, prefetch};
 use crate::shard::Shard;
 use crate::slot::{Slot, Spot, WIDTH};
 use crate::state::{Stage, State};
@@ -38,6 +38,19 @@ pub(crate) struct Table<K> {
     pub(crate) per_shard: u32,
     pub(crate) hasher: RandomState,
     key: PhantomData<K>,
+}
+
+/// Slots that may be a key's.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidates {
+    /// The first one, as it was read; empty when there is none.
+    first: Slot,
+    /// Where the others are, a bit each.
+    others: u16,
+}
+
+impl Candidates {
+    pub(crate) const NONE: Self = Self { first: Slot::EMPTY, others: 0 };
 }
 
 impl<K: Key> Table<K> {
@@ -95,24 +108,28 @@ impl<K: Key> Table<K> {
         spot
     }
 
-    /// The slots with a spot's tag, a bit each, the first bucket's highest; asks for their entries.
+    /// The slots with a spot's tag; asks for their entries.
     #[inline]
-    pub(crate) fn candidates(&self, spot: Spot) -> u16 {
-        let [first, second] = spot.buckets.map(|bucket| matches(self.bucket(bucket), spot.tag));
-        let found = first << WIDTH | second;
-        let mut rest = found;
-        while rest != 0 {
-            self.prefetch_entry(self.slot(spot, &mut rest).index());
+    pub(crate) fn candidates(&self, spot: Spot) -> Candidates {
+        let [first, second] = spot.buckets.map(|bucket| self.bucket(bucket));
+        let mut others = matches(first, second, spot.tag);
+        let first = self.next_slot(spot, &mut others);
+        let (mut slot, mut rest) = (first, others);
+        while slot != Slot::EMPTY {
+            self.prefetch_entry(slot.index());
+            slot = self.next_slot(spot, &mut rest);
         }
-        found
+        Candidates { first, others }
     }
 
-    /// The slot of the highest candidate, which is taken off.
+    /// The first of those slots, which is taken off; an empty one at the end.
     #[inline]
-    fn slot(&self, spot: Spot, candidates: &mut u16) -> Slot {
-        let high = candidates.ilog2();
-        *candidates ^= 1 << high;
-        let at = 2 * WIDTH - 1 - high as usize;
+    fn next_slot(&self, spot: Spot, slots: &mut u16) -> Slot {
+        if *slots == 0 {
+            return Slot::EMPTY;
+        }
+        let at = slots.trailing_zeros() as usize;
+        *slots &= *slots - 1;
         Slot(self.bucket(spot.buckets[at / WIDTH])[at % WIDTH].load(Acquire))
     }
 
@@ -122,16 +139,17 @@ impl<K: Key> Table<K> {
         &self,
         tuple: &Tuple,
         spot: Spot,
-        mut candidates: u16,
+        candidates: Candidates,
         now: Tick,
         out: &mut Option<Flow>,
     ) {
         let key = K::pack(tuple);
-        while candidates != 0 {
-            let slot = self.slot(spot, &mut candidates);
-            if slot.has_tag(spot.tag) && self.entry(slot.index()).read(slot, key, now, out) {
+        let Candidates { first: mut slot, mut others } = candidates;
+        while slot != Slot::EMPTY {
+            if self.entry(slot.index()).read(slot, key, now, out) {
                 return;
             }
+            slot = self.next_slot(spot, &mut others);
         }
         *out = None;
     }
@@ -261,16 +279,6 @@ impl<K: Key> Table<K> {
             prefetch(&line[0]);
         }
     }
-}
-
-/// The slots of a bucket that have a tag, a bit each, the first one's highest. Eight times four instructions.
-#[inline]
-fn matches(bucket: &[AtomicU64; WIDTH], tag: u16) -> u16 {
-    let mut found = 0;
-    for slot in bucket {
-        found = found << 1 | u16::from(Slot(slot.load(Relaxed)).has_tag(tag));
-    }
-    found
 }
 
 /// Two keys a flow fill nine slots in sixteen.
