@@ -109,6 +109,11 @@ fn assert_untouched(lab: &Lab, port: &str) {
 }
 
 /// The id of the XDP program in the answer of `ip -json -details link show`.
+/// The id of the program on one of the balancer's ports.
+pub(crate) fn program_of(lab: &Lab, port: &str) -> Option<u64> {
+    program_id(&lab.must_run(Node::Balancer, "ip", &["-json", "-details", "link", "show", port]))
+}
+
 fn program_id(link: &str) -> Option<u64> {
     let links: serde_json::Value = serde_json::from_str(link).unwrap();
     links[0]["xdp"]["prog"]["id"].as_u64()

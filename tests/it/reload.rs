@@ -9,7 +9,7 @@ use ringlead_tests::{
     tcp_transfers,
 };
 
-use crate::carries;
+use crate::{carries, refusals};
 
 #[test]
 fn a_server_added_during_transfers_breaks_none() {
@@ -80,6 +80,65 @@ fn a_bad_file_changes_nothing_and_is_explained() {
     carries::tcp(&lab, &service);
     ringlead.reload(&Config::standard(&lab).with_servers(&[2]).render());
     lab.await_servers(&service, "2");
+}
+
+/// The maps follow the services; the program stays where it is.
+#[test]
+fn services_come_and_go_and_the_program_stays() {
+    needs_ringlead!();
+    let lab = Lab::new("reload-services");
+    let _farm = Farm::start(&lab);
+    let mut few = Config::standard(&lab);
+    few.services.retain(|service| service.mode == Mode::Nat);
+    let mut ringlead = Ringlead::start(&lab, &few.render());
+    let dsr = carries::services(Mode::Dsr);
+    lab.await_servers(&Service::standard(Mode::Nat, Protocol::Tcp, Family::V4), "123");
+    carries::nothing_answers(&lab, Mode::Dsr);
+    let programs = || ["l0", "l1"].map(|port| refusals::program_of(&lab, port));
+    let before = programs();
+    assert!(before.iter().all(Option::is_some), "{before:?}");
+    ringlead.reload(&config(&lab));
+    for service in &dsr {
+        lab.await_servers(service, "123");
+    }
+    assert_eq!(programs(), before);
+    ringlead.reload(&few.render());
+    carries::nothing_answers(&lab, Mode::Dsr);
+    lab.await_servers(&Service::standard(Mode::Nat, Protocol::Tcp, Family::V4), "123");
+    assert_eq!(programs(), before);
+}
+
+/// Blue and green: the old pool stays in the file, unused, and its connections still come back through the balancer.
+#[test]
+fn a_service_that_moves_to_another_pool_finishes_its_transfers() {
+    needs_ringlead!();
+    let lab = Lab::new("reload-pool");
+    let _farm = Farm::start(&lab);
+    let mut two = Config::standard(&lab);
+    let mut blue = Service::standard(Mode::Nat, Protocol::Tcp, Family::V4).with_servers(&[1]);
+    blue.name = "blue".to_owned();
+    let mut green = Service::standard(Mode::Nat, Protocol::Tcp, Family::V4).with_servers(&[2]);
+    green.name = "green".to_owned();
+    green.listen.set_port(81);
+    let clients = blue.clone();
+    two.services = vec![blue, green];
+    let before = two.render();
+    let after = before.replacen("pool = \"blue\"", "pool = \"green\"", 1);
+    assert_ne!(before, after);
+    let mut ringlead = Ringlead::start(&lab, &before);
+    lab.await_servers(&clients, "1");
+    thread::scope(|scope| {
+        let transfer = scope.spawn(|| {
+            let long =
+                Transfer::new(clients.listen).bytes(1_000_003, 1_000_003).lasting(Duration::from_secs(5));
+            lab.within(Node::Client, || long.make())
+        });
+        thread::sleep(Duration::from_millis(1500));
+        ringlead.reload(&after);
+        lab.await_servers(&clients, "2");
+        assert!(!transfer.is_finished(), "it was to last across the reload");
+        assert_eq!(transfer.join().unwrap().unwrap().server, '1');
+    });
 }
 
 /// A few slow transfers through each TCP service; joining one that failed panics.
