@@ -6,7 +6,11 @@
 //! exchange of the victim's state word. The last step, tentative → live, is an exchange of the same word: it fails if
 //! somebody killed the flow, and if it succeeds, both keys are valid at that very moment.
 //!
-//! Nobody waits: a rival that does not go on is killed after a few tries.
+//! Of two tentative flows the one of the higher attempt wins, of one attempt that in the lower entry. So two inserts
+//! never kill each other, and nobody waits: who loses tries again, and outranks a rival that does not go on. Only the
+//! last attempt kills whatever is in its way.
+
+use std::cmp::Reverse;
 
 use crate::entry::Entry;
 use crate::flow::{EntryRef, Flow, FlowSpec, Inserted, Side};
@@ -18,8 +22,8 @@ use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, SeqCst, fence};
 use crate::table::Table;
 use crate::tick::Tick;
 
-/// Tries at an insert. In the first half the rival with the lower entry wins, afterwards whoever comes.
-const TRIES: usize = if cfg!(loom) { 2 } else { 8 };
+/// Attempts at an insert, at most 15.
+const TRIES: u8 = if cfg!(loom) { 2 } else { 12 };
 /// Tries to settle with one rival whose state keeps changing.
 const RIVAL_TRIES: usize = 4;
 
@@ -58,14 +62,14 @@ impl<K: Key> Table<K> {
     }
 
     /// One try; `None` when it lost against another insert.
-    fn attempt(&self, plan: &Plan<'_, K>, attempt: usize) -> Option<Inserted> {
+    fn attempt(&self, plan: &Plan<'_, K>, attempt: u8) -> Option<Inserted> {
         if let Some(Obstacle::Live(flow)) = self.survey(plan, None, attempt) {
             return Some(flow);
         }
         step();
         let Some(mine) = self.acquire(plan) else { return Some(Inserted::Full) };
         step();
-        let tentative = self.draft(plan, mine);
+        let tentative = self.draft(plan, mine, attempt);
         step();
         let Some(slots) = self.announce(plan, mine) else {
             self.withdraw(mine, tentative, [None, None]);
@@ -83,7 +87,7 @@ impl<K: Key> Table<K> {
             };
         }
         step();
-        let live = tentative.at(Stage::Live);
+        let live = tentative.confirmed();
         if self.entry(mine.index).change(tentative, live).is_err() {
             step();
             self.withdraw(mine, tentative, slots);
@@ -102,12 +106,13 @@ impl<K: Key> Table<K> {
     }
 
     /// Writes the flow into its entry and returns its state.
-    fn draft(&self, plan: &Plan<'_, K>, mine: Held) -> State {
+    fn draft(&self, plan: &Plan<'_, K>, mine: Held, attempt: u8) -> State {
         let entry = self.entry(mine.index);
         entry.write(plan.spec, plan.client, plan.server);
         step();
         let one_sided = plan.server.is_none();
         let state = State::tentative(mine.generation, plan.spec.profile, plan.spec.client.proto, one_sided)
+            .attempted(attempt)
             .started(plan.spec.first, plan.now);
         entry.set_state(state);
         state
@@ -140,7 +145,7 @@ impl<K: Key> Table<K> {
 
     /// Looks for other flows with this insert's keys. Without an entry of its own (`mine`) an insert only looks for
     /// live ones; with one it settles with its rivals.
-    fn survey(&self, plan: &Plan<'_, K>, mine: Option<Held>, attempt: usize) -> Option<Obstacle> {
+    fn survey(&self, plan: &Plan<'_, K>, mine: Option<Held>, attempt: u8) -> Option<Obstacle> {
         let server = plan.server.zip(plan.server_spot).map(|(key, spot)| (Side::Server, key, spot));
         let keys = [Some((Side::Client, plan.client, plan.client_spot)), server];
         for (side, key, spot) in keys.into_iter().flatten() {
@@ -167,7 +172,7 @@ impl<K: Key> Table<K> {
         mine: Option<Held>,
         side: Side,
         (word, slot): (&AtomicU64, Slot),
-        attempt: usize,
+        attempt: u8,
     ) -> Option<Obstacle> {
         let entry = self.entry(slot.index());
         for _ in 0..RIVAL_TRIES {
@@ -188,7 +193,8 @@ impl<K: Key> Table<K> {
                 Stage::Tentative => {
                     // Without an entry there is nothing to lose against it yet.
                     let mine = mine?;
-                    if slot.index() < mine.index && attempt < TRIES / 2 {
+                    let their = (state.attempt(), Reverse(slot.index()));
+                    if their > (attempt, Reverse(mine.index)) && attempt + 1 < TRIES {
                         return Some(Obstacle::Rival);
                     }
                     // Its owner finds out when it tries to make it live, and cleans up.

@@ -265,6 +265,26 @@ fn a_removal_that_stands_still_is_a_removal_or_none() {
 }
 
 #[test]
+fn a_lookup_that_stands_still_finds_what_was_there_all_the_time() {
+    for removal in 1..5 {
+        let table = table(20);
+        let old = new(table.insert(&spec(1, 1, 1), NOW));
+        let (theirs, reader) = (table.clone(), table.clone());
+        let Ok(removal) = Parked::start(removal, move || theirs.remove(&old)) else {
+            panic!("too few steps")
+        };
+        let Inserted::New(flow) = table.insert(&spec(1, 1, 2), NOW) else {
+            assert!(removal.go_on());
+            continue;
+        };
+        // It saw the tags of the old flow's slots and of the new one's, and then the old ones go.
+        let Ok(reader) = Parked::start(1, move || reader.lookup(&tuple(1), NOW)) else { panic!("no step") };
+        assert!(removal.go_on());
+        assert_eq!(reader.go_on(), Some(flow));
+    }
+}
+
+#[test]
 fn a_sweep_that_stands_still_is_taken_over() {
     let steps = at_every_step(|at| {
         let table = table(20);

@@ -7,7 +7,7 @@ use crate::tcp::{Phase, Seen};
 use crate::tick::Tick;
 use crate::timer::Profile;
 
-/// `{generation 16, stage 3, seen 5, traits 8, last-seen 32}`, highest bits first.
+/// `{generation 16, stage 3, seen 5, datagram 1, one-sided 1, attempt 4, profile 2, last-seen 32}`, highest bits first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct State(pub(crate) u64);
 
@@ -30,7 +30,8 @@ pub(crate) enum Stage {
 impl State {
     const SEEN: u32 = 40;
     const STAGE: u32 = 45;
-    const TRAITS: u32 = 32;
+    const PROFILE: u32 = 32;
+    const ATTEMPT: u32 = 34;
     const ONE_SIDED: u64 = 1 << 38;
     const DATAGRAM: u64 = 1 << 39;
 
@@ -43,8 +44,24 @@ impl State {
     pub(crate) fn tentative(generation: u16, profile: Profile, proto: u8, one_sided: bool) -> Self {
         let datagram = if proto == 6 { 0 } else { Self::DATAGRAM };
         let one_sided = if one_sided { Self::ONE_SIDED } else { 0 };
-        let traits = u64::from(profile as u8) << Self::TRAITS | datagram | one_sided;
+        let traits = u64::from(profile as u8) << Self::PROFILE | datagram | one_sided;
         Self(Self::vacant(generation, Stage::Tentative).0 | traits)
+    }
+
+    /// Of the same insert at its attempt number `attempt`, below 16.
+    pub(crate) const fn attempted(self, attempt: u8) -> Self {
+        Self(self.0 | (attempt as u64) << Self::ATTEMPT)
+    }
+
+    /// The number of the attempt that a tentative flow belongs to.
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
+    pub(crate) const fn attempt(self) -> u8 {
+        (self.0 >> Self::ATTEMPT) as u8 & 15
+    }
+
+    /// The flow that a tentative one becomes.
+    pub(crate) const fn confirmed(self) -> Self {
+        Self(self.0 & !(15 << Self::ATTEMPT)).at(Stage::Live)
     }
 
     /// The same with the first packet's marks.
@@ -67,7 +84,7 @@ impl State {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
     pub const fn profile(self) -> Profile {
-        Profile::from_bits((self.0 >> Self::TRAITS) as u8 & 0x3f)
+        Profile::from_bits((self.0 >> Self::PROFILE) as u8 & 3)
     }
 
     /// When its last packet came.

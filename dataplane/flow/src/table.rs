@@ -43,7 +43,7 @@ pub(crate) struct Table<K> {
 /// Slots that may be a key's.
 #[derive(Clone, Copy)]
 pub(crate) struct Candidates {
-    /// The first one, as it was read; empty when there is none.
+    /// The first one, as it was read; empty when there is none any more.
     first: Slot,
     /// Where the others are, a bit each.
     others: u16,
@@ -113,24 +113,25 @@ impl<K: Key> Table<K> {
     pub(crate) fn candidates(&self, spot: Spot) -> Candidates {
         let [first, second] = spot.buckets.map(|bucket| self.bucket(bucket));
         let mut others = matches(first, second, spot.tag);
-        let first = self.next_slot(spot, &mut others);
-        let (mut slot, mut rest) = (first, others);
-        while slot != Slot::EMPTY {
+        step();
+        let first = self.next_slot(spot, &mut others).unwrap_or(Slot::EMPTY);
+        self.prefetch_entry(first.index());
+        let mut rest = others;
+        while let Some(slot) = self.next_slot(spot, &mut rest) {
             self.prefetch_entry(slot.index());
-            slot = self.next_slot(spot, &mut rest);
         }
         Candidates { first, others }
     }
 
-    /// The first of those slots, which is taken off; an empty one at the end.
+    /// The first of those slots, which is taken off. It may have been emptied or reused meanwhile.
     #[inline]
-    fn next_slot(&self, spot: Spot, slots: &mut u16) -> Slot {
+    fn next_slot(&self, spot: Spot, slots: &mut u16) -> Option<Slot> {
         if *slots == 0 {
-            return Slot::EMPTY;
+            return None;
         }
         let at = slots.trailing_zeros() as usize;
         *slots &= *slots - 1;
-        Slot(self.bucket(spot.buckets[at / WIDTH])[at % WIDTH].load(Acquire))
+        Some(Slot(self.bucket(spot.buckets[at / WIDTH])[at % WIDTH].load(Acquire)))
     }
 
     /// Puts the flow of a tuple among those candidates into `out`, or `None`.
@@ -145,11 +146,14 @@ impl<K: Key> Table<K> {
     ) {
         let key = K::pack(tuple);
         let Candidates { first: mut slot, mut others } = candidates;
-        while slot != Slot::EMPTY {
-            if self.entry(slot.index()).read(slot, key, now, out) {
+        loop {
+            if slot != Slot::EMPTY && self.entry(slot.index()).read(slot, key, now, out) {
                 return;
             }
-            slot = self.next_slot(spot, &mut others);
+            match self.next_slot(spot, &mut others) {
+                Some(next) => slot = next,
+                None => break,
+            }
         }
         *out = None;
     }

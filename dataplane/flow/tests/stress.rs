@@ -150,6 +150,17 @@ fn churn_never_mixes_flows_nor_loses_entries() {
     }
 }
 
+/// Ends a test that would else wait for a thread that panicked.
+struct NoWaiting;
+
+impl Drop for NoWaiting {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 #[test]
 fn inserts_of_one_key_at_the_same_moment_end_with_one_flow() {
     let table = table(64);
@@ -159,6 +170,7 @@ fn inserts_of_one_key_at_the_same_moment_end_with_one_flow() {
         for id in 0..THREADS {
             let (table, barrier, news) = (&table, &barrier, &news);
             scope.spawn(move || {
+                let _guard = NoWaiting;
                 for n in 0..3000 {
                     barrier.wait();
                     let mut spec = spec(client(n, true), Some(server(n, true)), n);
@@ -192,6 +204,7 @@ fn a_server_tuple_at_the_same_moment_goes_to_one_client() {
         for id in 0..THREADS {
             let (table, barrier, news) = (&table, &barrier, &news);
             scope.spawn(move || {
+                let _guard = NoWaiting;
                 for n in 0..3000 {
                     barrier.wait();
                     let me = client(n * THREADS + id, true);
