@@ -96,8 +96,13 @@ fn iperf3_both_ways() {
             for more in [vec![], vec!["-R"], vec!["-u", "-b", "10M", "-l", "1200"]] {
                 let said =
                     [vec!["-c", &to, "-J", "-t", "1", "--connect-timeout", "3000"], more.clone()].concat();
-                let result: Value =
-                    serde_json::from_str(&lab.must_run(Node::Client, "iperf3", &said)).unwrap();
+                let mut result = Value::Null;
+                // A server that has just ended one test may not have noticed yet; it says so.
+                wait_until(Duration::from_secs(10), "iperf3's server to be free", || {
+                    let said = lab.run(Node::Client, "iperf3", &said).stdout;
+                    result = serde_json::from_slice(&said).unwrap();
+                    !result["error"].as_str().is_some_and(|error| error.contains("busy"))
+                });
                 let sum = &result["end"][if more.contains(&"-u") { "sum" } else { "sum_received" }];
                 let bytes = sum["bytes"].as_u64().unwrap_or_default();
                 assert!(bytes > 500_000, "{to} {more:?}: {bytes} bytes\n{result}");
