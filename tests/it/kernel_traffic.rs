@@ -27,7 +27,9 @@ fn the_kernel_keeps_its_own_traffic_under_load() {
             let mut sent = 0;
             while !done.load(Ordering::Relaxed) {
                 let stats = lab.within(Node::Client, || Exchange::new(load.listen).times(32, 50).hold());
-                assert!(stats.perfect(), "{stats:?}");
+                // Flushing a neighbour below drops what the sender's kernel keeps waiting for it: a request or two.
+                assert!(stats.wrong == 0 && stats.moved == 0, "{stats:?}");
+                assert!(stats.answered + 5 >= stats.sent, "{stats:?}");
                 sent += stats.sent;
             }
             sent

@@ -86,7 +86,7 @@ fn assert_nothing_leaked(table: &FlowTable, live: usize, size: usize) {
 
 #[test]
 fn inserts_of_one_key_end_with_one_flow() {
-    model(4, |order| {
+    model(3, |order| {
         let table = table(2);
         let insert = |table: &FlowTable, id| {
             table.insert(&FlowSpec { server_id: ServerId(id), ..spec(client(1, true), None, 1) }, NOW)
