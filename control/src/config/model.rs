@@ -30,7 +30,7 @@ pub struct Config {
 pub struct NodeConfig {
     /// `name`; `None`: the host's own name.
     pub name: Option<String>,
-    /// `state-dir`: operator states and the lock, kept over restarts. Absolute.
+    /// `state-dir`: holds the lock that keeps a second instance out. Absolute.
     pub state_dir: PathBuf,
     /// `control`: the unix socket of the command line. Absolute, at most 107 bytes (`sun_path`).
     pub control: PathBuf,
