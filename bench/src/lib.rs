@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, reason = "a measurement that cannot be made as meant must end at once")]
 
 pub mod args;
+pub mod cli;
 pub mod clock;
 pub mod measure;
 pub mod plan;

@@ -1,0 +1,1 @@
+//! TCP and HTTP load through the kernel's stack.

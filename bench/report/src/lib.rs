@@ -1,0 +1,1 @@
+//! What a run measured, where, and how it is shown.

@@ -1,0 +1,1 @@
+//! The search for the highest rate without loss, and with little loss (MLRsearch).

@@ -1,0 +1,1 @@
+//! The traffic generator: flows, frames, sending at a rate, receiving, and honest trials.
