@@ -1,0 +1,1 @@
+//! `ringlead bench core`.

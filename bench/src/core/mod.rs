@@ -1,0 +1,11 @@
+//! The packet path in memory: `ringlead bench core`. See ../../README.md.
+
+pub mod cell;
+pub mod clock;
+pub mod maglev;
+pub mod measure;
+pub mod plan;
+pub mod round;
+pub mod world;
+
+mod stages;

@@ -1,0 +1,75 @@
+//! The snapshot: TCP services of each family, each with a pool of its own over the same servers, by Maglev.
+
+use crate::core::cell::{Family, replies};
+use crate::core::world::{Shape, narrow, traffic};
+use ahash::{AHashMap, RandomState};
+use ringlead_flow::{Profile, ServerId};
+use ringlead_l4::neighbours::NeighbourId;
+use ringlead_l4::tables::{Chooser, OnNoServer, Pool, Server, Service, ServiceId, Tables};
+use ringlead_pick::{FrontHash, Maglev, Member, default_size};
+use ringlead_wire::{Endpoint, Protocol};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Fixed, so that instruction counts repeat.
+const SEED: RandomState = RandomState::with_seeds(5, 6, 7, 8);
+
+/// The tables of a shape. Server ids are `2 * server + family`.
+pub(super) fn tables(shape: &Shape) -> Tables {
+    let hash = FrontHash::new([7; 16]);
+    let server = |id: usize| {
+        let at = traffic::server(id / 2, Family::ALL[id % 2]);
+        Server {
+            name: format!("pool/s{}", id / 2).into(),
+            ip: at.ip().into(),
+            port: at.port(),
+            neighbour: NeighbourId(narrow(id)),
+            down: false,
+            accepts: true,
+        }
+    };
+    let servers: Vec<Server> = (0..2 * shape.servers).map(server).collect();
+    let mut listen = AHashMap::with_hasher(SEED);
+    let mut nat_servers = AHashMap::with_hasher(SEED);
+    let mut services = Vec::new();
+    for &family in &shape.families {
+        let ids = || (0..shape.servers).map(|server| 2 * server + usize::from(family.is_v6()));
+        let members: Vec<Member> = ids()
+            .map(|id| Member { identity: hash.server(servers[id].ip, servers[id].port), weight: 1 })
+            .collect();
+        let maglev = Maglev::build(&members, default_size(shape.servers));
+        for n in 0..shape.services {
+            let slot = u16::try_from(services.len()).expect("services fit into the table");
+            let pool = Pool {
+                index: slot,
+                name: "pool".into(),
+                chooser: Chooser::Maglev(maglev.clone()),
+                members: ids().map(|id| ServerId(narrow(id))).collect(),
+            };
+            listen.insert(endpoint(traffic::service(n, family)), slot);
+            services.push(Some(Arc::new(Service {
+                id: ServiceId { slot, generation: 1 },
+                name: format!("{}-{n}", family.name()).into(),
+                mode: shape.mode,
+                pool: Arc::new(pool),
+                on_no_server: OnNoServer::Drop,
+                profile: Profile::Lb,
+            })));
+        }
+        if replies(shape.mode) {
+            nat_servers.extend((0..shape.servers).map(|n| (endpoint(traffic::server(n, family)), ())));
+        }
+    }
+    Tables {
+        epoch: 1,
+        services,
+        servers: servers.into_iter().map(Some).collect(),
+        listen: Arc::new(listen),
+        nat_servers: Arc::new(nat_servers),
+        hash,
+    }
+}
+
+fn endpoint(at: SocketAddr) -> Endpoint {
+    Endpoint { ip: at.ip().into(), port: at.port(), protocol: Protocol::Tcp }
+}
