@@ -6,6 +6,7 @@ pub mod maglev;
 pub mod measure;
 pub mod plan;
 pub mod round;
+pub mod tables;
 pub mod world;
 
 mod stages;
