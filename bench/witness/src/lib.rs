@@ -4,12 +4,28 @@
 //! Nothing here is shared with the packet path: parsing is etherparse's, checksums are summed anew.
 #![forbid(unsafe_code)]
 
+pub mod expect;
+pub mod findings;
+pub mod kind;
 pub mod parsed;
 pub mod stamp;
 pub mod sum;
+pub mod witness;
 
+mod checks;
+mod fragments;
+mod gaps;
+mod loss;
+mod record;
+mod track;
+
+pub use expect::{Checksum, Expectation, Impossible, Mode, Sender, Sent, Server, Service};
+pub use findings::{Direction, Example, Findings, Missing, Move, Moves, Pair, Tally};
+pub use gaps::Gap;
+pub use kind::Kind;
 pub use parsed::{Parsed, Transport, Unparsed};
 pub use stamp::{Layout, Stamp, TooShort, Unread};
+pub use witness::{Arrival, End, Limits, Look, Witness};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

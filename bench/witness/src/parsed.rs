@@ -129,6 +129,18 @@ impl<'a> Parsed<'a> {
         self.fragment
     }
 
+    /// The protocol number of the payload, also of a fragment's.
+    #[must_use]
+    pub const fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    /// Ethernet header and VLAN tags.
+    #[must_use]
+    pub fn ethernet_header(&self) -> &'a [u8] {
+        &self.frame[..self.l3]
+    }
+
     /// Where the transport header starts in the frame.
     #[must_use]
     pub const fn l4(&self) -> usize {
@@ -174,6 +186,17 @@ impl<'a> Parsed<'a> {
             self.frame[self.l3 + 1]
         } else {
             self.frame[self.l3] << 4 | self.frame[self.l3 + 1] >> 4
+        }
+    }
+
+    /// IPv4 identification and flag bits (0x40: don't fragment), or IPv6 flow label and 0.
+    #[must_use]
+    pub fn label(&self) -> (u32, u8) {
+        let header = self.ip_header();
+        if self.v4 {
+            (u32::from(u16::from_be_bytes([header[4], header[5]])), header[6] & 0xe0)
+        } else {
+            (u32::from_be_bytes([0, header[1] & 0x0f, header[2], header[3]]), 0)
         }
     }
 

@@ -1,0 +1,81 @@
+//! What can be wrong with a frame: one list makes the enum, the names and the texts.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! kinds {
+    ($($variant:ident, $name:literal, $text:literal;)+) => {
+        /// What a finding is about.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+        #[repr(u8)]
+        pub enum Kind {
+            $(#[doc = $text] #[serde(rename = $name)] $variant,)+
+        }
+
+        impl Kind {
+            /// Every kind, in the order of its number (`ALL[i] as usize == i`).
+            pub const ALL: [Self; [$(Self::$variant),+].len()] = [$(Self::$variant),+];
+
+            /// The kebab-case name that reports show; it never changes.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// One sentence for people.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    Malformed, "malformed",
+        "A header is cut off or contradicts itself.";
+    Unknown, "unknown",
+        "A frame of a service or server that was never sent: no stamp, no such flow, or a packet beyond the last one sent.";
+    OldTrial, "old-trial",
+        "A frame of an earlier trial.";
+    BadPayload, "bad-payload",
+        "The stamp or the payload behind it is damaged.";
+    WrongAddress, "wrong-address",
+        "An IP address is neither the one sent nor the one that the mode puts there.";
+    WrongPort, "wrong-port",
+        "A TCP or UDP port is neither the one sent nor the one that the mode puts there.";
+    WrongMac, "wrong-mac",
+        "The destination MAC address is not the receiver's.";
+    WrongInterface, "wrong-interface",
+        "The frame arrived where its server or client is not.";
+    WrongVlan, "wrong-vlan",
+        "The frame is in another VLAN than its receiver, or tagged instead of untagged.";
+    WrongServer, "wrong-server",
+        "The flow went to another server than before.";
+    BadIpChecksum, "bad-ip-checksum",
+        "The IPv4 header checksum is wrong (RFC 791 section 3.1).";
+    BadL4Checksum, "bad-l4-checksum",
+        "The TCP or UDP checksum is wrong, is missing, or is there where none was sent (RFC 768, RFC 9293 section 3.1).";
+    HiddenDamage, "hidden-damage",
+        "A packet sent with a wrong checksum came back with a right one.";
+    WrongTtl, "wrong-ttl",
+        "The TTL or hop limit is not the one that the mode leaves (RFC 1812 section 5.3.1).";
+    WrongDscp, "wrong-dscp",
+        "The DSCP or ECN bits changed (RFC 2474, RFC 3168).";
+    HeaderChanged, "header-changed",
+        "Another field changed: identification, flow label, fragment flags, options, TCP flags, window or urgent pointer.";
+    Duplicate, "duplicate",
+        "The same packet came twice.";
+    Reordered, "reordered",
+        "A packet came after a later one of its flow.";
+    Stale, "stale",
+        "A packet came so late that it cannot be told from a duplicate; it also counts as lost.";
+    Lost, "lost",
+        "A packet that was sent did not come.";
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,363 @@
+//! The judge: every frame that comes back is looked at once, then all that did not come is counted.
+
+use crate::checks::Case;
+use crate::expect::{Expectation, Impossible, Mode, Sender, Sent, Service};
+use crate::findings::{Direction, Findings, Tally};
+use crate::fragments::Fragments;
+use crate::gaps::Gaps;
+use crate::kind::Kind;
+use crate::loss;
+use crate::parsed::{Parsed, Unparsed};
+use crate::record::{Record, Who};
+use crate::stamp::{self, FLOWS_MAX, Stamp, Unread};
+use crate::track::{Order, Track};
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+/// How much a witness remembers. Memory: 24 bytes a flow and direction, besides 12 bytes a gap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Flows that it can follow, numbered from 0; at most [`FLOWS_MAX`].
+    pub flows: u32,
+    /// Whether it follows replies too.
+    pub replies: bool,
+    /// Examples kept of each kind.
+    pub examples: usize,
+    /// Moves kept one by one.
+    pub moves: usize,
+    /// Runs of missing packets kept one by one, a direction.
+    pub gaps: usize,
+}
+
+impl Limits {
+    /// For so many flows: no replies, 16 examples, 1000 moves, 4096 gaps.
+    #[must_use]
+    pub const fn flows(flows: u32) -> Self {
+        Self { flows, replies: false, examples: 16, moves: 1000, gaps: 4096 }
+    }
+}
+
+/// What an interface leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Servers: what arrives goes forward.
+    Servers,
+    /// Clients: what arrives is a reply.
+    Clients,
+    /// Both: what is addressed to the packet's client is a reply.
+    Both,
+}
+
+/// Where and when a frame came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// The receiving interface, by the caller's numbering: that of [`Server::interface`](crate::Server::interface).
+    pub interface: u16,
+    /// What that interface leads to.
+    pub end: End,
+    /// When, in nanoseconds since the trial's start; one reading a burst will do.
+    pub at_ns: u64,
+}
+
+/// What a frame turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// A packet of this trial, in whatever state; its latency is [`Stamp::latency_ns`].
+    Ours {
+        /// Its stamp.
+        stamp: Stamp,
+        /// Which way it went.
+        direction: Direction,
+        /// Whether it came for the first time, as far as can be told.
+        first: bool,
+    },
+    /// A fragment: its packet is not whole yet.
+    Fragment,
+    /// A frame of a service or server that is no packet of this trial: a finding.
+    Wrong,
+    /// Nothing to do with the services, and no finding.
+    Foreign,
+}
+
+/// The judge of one trial.
+#[derive(Debug)]
+pub struct Witness<S> {
+    expect: Expectation,
+    sender: S,
+    trial: u8,
+    limits: Limits,
+    /// Addresses and ports that are a service's or a nat server's, and the bare addresses, with port 0.
+    known: HashSet<SocketAddr>,
+    tracks: [Vec<Track>; 2],
+    gaps: [Gaps; 2],
+    received: [u64; 2],
+    fragments: Fragments,
+    fragments_seen: u64,
+    foreign: u64,
+    record: Record,
+}
+
+impl<S: Sender> Witness<S> {
+    /// A judge of packets that `sender` sent in `trial`.
+    ///
+    /// # Errors
+    /// When no frame could be judged by the expectation, or there are too many flows.
+    pub fn new(expect: Expectation, sender: S, trial: u8, limits: Limits) -> Result<Self, Impossible> {
+        expect.check()?;
+        if limits.flows > FLOWS_MAX {
+            return Err(Impossible(format!("{} flows: a stamp tells {FLOWS_MAX} apart", limits.flows)));
+        }
+        let flows = usize::try_from(limits.flows).unwrap_or(0);
+        let tracks = |wanted: bool| vec![Track::default(); if wanted { flows } else { 0 }];
+        Ok(Self {
+            known: known(&expect),
+            expect,
+            sender,
+            trial,
+            limits,
+            tracks: [tracks(true), tracks(limits.replies)],
+            gaps: [Gaps::new(limits.gaps), Gaps::new(limits.gaps)],
+            received: [0; 2],
+            fragments: Fragments::default(),
+            fragments_seen: 0,
+            foreign: 0,
+            record: Record::new(limits.examples, limits.moves),
+        })
+    }
+
+    /// Judges one frame, as received, without FCS.
+    #[inline]
+    pub fn look(&mut self, frame: &[u8], arrival: &Arrival) -> Look {
+        match Parsed::new(frame) {
+            Ok(packet) if packet.is_fragment() => self.fragment(&packet, arrival),
+            Ok(packet) => self.packet(&packet, arrival),
+            Err(Unparsed::NotIp) => self.stranger(),
+            Err(Unparsed::Malformed(what)) => {
+                let who = Who { stamp: None, at_ns: arrival.at_ns };
+                self.record.find(
+                    Kind::Malformed,
+                    who,
+                    format_args!("a whole packet"),
+                    format_args!("a bad {what}"),
+                );
+                Look::Wrong
+            }
+        }
+    }
+
+    /// What was found up to now. Losses are not known before the trial is over.
+    #[must_use]
+    pub fn so_far(&self) -> Findings {
+        let [forward, reply] = self.received.map(|received| Tally { received, lost: 0 });
+        let mut findings = Findings {
+            forward,
+            reply,
+            fragments: self.fragments_seen,
+            fragments_left: self.fragments.left(),
+            foreign: self.foreign,
+            ..Findings::default()
+        };
+        self.record.put_into(&mut findings);
+        findings
+    }
+
+    /// Ends the trial, after the drain: what was sent and has not come is lost. `sent` says how many packets of each
+    /// flow were sent; they are numbered from 0.
+    #[must_use]
+    pub fn finish(mut self, mut sent: impl FnMut(u32) -> u64) -> Findings {
+        let lost = loss::account(&self.tracks, &self.gaps, &mut sent, &mut self.record);
+        let mut findings = self.so_far();
+        findings.forward.lost = lost.forward;
+        findings.reply.lost = lost.reply;
+        findings.missing = lost.missing;
+        findings
+    }
+
+    #[inline]
+    fn packet(&mut self, packet: &Parsed<'_>, arrival: &Arrival) -> Look {
+        let (stamp, damaged) = match stamp::read(packet) {
+            Ok(stamp) => (stamp, false),
+            Err(Unread::Payload(stamp)) => (stamp, true),
+            Err(Unread::Head(claimed)) => return self.unread(packet, arrival, Some(claimed)),
+            Err(Unread::None) => return self.unread(packet, arrival, None),
+        };
+        let who = Who { stamp: Some(stamp), at_ns: arrival.at_ns };
+        if stamp.trial != self.trial {
+            let (now, then) = (self.trial, stamp.trial);
+            self.record.find(Kind::OldTrial, who, format_args!("trial {now}"), format_args!("trial {then}"));
+            return Look::Wrong;
+        }
+        let sent =
+            if stamp.flow < self.limits.flows { self.sender.sent(stamp.flow, stamp.seq) } else { None };
+        let Some(sent) = sent else { return self.never_sent(who, stamp) };
+        let direction = direction(packet, &sent, arrival.end);
+        if damaged {
+            let bytes = packet.payload().len();
+            self.record.find(
+                Kind::BadPayload,
+                who,
+                format_args!("the payload that was sent"),
+                format_args!("{bytes} bytes with a wrong CRC-32"),
+            );
+        }
+        let first = self.judge(packet, &sent, direction, arrival.interface, who, stamp);
+        Look::Ours { stamp, direction, first }
+    }
+
+    /// Checks the headers, and where the packet stands in its flow.
+    #[inline]
+    fn judge(
+        &mut self,
+        packet: &Parsed<'_>,
+        sent: &Sent,
+        direction: Direction,
+        interface: u16,
+        who: Who,
+        stamp: Stamp,
+    ) -> bool {
+        let way = direction as usize;
+        self.received[way] += 1;
+        let flow = usize::try_from(stamp.flow).unwrap_or(usize::MAX);
+        let mut track = self.tracks[way].get_mut(flow);
+        let (expect, last_server) = (&self.expect, track.as_ref().and_then(|track| track.server()));
+        let Some(service) = service_of(expect, sent) else { return false };
+        let case = Case { expect, packet, sent, service, direction, interface, last_server, who };
+        let server = case.check(&mut self.record);
+        // Replies need not be followed; their headers are judged all the same.
+        let Some(track) = &mut track else { return true };
+        if let Some(server) = server
+            && let Some((from, first_time)) = track.went_to(server)
+        {
+            let name =
+                |index| expect.servers.get(usize::from(index)).map_or("?", |server| server.name.as_str());
+            let (old, new) = (name(from), name(server));
+            self.record.moved(who, first_time, (from, old), (server, new));
+            self.record.find(Kind::WrongServer, who, format_args!("{old}"), format_args!("{new}"));
+        }
+        let gaps = &mut self.gaps[way];
+        match track.note(stamp.flow, stamp.seq, gaps) {
+            Order::Ahead => true,
+            Order::Late => {
+                self.record.find(
+                    Kind::Reordered,
+                    who,
+                    format_args!("in order"),
+                    format_args!("after a later packet"),
+                );
+                true
+            }
+            Order::Duplicate => {
+                self.record.find(Kind::Duplicate, who, format_args!("once"), format_args!("again"));
+                false
+            }
+            Order::Stale => {
+                let got = format_args!("beyond the window: late, or again");
+                self.record.find(Kind::Stale, who, format_args!("in order"), got);
+                false
+            }
+        }
+    }
+
+    #[cold]
+    fn never_sent(&mut self, who: Who, stamp: Stamp) -> Look {
+        let got = format_args!("flow {}, packet {}", stamp.flow, stamp.seq);
+        self.record.find(Kind::Unknown, who, format_args!("a packet that was sent"), got);
+        Look::Wrong
+    }
+
+    /// A packet without a stamp that holds: ours by its addresses, or nobody's business.
+    #[cold]
+    fn unread(&mut self, packet: &Parsed<'_>, arrival: &Arrival, claimed: Option<Stamp>) -> Look {
+        let (from, to) = (packet.source(), packet.destination());
+        let sent = claimed.filter(|stamp| stamp.flow < self.limits.flows && stamp.trial == self.trial);
+        let sent = sent.and_then(|stamp| self.sender.sent(stamp.flow, stamp.seq).map(|sent| (stamp, sent)));
+        // The flow's number stood in the damaged bytes: it is believed where the addresses agree.
+        let stamp = sent.filter(|(_, sent)| sent.client == from || sent.client == to).map(|(stamp, _)| stamp);
+        if stamp.is_none() && !self.known.contains(&from) && !self.known.contains(&to) {
+            return self.stranger();
+        }
+        let who = Who { stamp, at_ns: arrival.at_ns };
+        let (protocol, bytes) = (packet.protocol(), packet.payload().len());
+        let got = format_args!("{from} to {to}, protocol {protocol}, {bytes} bytes of payload");
+        if stamp.is_some() {
+            let got = format_args!("{bytes} bytes with a damaged stamp");
+            self.record.find(Kind::BadPayload, who, format_args!("the payload that was sent"), got);
+        } else if claimed.is_some() {
+            self.record.find(Kind::BadPayload, who, format_args!("a stamp"), got);
+        } else {
+            let flags = packet.tcp_header().get(13).copied().unwrap_or(0);
+            let got = format_args!("{got}, TCP flags {flags:#04x}");
+            self.record.find(Kind::Unknown, who, format_args!("a stamp"), got);
+        }
+        Look::Wrong
+    }
+
+    fn stranger(&mut self) -> Look {
+        self.foreign += 1;
+        Look::Foreign
+    }
+
+    #[cold]
+    fn fragment(&mut self, packet: &Parsed<'_>, arrival: &Arrival) -> Look {
+        let bare = |endpoint: SocketAddr| SocketAddr::new(endpoint.ip(), 0);
+        if !self.known.contains(&bare(packet.source())) && !self.known.contains(&bare(packet.destination())) {
+            return self.stranger();
+        }
+        self.fragments_seen += 1;
+        let who = Who { stamp: None, at_ns: arrival.at_ns };
+        if !packet.ip_checksum_ok() {
+            let got = format_args!("a wrong one, in a fragment");
+            self.record.find(Kind::BadIpChecksum, who, format_args!("a right one"), got);
+        }
+        let Some(whole) = self.fragments.add(packet) else { return Look::Fragment };
+        if whole.uneven {
+            let got = format_args!("fragments that differ, overlap or contradict each other");
+            self.record.find(
+                Kind::HeaderChanged,
+                who,
+                format_args!("one Ethernet header, TTL and DSCP"),
+                got,
+            );
+        }
+        match Parsed::new(&whole.frame) {
+            Ok(packet) => self.packet(&packet, arrival),
+            Err(_) => {
+                let got = format_args!("fragments of no packet");
+                self.record.find(Kind::Malformed, who, format_args!("a whole packet"), got);
+                Look::Wrong
+            }
+        }
+    }
+}
+
+#[inline]
+fn service_of<'a>(expect: &'a Expectation, sent: &Sent) -> Option<&'a Service> {
+    expect.services.get(usize::from(sent.service))
+}
+
+#[inline]
+fn direction(packet: &Parsed<'_>, sent: &Sent, end: End) -> Direction {
+    match end {
+        End::Servers => Direction::Forward,
+        End::Clients => Direction::Reply,
+        End::Both if packet.destination() == sent.client => Direction::Reply,
+        End::Both => Direction::Forward,
+    }
+}
+
+fn known(expect: &Expectation) -> HashSet<SocketAddr> {
+    let mut known = HashSet::new();
+    let mut add = |endpoint: SocketAddr| {
+        known.insert(endpoint);
+        known.insert(SocketAddr::new(endpoint.ip(), 0));
+    };
+    for service in &expect.services {
+        add(service.address);
+        let servers = service.servers.iter().filter_map(|index| expect.servers.get(usize::from(*index)));
+        match service.mode {
+            Mode::Nat => servers.for_each(|server| add(server.address)),
+            Mode::Dsr => {}
+        }
+    }
+    known
+}
