@@ -7,6 +7,7 @@
 pub mod expect;
 pub mod findings;
 pub mod kind;
+pub mod latency;
 pub mod parsed;
 pub mod stamp;
 pub mod sum;
@@ -23,6 +24,7 @@ pub use expect::{Checksum, Expectation, Impossible, Mode, Sender, Sent, Server, 
 pub use findings::{Direction, Example, Findings, Missing, Move, Moves, Pair, Tally};
 pub use gaps::Gap;
 pub use kind::Kind;
+pub use latency::{IntervalLog, Latency, Summary};
 pub use parsed::{Parsed, Transport, Unparsed};
 pub use stamp::{Layout, Stamp, TooShort, Unread};
 pub use witness::{Arrival, End, Limits, Look, Witness};
