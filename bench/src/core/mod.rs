@@ -2,11 +2,17 @@
 
 pub mod cell;
 pub mod clock;
+pub mod instructions;
 pub mod maglev;
 pub mod measure;
+pub mod outcome;
 pub mod plan;
 pub mod round;
+pub mod show;
 pub mod tables;
 pub mod world;
 
+mod run;
 mod stages;
+
+pub use run::run;

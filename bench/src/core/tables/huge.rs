@@ -40,17 +40,16 @@ mod tests {
 
     #[test]
     fn only_large_writable_data_is_a_mapping_to_move() {
-        let found = |line| mapping(line);
         let large = "7f0000000000-7f0001000000";
-        assert_eq!(found(&format!("{large} rw-p 00000000 00:00 0 ")), Some((0x7f00_0000_0000, 16 << 20)));
-        assert!(found(&format!("{large} rw-s 00000000 00:01 2053 /memfd:nohuge (deleted)")).is_some());
-        assert!(found(&format!("{large} rw-p 00000000 00:00 0 [heap]")).is_some());
+        assert_eq!(mapping(&format!("{large} rw-p 00000000 00:00 0 ")), Some((0x7f00_0000_0000, 16 << 20)));
+        assert!(mapping(&format!("{large} rw-s 00000000 00:01 2053 /memfd:nohuge (deleted)")).is_some());
+        assert!(mapping(&format!("{large} rw-p 00000000 00:00 0 [heap]")).is_some());
         for other in
             ["r--p 00000000 00:00 0 ", "rw-p 00000000 00:00 0 [stack]", "rw-p 0 08:01 9 /usr/lib/x.so"]
         {
-            assert_eq!(found(&format!("{large} {other}")), None, "{other}");
+            assert_eq!(mapping(&format!("{large} {other}")), None, "{other}");
         }
-        assert_eq!(found("7f0000000000-7f0000100000 rw-p 00000000 00:00 0 "), None, "small");
+        assert_eq!(mapping("7f0000000000-7f0000100000 rw-p 00000000 00:00 0 "), None, "small");
     }
 
     #[test]

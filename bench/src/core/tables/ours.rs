@@ -42,7 +42,10 @@ impl Peer for Ours {
     }
 
     fn note(&self) -> String {
-        "lock-free; takes the tuple as parsed, gives a copy of the whole flow".to_owned()
+        let full = v4_bytes(1 << 20) / f64::from(1 << 20);
+        format!(
+            "lock-free; takes the tuple as parsed, gives a copy of the whole flow; {full:.0} bytes a flow when full"
+        )
     }
 
     fn bytes_per_flow(&self) -> Option<f64> {
