@@ -65,5 +65,5 @@ fn target_cpu(flags: &str) -> Option<String> {
         .split('\x1f')
         .filter_map(|flag| flag.rsplit_once("target-cpu="))
         .map(|(_, cpu)| cpu.to_string())
-        .last()
+        .next_back()
 }

@@ -1,11 +1,17 @@
 //! What a run measured, where, and how it is shown. See README.md.
 #![forbid(unsafe_code)]
 
+mod csv;
 mod environment;
+mod format;
+mod grid;
+mod hgrm;
 mod histogram;
+mod html;
 mod metric;
 mod output;
 mod record;
+mod terminal;
 
 pub use environment::{Environment, PortFacts};
 pub use histogram::{Histogram, Percentile};

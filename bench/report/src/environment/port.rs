@@ -54,6 +54,23 @@ impl PortFacts {
             ..bare
         }
     }
+
+    /// In one line, without what is not known.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let netns = self.netns.as_ref().map(|netns| format!("{netns}/")).unwrap_or_default();
+        let facts = [
+            self.role.clone(),
+            self.driver.as_ref().map(|driver| format!("driver {driver}")),
+            self.speed_mbps.map(|mbps| format!("{mbps} Mbit/s")),
+            self.mtu.map(|mtu| format!("MTU {mtu}")),
+            self.rx_queues.map(|queues| format!("{queues} rx queue{}", if queues == 1 { "" } else { "s" })),
+            self.xdp_mode.as_ref().map(|mode| format!("XDP {mode}")),
+        ];
+        let facts: Vec<String> = facts.into_iter().flatten().collect();
+        let colon = if facts.is_empty() { "" } else { ": " };
+        format!("{netns}{}{colon}{}", self.name, facts.join(", "))
+    }
 }
 
 /// The number in one of the interface's files. The speed of a port without a link reads as -1, which is no number here.
@@ -81,6 +98,19 @@ mod tests {
         let port = PortFacts::gather("lo");
         assert_eq!(port.mtu, Some(65_536), "{port:?}");
         assert!(port.rx_queues.is_some_and(|queues| queues >= 1), "{port:?}");
+    }
+
+    #[test]
+    fn a_port_reads_in_one_line() {
+        let port = PortFacts {
+            name: "c0".into(),
+            netns: Some("lab".into()),
+            driver: Some("veth".into()),
+            rx_queues: Some(1),
+            ..PortFacts::default()
+        };
+        assert_eq!(port.text(), "lab/c0: driver veth, 1 rx queue");
+        assert_eq!(PortFacts { name: "e0".into(), ..PortFacts::default() }.text(), "e0");
     }
 
     #[test]

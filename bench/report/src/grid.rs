@@ -1,0 +1,189 @@
+//! A report's numbers as plain tables, the same for the terminal and the page.
+
+use crate::{Examples, Histogram, Loss, Place, Report, Row, Series, format};
+use serde_json::{Map, Value};
+
+/// From this many rows on, rows lie under each other and their values side by side.
+const ROWS_ACROSS: usize = 4;
+
+/// A table.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub(crate) struct Grid {
+    pub(crate) title: String,
+    pub(crate) header: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+    /// How many columns from the left are words; the others are numbers, aligned to the right.
+    pub(crate) words: usize,
+}
+
+/// The results. A few rows are columns side by side, so that no table gets wide.
+pub(crate) fn results(rows: &[Row]) -> Option<Grid> {
+    let cells: Vec<Vec<(String, String)>> = rows.iter().map(cells).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in cells.iter().flatten() {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    if rows.is_empty() {
+        return None;
+    }
+    let cell = |row: &[(String, String)], name: &str| {
+        row.iter().find(|(other, _)| other == name).map(|(_, text)| text.clone()).unwrap_or_default()
+    };
+    let titles = || rows.iter().map(|row| row.name.clone());
+    let (header, rows): (Vec<String>, Vec<Vec<String>>) = if rows.len() < ROWS_ACROSS {
+        let line = |name: &&str| {
+            std::iter::once((*name).to_string()).chain(cells.iter().map(|row| cell(row, name))).collect()
+        };
+        (std::iter::once(String::new()).chain(titles()).collect(), names.iter().map(line).collect())
+    } else {
+        let line = |(title, row): (String, &Vec<(String, String)>)| {
+            std::iter::once(title).chain(names.iter().map(|name| cell(row, name))).collect()
+        };
+        let header = std::iter::once("").chain(names.iter().copied()).map(str::to_string).collect();
+        (header, titles().zip(&cells).map(line).collect())
+    };
+    Some(Grid { title: "Results".to_string(), header, rows, words: 1 })
+}
+
+/// A row's fields and metrics as text, in this order.
+fn cells(row: &Row) -> Vec<(String, String)> {
+    let mut cells = Vec::new();
+    flatten("", &row.fields, &mut cells);
+    cells.extend(row.metrics.iter().map(|(name, metric)| (name.clone(), format::metric(metric))));
+    cells
+}
+
+/// Fields of an object are named after it, `turn_ns.p50`.
+fn flatten(prefix: &str, fields: &Map<String, Value>, into: &mut Vec<(String, String)>) {
+    for (name, value) in fields {
+        let name = format!("{prefix}{name}");
+        match (value, format::field(value)) {
+            (Value::Object(inner), _) => flatten(&format!("{name}."), inner, into),
+            (_, Some(text)) => into.push((name, text)),
+            (_, None) => {}
+        }
+    }
+}
+
+/// The percentiles that people ask for, a row a distribution.
+pub(crate) fn latencies(histograms: &[Histogram]) -> Option<Grid> {
+    let percentile = |percentile: f64| {
+        if percentile >= 100.0 { "max".to_string() } else { format!("p{percentile}") }
+    };
+    let header = ["", "count", "min", "mean"].into_iter().map(str::to_string);
+    let line = |histogram: &Histogram| {
+        let shown = |value: u64| format::value(value as f64, histogram.unit);
+        let mut line =
+            vec![histogram.name.clone(), format::number(histogram.count as f64), shown(histogram.min)];
+        line.push(format::value(histogram.mean, histogram.unit));
+        line.extend(Histogram::SHOWN.map(|at| histogram.at(at).map_or_else(String::new, shown)));
+        line
+    };
+    (!histograms.is_empty()).then(|| Grid {
+        title: "Latency".to_string(),
+        header: header.chain(Histogram::SHOWN.map(percentile)).collect(),
+        rows: histograms.iter().map(line).collect(),
+        words: 1,
+    })
+}
+
+/// What was lost, where and why.
+pub(crate) fn losses(loss: &[Loss]) -> Option<Grid> {
+    let line = |loss: &Loss| {
+        let count = loss.count.map_or_else(|| "unknown".to_string(), |count| format::number(count as f64));
+        vec![place(loss.place).to_string(), loss.reason.clone(), count]
+    };
+    (!loss.is_empty()).then(|| Grid {
+        title: "Lost".to_string(),
+        header: ["where", "reason", "count"].map(str::to_string).to_vec(),
+        rows: loss.iter().map(line).collect(),
+        words: 2,
+    })
+}
+
+/// The place in words.
+pub(crate) fn place(place: Place) -> &'static str {
+    match place {
+        Place::Before => "before ringlead",
+        Place::In => "in ringlead",
+        Place::After => "after ringlead",
+        Place::Unknown => "unknown",
+    }
+}
+
+/// What was wrong, with examples.
+pub(crate) fn findings(findings: &[Examples]) -> Option<Grid> {
+    let line = |found: &Examples| {
+        vec![found.kind.clone(), found.examples.join("\n"), format::number(found.count as f64)]
+    };
+    (!findings.is_empty()).then(|| Grid {
+        title: "Findings".to_string(),
+        header: ["kind", "first examples", "count"].map(str::to_string).to_vec(),
+        rows: findings.iter().map(line).collect(),
+        words: 2,
+    })
+}
+
+/// Every point of a series.
+pub(crate) fn series(series: &Series) -> Grid {
+    let names = series.lines.iter().map(|line| line.name.clone());
+    let value =
+        |value: Option<f64>| value.map_or_else(String::new, |value| format::value(value, series.unit));
+    let line = |(n, at_s): (usize, &f64)| {
+        let values = series.lines.iter().map(|line| value(line.values.get(n).copied().flatten()));
+        std::iter::once(format!("{at_s:.3}")).chain(values).collect()
+    };
+    Grid {
+        title: series.name.clone(),
+        header: std::iter::once("seconds".to_string()).chain(names).collect(),
+        rows: series.at_s.iter().enumerate().map(line).collect(),
+        words: 0,
+    }
+}
+
+/// Where it ran, a fact a row; facts that could not be read are left out.
+pub(crate) fn environment(report: &Report) -> Grid {
+    let environment = &report.environment;
+    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_string();
+    let mut facts: Vec<(&str, Option<String>)> = vec![
+        ("time (UTC)", Some(environment.time.clone())),
+        ("command", Some(environment.command.join(" "))),
+        ("ringlead", Some(environment.ringlead.clone())),
+        ("commit", environment.commit.clone()),
+        (
+            "build",
+            Some(format!("opt-level {}", environment.opt_level))
+                .filter(|_| !environment.opt_level.is_empty()),
+        ),
+        ("rustc", Some(environment.rustc.clone())),
+        ("target", Some(environment.target.clone())),
+        ("target CPU", Some(environment.target_cpu.clone())),
+        ("kernel", Some(environment.kernel.clone())),
+        ("CPU", environment.cpu_model.clone()),
+        ("CPUs usable / online", Some(format!("{} / {}", environment.cpus, environment.cpus_online))),
+        ("SMT", environment.smt.map(yes)),
+        ("governor", environment.governor.clone()),
+        ("turbo", environment.turbo.map(yes)),
+        ("isolated CPUs", environment.isolated_cpus.clone()),
+        ("virtual machine", environment.virtual_machine.map(yes)),
+        (
+            "memory",
+            environment.memory_bytes.map(|bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))),
+        ),
+        ("load average at start", environment.load_average.map(|load| format!("{load:.2}"))),
+    ];
+    for port in &environment.ports {
+        facts.push(("port", Some(port.text())));
+    }
+    let known = |(name, value): (&str, Option<String>)| {
+        value.filter(|value| !value.is_empty()).map(|value| vec![name.to_string(), value])
+    };
+    Grid {
+        title: "Environment".to_string(),
+        header: vec!["fact".to_string(), "value".to_string()],
+        rows: facts.into_iter().filter_map(known).collect(),
+        words: 2,
+    }
+}

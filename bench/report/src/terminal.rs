@@ -1,0 +1,51 @@
+//! A report on a terminal.
+
+use crate::Report;
+use crate::grid::{self, Grid};
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent};
+use std::fmt::Write;
+
+/// The tables. `wide`: no line is broken, whatever the terminal's width.
+pub(crate) fn render(report: &Report, wide: bool) -> String {
+    let environment = &report.environment;
+    let mut text = format!("{} {}", report.kind, environment.time);
+    for part in [Some(environment.kernel.as_str()), environment.cpu_model.as_deref()].into_iter().flatten() {
+        let _ = write!(text, ", {part}");
+    }
+    text.push('\n');
+    let grids = [
+        grid::results(&report.results),
+        grid::latencies(&report.histograms),
+        grid::losses(&report.loss),
+        grid::findings(&report.findings),
+    ];
+    for grid in grids.into_iter().flatten() {
+        let _ = writeln!(text, "\n{}\n{}", grid.title, table(&grid, wide));
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text
+}
+
+/// A table as text.
+pub(crate) fn table(grid: &Grid, wide: bool) -> Table {
+    let mut table = Table::new();
+    let arrangement = if wide { ContentArrangement::Disabled } else { ContentArrangement::Dynamic };
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(arrangement);
+    // A rule under the header is enough.
+    table.remove_style(TableComponent::HorizontalLines);
+    let cells = |row: &[String]| {
+        let cell = |(column, text): (usize, &String)| {
+            let side = if column < grid.words { CellAlignment::Left } else { CellAlignment::Right };
+            Cell::new(text).set_alignment(side)
+        };
+        row.iter().enumerate().map(cell).collect::<Vec<_>>()
+    };
+    table.set_header(cells(&grid.header));
+    for row in &grid.rows {
+        table.add_row(cells(row));
+    }
+    table
+}
