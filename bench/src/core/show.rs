@@ -3,7 +3,7 @@
 use crate::core::cell::{Axis, Cell};
 use crate::core::outcome::{Outcome, PathRow};
 use crate::core::tables::Cost;
-use comfy_table::{Cell as Field, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell as Field, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 use std::fmt::Write;
 
 /// All tables, plain text.
@@ -19,7 +19,7 @@ pub fn tables(outcome: &Outcome) -> String {
     let (path, services, servers) = (axis(Axis::Path), axis(Axis::Services), axis(Axis::Servers));
     part("ns a packet by flows", pivot(&path, |cell| cell.flows));
     part("Scaling: packets a second of CPU time of all workers against one", speedups(&path));
-    part("us of a full turn", turn_times(&path));
+    part("us of a full turn, one worker", turn_times(&path));
     part("ns a packet of stages by themselves, one worker, existing flows", stages(&path));
     part("ns a packet by services", pivot(&services, |cell| cell.services));
     part("ns a packet by servers", pivot(&servers, |cell| cell.servers));
@@ -82,7 +82,8 @@ fn pivot(rows: &[&PathRow], of: impl Fn(&Cell) -> usize) -> Option<Table> {
     sizes.sort_unstable();
     sizes.dedup();
     let heads = sizes.iter().map(|size| short(*size)).chain(["noise", "floor"].map(str::to_owned));
-    let mut table = table(["mode", "ip", "flows", "workers"].map(str::to_owned).into_iter().chain(heads));
+    let mut table =
+        table(["mode", "ip", "packets of", "workers"].map(str::to_owned).into_iter().chain(heads));
     let mut keys: Vec<[String; 4]> = Vec::new();
     for row in rows {
         if !keys.contains(&key(row)) {
@@ -107,7 +108,8 @@ fn pivot(rows: &[&PathRow], of: impl Fn(&Cell) -> usize) -> Option<Table> {
 
 fn speedups(rows: &[&PathRow]) -> Option<Table> {
     let mut table = table(
-        ["mode", "ip", "flows", "workers", "in table", "speed-up", "rounds side by side"].map(str::to_owned),
+        ["mode", "ip", "packets of", "workers", "in table", "speed-up", "rounds side by side"]
+            .map(str::to_owned),
     );
     let many: Vec<&&PathRow> = rows.iter().filter(|row| row.cell.workers > 1).collect();
     for row in &many {
@@ -119,12 +121,13 @@ fn speedups(rows: &[&PathRow]) -> Option<Table> {
 }
 
 fn turn_times(rows: &[&PathRow]) -> Option<Table> {
-    let heads = ["mode", "ip", "flows", "workers", "in table", "packets", "p50", "p99", "p99.9", "max"];
+    let heads = ["mode", "ip", "packets of", "workers", "in table", "packets", "p50", "p99", "p99.9", "max"];
     let mut table = table(heads.map(str::to_owned));
     let timed: Vec<_> = rows.iter().filter_map(|row| Some((row, row.turn_ns?))).collect();
     for (row, times) in &timed {
         let us = [times.p50, times.p99, times.p999, times.max].map(|ns| figure(Some(ns as f64 / 1000.0), 1));
-        let head = key(row).into_iter().chain([short(row.cell.flows), row.turn_packets.to_string()]);
+        let [mode, ip, kind, _] = key(row);
+        let head = [mode, ip, kind, short(row.cell.flows), row.turn_packets.to_string()].into_iter();
         add(&mut table, head.chain(us));
     }
     (!timed.is_empty()).then_some(table)
@@ -177,13 +180,22 @@ fn costs(row: &crate::core::tables::Compared) -> [(&'static str, Option<Cost>); 
 /// What rows of one line have in common.
 fn key(row: &PathRow) -> [String; 4] {
     let Cell { mode, family, kind, workers, .. } = &row.cell;
-    [mode.name().to_owned(), family.name().to_owned(), kind.name().to_owned(), workers.to_string()]
+    [mode.name().to_owned(), family.name().to_owned(), format!("{} flows", kind.name()), workers.to_string()]
 }
 
 fn table(heads: impl IntoIterator<Item = String>) -> Table {
     let mut table = Table::new();
     // Never cut to the terminal's width: figures that are not seen are no figures.
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    let lines = [
+        TableComponent::HorizontalLines,
+        TableComponent::MiddleIntersections,
+        TableComponent::LeftBorderIntersections,
+        TableComponent::RightBorderIntersections,
+    ];
+    for line in lines {
+        table.remove_style(line);
+    }
     table.set_header(heads);
     table
 }
@@ -191,7 +203,7 @@ fn table(heads: impl IntoIterator<Item = String>) -> Table {
 /// Words to the left, figures to the right.
 fn add(table: &mut Table, fields: impl IntoIterator<Item = String>) {
     let aligned = |text: String| {
-        let figure = text.starts_with(|c: char| c.is_ascii_digit()) || text == "-";
+        let figure = text.chars().all(|c| c.is_ascii_digit() || "-. kM".contains(c));
         Field::new(text).set_alignment(if figure { CellAlignment::Right } else { CellAlignment::Left })
     };
     table.add_row(fields.into_iter().map(aligned));
