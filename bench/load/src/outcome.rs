@@ -199,7 +199,7 @@ pub struct Sample {
 }
 
 /// The distributions of an outcome.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Histograms {
     /// Of [`Outcome::latency`].
     pub latency: Histogram<u64>,
@@ -209,6 +209,14 @@ pub struct Histograms {
     pub connect: Histogram<u64>,
     /// Of [`Outcome::lag`].
     pub lag: Histogram<u64>,
+}
+
+/// Only how many times each holds: the counts themselves are tens of thousands of numbers.
+impl fmt::Debug for Histograms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { latency, service, connect, lag } = self;
+        write!(f, "Histograms({} {} {} {})", latency.len(), service.len(), connect.len(), lag.len())
+    }
 }
 
 impl Default for Histograms {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::ReadHalf;
 use tokio::net::{TcpStream, UdpSocket};
 
 use crate::crew::{Kit, run as run_crew};
@@ -150,22 +151,13 @@ impl TcpRounds {
             rounds.connection = Some(rounds.dialer.tcp(&rounds.meter).await?);
         }
         let stream = rounds.connection.as_mut().ok_or(ErrorClass::Other)?;
-        let request = rounds.message.next();
-        stream.write_all(request).await.map_err(|error| ErrorClass::of(&error))?;
-        rounds.meter.sent(request.len());
+        let (mut reader, mut writer) = stream.split();
         let length = rounds.message.answer_len();
-        let mut received = 0;
-        while received < length {
-            match stream.read(&mut rounds.buffer[received..length]).await {
-                Ok(0) if received == 0 => return Err(ErrorClass::Closed),
-                Ok(0) => return Err(ErrorClass::ShortBody),
-                Ok(bytes) => {
-                    rounds.meter.received(bytes);
-                    received += bytes;
-                }
-                Err(error) => return Err(ErrorClass::of(&error)),
-            }
-        }
+        let request = rounds.message.next();
+        // An echo may begin before the request has ended, and stop it when nobody reads.
+        let write = async { writer.write_all(request).await.map_err(|error| ErrorClass::of(&error)) };
+        tokio::try_join!(read(&mut reader, &mut rounds.buffer[..length], &rounds.meter), write)?;
+        rounds.meter.sent(request.len());
         match rounds.message.judge(&rounds.buffer[..length]) {
             Answer::Right => Ok(()),
             Answer::Wrong => Err(ErrorClass::WrongBody),
@@ -176,6 +168,23 @@ impl TcpRounds {
             Answer::Late | Answer::Duplicate | Answer::Never => Err(ErrorClass::WrongSequence),
         }
     }
+}
+
+/// Fills the buffer.
+async fn read(reader: &mut ReadHalf<'_>, buffer: &mut [u8], meter: &Meter) -> Result<(), ErrorClass> {
+    let mut received = 0;
+    while received < buffer.len() {
+        match reader.read(&mut buffer[received..]).await {
+            Ok(0) if received == 0 => return Err(ErrorClass::Closed),
+            Ok(0) => return Err(ErrorClass::ShortBody),
+            Ok(bytes) => {
+                meter.received(bytes);
+                received += bytes;
+            }
+            Err(error) => return Err(ErrorClass::of(&error)),
+        }
+    }
+    Ok(())
 }
 
 impl Client for TcpRounds {
