@@ -4,6 +4,7 @@
 //! Nothing here is shared with the packet path: parsing is etherparse's, checksums are summed anew.
 #![forbid(unsafe_code)]
 
+pub mod arrival;
 pub mod expect;
 pub mod findings;
 pub mod kind;
@@ -20,6 +21,7 @@ mod loss;
 mod record;
 mod track;
 
+pub use arrival::{Arrival, End, Limits, Look};
 pub use expect::{Checksum, Expectation, Impossible, Mode, Sender, Sent, Server, Service};
 pub use findings::{Direction, Example, Findings, Missing, Move, Moves, Pair, Tally};
 pub use gaps::Gap;
@@ -27,7 +29,7 @@ pub use kind::Kind;
 pub use latency::{IntervalLog, Latency, Summary};
 pub use parsed::{Parsed, Transport, Unparsed};
 pub use stamp::{Layout, Stamp, TooShort, Unread};
-pub use witness::{Arrival, End, Limits, Look, Witness};
+pub use witness::Witness;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
