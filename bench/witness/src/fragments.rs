@@ -146,3 +146,32 @@ impl Cut {
         Some(Self { id, offset: IpFragOffset::try_new(eighths).ok()?, more })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etherparse::PacketBuilder;
+
+    #[test]
+    fn few_packets_wait_and_the_oldest_is_given_up() {
+        let mut frame = Vec::new();
+        let udp = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 1, 0, 1], [10, 1, 0, 2], 64).udp(1, 2);
+        udp.write(&mut frame, &[7; 16]).unwrap();
+        let mut fragments = Fragments::default();
+        let mut add = |id: u16, flags: [u8; 2]| {
+            frame[18..20].copy_from_slice(&id.to_be_bytes());
+            frame[20..22].copy_from_slice(&flags);
+            fragments.add(&Parsed::new(&frame).unwrap()).is_some()
+        };
+        let (first, last) = ([0x20, 0], [0, 3]);
+        assert!((0..=WAITING_MAX).all(|id| !add(u16::try_from(id).unwrap(), first)));
+        assert!(!add(0, last), "the first one was given up");
+        assert!(add(700, last));
+        assert_eq!(
+            (fragments.waiting.len(), fragments.oldest_first.len()),
+            (WAITING_MAX - 1, WAITING_MAX - 1)
+        );
+        // The one given up first, the one that its late half pushed out, and all that wait, that half among them.
+        assert_eq!(fragments.left(), 2 + WAITING_MAX as u64 - 1);
+    }
+}

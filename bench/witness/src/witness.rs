@@ -204,6 +204,10 @@ impl<S: Sender> Witness<S> {
     /// A packet without a stamp that holds: ours by its addresses, or nobody's business.
     #[cold]
     fn unread(&mut self, packet: &Parsed<'_>, arrival: &Arrival, claimed: Option<Stamp>) -> Look {
+        // Echo, neighbour discovery and errors of a service's own hosts are no traffic of the service.
+        if packet.transport().is_none() {
+            return self.stranger();
+        }
         let (from, to) = (packet.source(), packet.destination());
         let sent = claimed.filter(|stamp| stamp.flow < self.limits.flows && stamp.trial == self.trial);
         let sent = sent.and_then(|stamp| self.sender.sent(stamp.flow, stamp.seq).map(|sent| (stamp, sent)));

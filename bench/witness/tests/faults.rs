@@ -13,7 +13,7 @@ use etherparse::TransportHeader;
 use honest::{
     Ip, Parts, Plan, SERVICES, at_client, at_server, forward, is_dsr, is_udp, is_v6, reply, server,
 };
-use ringlead_witness::{Checksum, Direction, End, Findings, Kind, Look};
+use ringlead_witness::{Checksum, Direction, End, Findings, Kind, Limits, Look, Transport, Witness};
 use std::collections::BTreeMap;
 
 const PLAIN: Plan = Plan { vlan: None, checksum: Checksum::Right, extra: 40, fragmentable: false };
@@ -176,13 +176,29 @@ fn changed_headers_are_named() {
             assert_only(&found, &[(Kind::HeaderChanged, 1)], "TCP");
         }
     }
-    let found = one_packet(PLAIN, 0, |frame| {
-        parts(frame, |parts| match &mut parts.ip {
-            Ip::V4(ip) => ip.dont_fragment = false,
-            Ip::V6(_) => panic!("IPv4"),
+    let ipv4_faults: [fn(&mut etherparse::Ipv4Header); 2] = [
+        |ip| ip.dont_fragment = false,
+        // Four times "no operation".
+        |ip| (ip.options, ip.total_len) = ([1; 4].into(), ip.total_len + 4),
+    ];
+    for fault in ipv4_faults {
+        let found = one_packet(PLAIN, 0, |frame| {
+            parts(frame, |parts| match &mut parts.ip {
+                Ip::V4(ip) => fault(ip),
+                Ip::V6(_) => panic!("IPv4"),
+            });
         });
-    });
-    assert_only(&found, &[(Kind::HeaderChanged, 1)], "don't fragment");
+        assert_only(&found, &[(Kind::HeaderChanged, 1)], "IPv4");
+    }
+}
+
+#[test]
+fn a_packet_of_another_protocol_is_named() {
+    let mut expect = honest::expectation();
+    expect.services[1].transport = Transport::Tcp;
+    let mut witness = Witness::new(expect, PLAIN, honest::TRIAL, Limits::flows(8)).unwrap();
+    witness.look(&plan_first(PLAIN, 1, server(1, 0)), &at_server(server(1, 0), 1));
+    assert_only(&witness.finish(|flow| u64::from(flow == 1)), &[(Kind::HeaderChanged, 1)], "UDP for TCP");
 }
 
 #[test]
@@ -305,7 +321,9 @@ fn duplicates_reordering_and_losses_are_named() {
 #[test]
 fn replies_are_judged_as_strictly() {
     type Fault = fn(&mut Parts);
-    let faults: [(Fault, Kind); 5] = [
+    let faults: [(Fault, Kind); 7] = [
+        (|parts| parts.set_destination(honest::client(8)), Kind::WrongPort),
+        (|parts| parts.set_destination(honest::client(8 * 60_000)), Kind::WrongAddress),
         (|parts| parts.set_ttl(31), Kind::WrongTtl),
         (|parts| parts.set_source(honest::expectation().servers[0].address), Kind::WrongAddress),
         (|parts| parts.ethernet.destination[0] ^= 4, Kind::WrongMac),

@@ -142,11 +142,16 @@ fn what_is_not_the_services_is_foreign_and_no_finding() {
         .icmpv4_echo_request(1, 1);
     let mut echo = Vec::new();
     ping.write(&mut echo, &[1; 30]).unwrap();
-    for frame in [&ssh, &arp, &echo, &cut(&ssh, 24)[0]] {
+    let ping = PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv4([10, 9, 0, 1], [10, 2, 0, 11], 64)
+        .icmpv4_echo_reply(1, 1);
+    let mut of_the_service = Vec::new();
+    ping.write(&mut of_the_service, &[1; 30]).unwrap();
+    for frame in [&ssh, &arp, &echo, &of_the_service, &cut(&ssh, 24)[0]] {
         assert_eq!(witness.look(frame, &at_client(1)), Look::Foreign);
     }
     let found = witness.finish(|_| 0);
-    assert!(found.is_clean() && found.foreign == 4 && found.fragments == 0);
+    assert!(found.is_clean() && found.foreign == 5 && found.fragments == 0);
 }
 
 #[test]
