@@ -126,6 +126,9 @@ fn refuse(why: &str) -> ExitCode {
 }
 
 fn measure(args: CoreArgs, prefix: &[&str]) -> Result<(), String> {
+    if [&args.json, &args.csv].into_iter().all(|path| path.as_deref().is_some_and(is_stdout)) {
+        return Err("--json and --csv cannot both go to stdout".to_owned());
+    }
     let CoreArgs { quick, modes, families, flows, workers, kinds, rounds, only, json, csv, .. } = args;
     let wanted = Wanted { quick, modes, families, flows, workers, kinds, rounds, only };
     let machine = Machine { cores: clock::cores().len(), memory: available() };
@@ -138,9 +141,8 @@ fn measure(args: CoreArgs, prefix: &[&str]) -> Result<(), String> {
 }
 
 fn write(outcome: &Outcome, json: Option<&Path>, csv: Option<&Path>) -> Result<(), String> {
-    let stdout = |path: &Path| path.as_os_str() == "-";
     let to = |path: &Path, text: &str| {
-        if stdout(path) {
+        if is_stdout(path) {
             print(text)
         } else {
             fs::write(path, text).map_err(|why| format!("{}: {why}", path.display()))
@@ -153,10 +155,14 @@ fn write(outcome: &Outcome, json: Option<&Path>, csv: Option<&Path>) -> Result<(
     if let Some(path) = csv {
         to(path, &show::csv(outcome))?;
     }
-    if ![json, csv].into_iter().flatten().any(stdout) {
+    if ![json, csv].into_iter().flatten().any(is_stdout) {
         print(&show::tables(outcome))?;
     }
     Ok(())
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 fn instructions(what: Instructions, file: &Path, prefix: &[&str]) -> ExitCode {

@@ -32,6 +32,8 @@ pub struct Child {
 /// The table in the child.
 pub(super) struct Process {
     child: std::process::Child,
+    /// Where the environment keeps its files; gone with this.
+    _runtime: tempfile::TempDir,
     ask: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
@@ -43,16 +45,18 @@ impl Process {
     /// Why there is none: "not installed", or what went wrong.
     pub(super) fn start(child: &Child, flows: usize) -> Result<Self, String> {
         library::installed()?;
+        let runtime = tempfile::tempdir().map_err(|why| format!("no folder for its files: {why}"))?;
         let mut child = Command::new(&child.program)
             .args(&child.args)
             .arg(flows.to_string())
+            .env("RUNTIME_DIRECTORY", runtime.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|why| format!("cannot start it: {why}"))?;
         let answers = BufReader::new(child.stdout.take().ok_or("no way to hear it")?);
-        let mut process = Self { ask: child.stdin.take(), child, answers };
+        let mut process = Self { ask: child.stdin.take(), child, _runtime: runtime, answers };
         process.answer().map(|_| process)
     }
 
