@@ -1,6 +1,29 @@
 //! The traffic generator: flows, frames, AF_XDP ports at both ends, and trials that are accounted for honestly. See README.md.
 
+mod account;
+mod board;
+mod book;
+mod capture;
+mod clock;
+mod ear;
+mod engine;
+mod flows;
+mod frame;
+mod netns;
+mod nexthop;
+mod pacer;
+mod phase;
+mod receiver;
+mod sender;
+mod split;
+mod station;
+mod supply;
+mod tap;
+mod trial;
+
 pub mod error;
+pub mod generator;
+pub mod observer;
 pub mod outcome;
 pub mod rate;
 pub mod setup;
@@ -8,8 +31,12 @@ pub mod size;
 pub mod spec;
 
 pub use error::TrafficError;
-pub use outcome::{Interval, Invalid, Lag, Latency, LossSplit, Odd, Outcome, Replies};
+pub use generator::Generator;
+pub use observer::{Observer, Tick};
+pub use outcome::{Interval, Invalid, Lag, LossSplit, Odd, Outcome, Replies};
 pub use rate::{Rate, Short};
+pub use ringlead_witness::{Findings, Latency, Summary};
 pub use setup::{Mode, PortRef, Prefix, Server, Service, Setup};
 pub use size::Sizes;
 pub use spec::{Check, Plan, TrialSpec};
+pub use station::PortInfo;

@@ -2,7 +2,7 @@
 
 use crate::rate::Rate;
 use crate::spec::Check;
-use hdrhistogram::Histogram;
+use ringlead_witness::{Findings, Latency, Summary};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,17 +43,29 @@ pub struct Outcome {
     pub loss: LossSplit,
     /// What was done with each returned frame.
     pub check: Check,
+    /// What the witness found; `None` where frames were only counted.
+    pub findings: Option<Findings>,
     /// Frames apart from the trial's loss.
     pub odd: Odd,
     /// From the planned time of sending to arrival at a server; `None` where no frame carries a stamp.
-    pub latency: Option<Latency>,
+    pub latency: Option<Summary>,
     /// From the planned time of sending to the reply's arrival at the client.
-    pub reply_latency: Option<Latency>,
+    pub reply_latency: Option<Summary>,
     /// The trial in pieces, in order.
     pub intervals: Vec<Interval>,
-    /// Every recorded latency, for percentile files; not part of the JSON.
+    /// What a reader of the figures has to know.
+    pub notes: Vec<String>,
+    /// Every latency to a server, for percentile files; not part of the JSON.
     #[serde(skip)]
-    pub histogram: Option<Histogram<u64>>,
+    pub latencies: Latency,
+    /// Every latency of a reply; not part of the JSON.
+    #[serde(skip)]
+    pub reply_latencies: Latency,
+    /// The latencies to servers by interval as an HdrHistogram log, where [`TrialSpec::latency_log`] asked for it.
+    ///
+    /// [`TrialSpec::latency_log`]: crate::TrialSpec::latency_log
+    #[serde(skip)]
+    pub latency_log: Option<String>,
 }
 
 impl Outcome {
@@ -188,51 +200,6 @@ pub struct Odd {
     pub foreign: u64,
     /// Frames of the priming that did not arrive.
     pub prime_lost: u64,
-}
-
-/// A distribution of latencies, in nanoseconds.
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct Latency {
-    /// How many frames.
-    pub count: u64,
-    /// The least.
-    pub min_ns: u64,
-    /// The mean.
-    pub mean_ns: f64,
-    /// The median.
-    pub p50_ns: u64,
-    /// 90 %.
-    pub p90_ns: u64,
-    /// 99 %.
-    pub p99_ns: u64,
-    /// 99.9 %.
-    pub p99_9_ns: u64,
-    /// 99.99 %.
-    pub p99_99_ns: u64,
-    /// 99.999 %.
-    pub p99_999_ns: u64,
-    /// The greatest.
-    pub max_ns: u64,
-}
-
-impl Latency {
-    /// The summary of a histogram; `None` when it is empty.
-    #[must_use]
-    pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
-        let at = |part| histogram.value_at_quantile(part);
-        (!histogram.is_empty()).then(|| Self {
-            count: histogram.len(),
-            min_ns: histogram.min(),
-            mean_ns: histogram.mean(),
-            p50_ns: at(0.5),
-            p90_ns: at(0.9),
-            p99_ns: at(0.99),
-            p99_9_ns: at(0.999),
-            p99_99_ns: at(0.9999),
-            p99_999_ns: at(0.99999),
-            max_ns: histogram.max(),
-        })
-    }
 }
 
 /// A piece of the trial. Frames are counted where they were seen: what was sent in one interval may arrive in the next.

@@ -17,13 +17,15 @@ pub enum Rate {
     Bps(f64),
     /// Percent of what the sending ports' line carries, gaps counted (RFC 2544 §20).
     Percent(f64),
+    /// As a capture was recorded, frame by frame; captures only.
+    Recorded,
     /// As fast as the sender can; there is no plan to fall behind.
     Full,
 }
 
 impl Rate {
     /// Packets a second for frames of `mean_len` bytes, FCS included, on ports of `line_bps` bits a second together.
-    /// `None` for [`Full`](Self::Full).
+    /// `None` for [`Full`](Self::Full) and [`Recorded`](Self::Recorded).
     ///
     /// # Errors
     /// When a share of the line is wanted and the line's speed is not known.
@@ -35,7 +37,7 @@ impl Rate {
                 let line = line_bps.ok_or("the port does not tell its speed: give the rate in pps or bps")?;
                 Ok(Some(line * percent / 100.0 / 8.0 / (mean_len + WIRE_OVERHEAD)))
             }
-            Self::Full => Ok(None),
+            Self::Full | Self::Recorded => Ok(None),
         }
     }
 }
@@ -43,10 +45,13 @@ impl Rate {
 impl FromStr for Rate {
     type Err = String;
 
-    /// `500kpps`, `1.5Mpps`, `250000` (packets a second), `10Gbps`, `50%`, `full`.
+    /// `500kpps`, `1.5Mpps`, `250000` (packets a second), `10Gbps`, `50%`, `full`, `recorded`.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.eq_ignore_ascii_case("full") {
             return Ok(Self::Full);
+        }
+        if text.eq_ignore_ascii_case("recorded") {
+            return Ok(Self::Recorded);
         }
         let lower = text.to_ascii_lowercase();
         let (number, make): (&str, fn(f64) -> Self) = if let Some(number) = lower.strip_suffix("pps") {
@@ -66,7 +71,7 @@ impl FromStr for Rate {
             Self::Percent(percent) if percent > 100.0 => Err(format!("{text}: a line has 100 %")),
             Self::Pps(pps) if pps > 1e9 => Err(format!("{text}: more than 1000 Mpps")),
             Self::Bps(bps) if bps > 1e13 => Err(format!("{text}: more than 10 Tbit/s")),
-            Self::Percent(_) | Self::Pps(_) | Self::Bps(_) | Self::Full => Ok(rate),
+            Self::Percent(_) | Self::Pps(_) | Self::Bps(_) | Self::Full | Self::Recorded => Ok(rate),
         }
     }
 }
@@ -89,6 +94,7 @@ impl fmt::Display for Rate {
             Self::Pps(pps) => write!(f, "{}pps", Short(*pps)),
             Self::Bps(bps) => write!(f, "{}bps", Short(*bps)),
             Self::Percent(percent) => write!(f, "{percent}%"),
+            Self::Recorded => f.write_str("recorded"),
             Self::Full => f.write_str("full"),
         }
     }
@@ -124,6 +130,7 @@ mod tests {
             ("10Gbps", Rate::Bps(10e9), "10Gbps"),
             ("50%", Rate::Percent(50.0), "50%"),
             ("full", Rate::Full, "full"),
+            ("recorded", Rate::Recorded, "recorded"),
         ] {
             assert_eq!(text.parse(), Ok(rate), "{text}");
             assert_eq!(rate.to_string(), shown);

@@ -210,6 +210,8 @@ pub struct Setup {
     pub clients_v6: Prefix,
     /// Threads: 1, or 2 (clients' ports on one, servers' on the other).
     pub threads: u8,
+    /// Never sleep: for machines with a core to spare for each thread.
+    pub busy: bool,
     /// The balancer's control socket, asked where frames were lost.
     pub control: Option<PathBuf>,
     /// Capture replay: everything TCP or UDP that arrives is the generator's, whatever its addresses.
@@ -236,6 +238,7 @@ impl Setup {
             clients_v4: v4,
             clients_v6: v6,
             threads: 1,
+            busy: false,
             control: None,
             any_address: false,
         }

@@ -113,6 +113,8 @@ pub struct TrialSpec {
     pub lag_max: Duration,
     /// Length of the intervals that the trial is told in.
     pub interval: Duration,
+    /// Keep latencies to servers by interval, for a log.
+    pub latency_log: bool,
     /// Ask the balancer where frames were lost (needs a control socket).
     pub explain_loss: bool,
 }
@@ -134,6 +136,7 @@ impl TrialSpec {
             check: Check::Count,
             lag_max: Duration::from_millis(10),
             interval: Duration::from_millis(if long { 1000 } else { 100 }),
+            latency_log: false,
             explain_loss: true,
         }
     }

@@ -53,6 +53,20 @@ pub fn device_facts(name: &str) -> io::Result<DeviceFacts> {
     })
 }
 
+/// What the device's line carries, in Mbit/s (10 000 for a veth); `None` where its driver does not say.
+///
+/// # Errors
+/// Those of [`device_facts`].
+pub fn link_mbps(name: &str) -> io::Result<Option<u32>> {
+    let control = Control::open(name)?;
+    control.ifindex()?;
+    let mut settings = LinkSettings { cmd: ETHTOOL_GSET, ..LinkSettings::default() };
+    control.ethtool(&mut settings).or_else(unless_unsupported(()))?;
+    let mbps = u32::from(settings.speed_high) << 16 | u32::from(settings.speed);
+    // All ones: unknown (SPEED_UNKNOWN).
+    Ok(Some(mbps).filter(|mbps| !matches!(*mbps, 0 | 0xffff | u32::MAX)))
+}
+
 /// Takes `fallback` for an answer that the driver does not give.
 fn unless_unsupported<T>(fallback: T) -> impl FnOnce(io::Error) -> io::Result<T> {
     move |error| match error.raw_os_error() {
@@ -61,6 +75,7 @@ fn unless_unsupported<T>(fallback: T) -> impl FnOnce(io::Error) -> io::Result<T>
     }
 }
 
+const ETHTOOL_GSET: u32 = 0x01;
 const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
@@ -93,6 +108,22 @@ struct Channels {
     combined: u32,
 }
 
+/// `struct ethtool_cmd`.
+#[repr(C)]
+#[derive(Default)]
+struct LinkSettings {
+    cmd: u32,
+    supported: u32,
+    advertising: u32,
+    speed: u16,
+    port: [u8; 6],
+    frames_max: [u32; 2],
+    speed_high: u16,
+    more: [u8; 2],
+    link_partner: u32,
+    reserved: [u32; 2],
+}
+
 /// A command structure of SIOCETHTOOL: `repr(C)`, as large as the kernel's, its first field the command.
 ///
 /// # Safety
@@ -104,8 +135,11 @@ unsafe impl EthtoolCommand for DriverInfo {}
 unsafe impl EthtoolCommand for Value {}
 // SAFETY: nine words as in linux/ethtool.h.
 unsafe impl EthtoolCommand for Channels {}
+// SAFETY: 44 bytes as in linux/ethtool.h, asserted below, and every bit pattern is a value of its fields.
+unsafe impl EthtoolCommand for LinkSettings {}
 const _: () =
     assert!(size_of::<DriverInfo>() == 196 && size_of::<Value>() == 8 && size_of::<Channels>() == 36);
+const _: () = assert!(size_of::<LinkSettings>() == 44);
 
 /// A socket to ask through, and the device to ask about.
 struct Control {
@@ -216,6 +250,12 @@ mod tests {
         for name in ["", "sixteen-bytes-xx", "nul\0"] {
             assert_eq!(device_facts(name).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_device_without_a_line_has_no_speed() {
+        assert_eq!(link_mbps("lo").unwrap(), None);
+        assert!(link_mbps("no-such-device").is_err());
     }
 
     #[test]

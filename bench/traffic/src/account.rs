@@ -1,0 +1,192 @@
+//! What became of a trial's frames, put together when nothing arrives any more.
+
+use crate::board::End;
+use crate::book::Judge;
+use crate::error::TrafficError;
+use crate::generator::Ends;
+use crate::outcome::{Invalid, Lag, LossSplit, Odd, Outcome, Replies, SENT_LEAST};
+use crate::phase::Phase;
+use crate::sender::{Pace, Taken};
+use crate::setup::Mode;
+use crate::spec::TrialSpec;
+use crate::split::{self, Counters};
+use crate::station::Wire;
+use crate::trial::nanos;
+use ringlead_witness::Findings;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What was counted before the trial.
+pub(crate) struct Before {
+    pub(crate) balancer: Result<Counters, String>,
+    pub(crate) tx_dropped: Option<u64>,
+    pub(crate) rx_lost: u64,
+    pub(crate) started_at: f64,
+    pub(crate) prime_lost: u64,
+}
+
+/// Everything that an outcome is made of.
+pub(crate) struct Account<'e, 's, P> {
+    pub(crate) ends: &'e mut Ends<P>,
+    pub(crate) spec: &'s TrialSpec,
+    pub(crate) pps: Option<f64>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) pace: Pace,
+    pub(crate) phase: Phase,
+    pub(crate) before: Before,
+}
+
+impl<P: Wire> Account<'_, '_, P> {
+    /// The outcome.
+    #[allow(clippy::cast_precision_loss, reason = "rates of counts")]
+    pub(crate) fn outcome(mut self, judge: Option<Arc<Mutex<Judge>>>) -> Result<Outcome, TrafficError> {
+        let taken = self.phase.sender.taken;
+        let sent = taken.plain.saturating_sub(self.unsent());
+        let received = self.phase.ears[0].heard.counted;
+        let lost = sent.saturating_sub(received);
+        let replies = self.replies();
+        let rx_lost = self.ends.rx_lost().saturating_sub(self.before.rx_lost);
+        let lag = self.lag();
+        let total = lost + replies.map_or(0, |replies| replies.lost);
+        let loss = self.loss(total, rx_lost);
+        let steady_s = self.steady_seconds();
+        let (invalid, odd) = (self.invalid(&lag, rx_lost), self.odd());
+        let planned = self.planned().map(|planned| planned.saturating_sub(taken.places() - taken.plain));
+        let Phase { sender, ears: [mut servers, clients], intervals, .. } = self.phase;
+        let counts = sender.supply.into_counts();
+        Ok(Outcome {
+            rate: self.spec.rate,
+            requested_pps: self.pps,
+            sent_pps: taken.steady as f64 / steady_s,
+            sent_bps: taken.steady_bytes as f64 * 8.0 / steady_s,
+            seconds: taken.last_ns as f64 / 1e9,
+            started_at: self.before.started_at,
+            planned,
+            sent,
+            lag,
+            invalid,
+            received,
+            lost,
+            replies,
+            loss,
+            check: self.spec.check,
+            findings: judge.map(|judge| findings(judge, &counts)).transpose()?,
+            odd,
+            latency: servers.latency.summary(),
+            reply_latency: replies.and_then(|_| clients.latency.summary()),
+            intervals,
+            notes: self.notes,
+            latency_log: servers.take_log(),
+            latencies: servers.latency,
+            reply_latencies: clients.latency,
+        })
+    }
+
+    /// Places of the plan.
+    fn planned(&self) -> Option<u64> {
+        match &self.pace {
+            Pace::Planned { pacer, .. } => Some(pacer.total()),
+            Pace::Full { .. } => None,
+        }
+    }
+
+    /// Frames that the ports took and never completed.
+    fn unsent(&self) -> u64 {
+        let lanes = self.ends.clients.iter().flat_map(|station| &station.lanes);
+        lanes.map(|lane| lane.io.in_flight()).sum()
+    }
+
+    fn replies(&self) -> Option<Replies> {
+        let (sent, received) = (self.phase.answered, self.phase.ears[1].heard.counted);
+        self.spec.reply.then(|| Replies { sent, received, lost: sent.saturating_sub(received) })
+    }
+
+    fn lag(&self) -> Lag {
+        let lag = self.phase.sender.lag.histogram();
+        let (p50_ns, p99_ns) = (lag.value_at_quantile(0.5), lag.value_at_quantile(0.99));
+        Lag { p50_ns, p99_ns, max_ns: lag.max(), bound_ns: nanos(self.spec.lag_max) }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a ratio of counts")]
+    fn invalid(&self, lag: &Lag, rx_lost: u64) -> Option<Invalid> {
+        let places = self.phase.sender.taken.places();
+        if places == 0 {
+            return Some(Invalid::Nothing);
+        }
+        if let Some(planned) = self.planned() {
+            if (places as f64) < planned as f64 * SENT_LEAST {
+                return Some(Invalid::TooFew { planned, sent: places });
+            }
+            if lag.p99_ns > lag.bound_ns {
+                return Some(Invalid::TooLate { p99_ns: lag.p99_ns, bound_ns: lag.bound_ns });
+            }
+        }
+        (rx_lost > 0).then_some(Invalid::ReceiverOverrun { frames: rx_lost })
+    }
+
+    /// From the ramp's end to the last frame.
+    #[allow(clippy::cast_precision_loss, reason = "seconds of a trial")]
+    fn steady_seconds(&self) -> f64 {
+        let Taken { last_ns, .. } = self.phase.sender.taken;
+        let (from, least) = match &self.pace {
+            // The last frame stands for its own share of time.
+            Pace::Planned { pacer, .. } => {
+                (pacer.steady_from_ns(), pacer.duration_ns().saturating_sub(pacer.steady_from_ns()))
+            }
+            Pace::Full { .. } => (0, 1),
+        };
+        last_ns.saturating_sub(from).max(least).max(1) as f64 / 1e9
+    }
+
+    fn odd(&self) -> Odd {
+        let taken = self.phase.sender.taken;
+        let [servers, clients] = self.phase.ears.each_ref().map(|ear| ear.heard);
+        Odd {
+            fragments_sent: taken.fragments,
+            fragments_received: servers.fragments,
+            bad_checksums_sent: taken.bad_checksums,
+            bad_checksums_received: servers.bad_checksums,
+            bad_checksums_repaired: servers.repaired,
+            stale: servers.stale + clients.stale,
+            foreign: servers.foreign + clients.foreign,
+            prime_lost: self.before.prime_lost,
+        }
+    }
+
+    /// Asks the balancer, when there is something to explain.
+    fn loss(&mut self, total: u64, after_rings: u64) -> LossSplit {
+        let taken = self.phase.sender.taken;
+        let port_dropped = self.ends.tx_dropped().zip(self.before.tx_dropped);
+        let through = self.ends.setup.mode == Mode::Nat && self.spec.reply;
+        let all = |end: End| {
+            let heard = self.phase.ears[end as usize].heard;
+            heard.counted + heard.bad_checksums + heard.repaired + heard.fragments + heard.wrong
+        };
+        let answered = if through { self.phase.answered } else { 0 };
+        let dsr_replies = self.replies().filter(|_| !through);
+        let ends = split::Ends {
+            given: taken.plain + taken.bad_checksums + taken.fragments + answered,
+            got: all(End::Servers) + if through { all(End::Clients) } else { 0 },
+            around: dsr_replies.map(|replies| replies.lost),
+            total,
+            port_dropped: port_dropped.map(|(now, before)| now.saturating_sub(before)),
+            after_rings,
+        };
+        let before = match &self.before.balancer {
+            Err(why) => return split::split(&ends, Err(why.clone())),
+            Ok(_) if total == 0 => return split::split(&ends, Err("nothing was lost".to_owned())),
+            Ok(before) => before,
+        };
+        let socket = self.ends.setup.control.as_deref();
+        let after = socket.map_or_else(|| Err("no control socket".to_owned()), split::ask_fresh);
+        split::split(&ends, after.as_ref().map(|after| (before, after)).map_err(Clone::clone))
+    }
+}
+
+/// Ends the judge's work: what was sent and has not come is lost.
+fn findings(judge: Arc<Mutex<Judge>>, counts: &[u32]) -> Result<Findings, TrafficError> {
+    let judge =
+        Arc::into_inner(judge).ok_or_else(|| TrafficError::Setup("an end still judges".to_owned()))?;
+    let judge = judge.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let sent = |flow: u32| counts.get(flow as usize).copied().map_or(0, u64::from);
+    Ok(judge.finish(sent))
+}

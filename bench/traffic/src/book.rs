@@ -1,0 +1,92 @@
+//! What the witness is told: the services and servers, and how each packet was sent. It computes, so nothing is stored.
+
+use crate::error::TrafficError;
+use crate::flows::Space;
+use crate::frame::{ACK, TTL, WINDOW};
+use crate::setup::{Mode, Setup};
+use crate::station::PortInfo;
+use crate::supply::{flags, spread};
+use ringlead_wire::Protocol;
+use ringlead_witness::{Checksum, Expectation, Sender, Sent, Transport, Witness};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The judge of one trial.
+pub(crate) type Judge = Witness<Book>;
+
+/// How packets of one trial were sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Book {
+    pub(crate) space: Arc<Space>,
+    /// Flows below exist when the trial begins.
+    pub(crate) primed: u32,
+    /// Flows from here on have wrong checksums.
+    pub(crate) odd_from: u32,
+    /// Where replies to a flow go, by the queue that it is sent by.
+    pub(crate) client_macs: Vec<[u8; 6]>,
+    /// The clients' VLAN, in which the balancer sends replies.
+    pub(crate) vlan: Option<u16>,
+}
+
+impl Sender for Book {
+    #[inline]
+    fn sent(&self, flow: u32, seq: u32) -> Option<Sent> {
+        let tuple = self.space.tuple(flow);
+        let service = self.space.services().get(tuple.service)?;
+        let tcp = service.protocol == Protocol::Tcp;
+        let client = SocketAddr::new(tuple.client, tuple.port);
+        let number = u16::try_from(tuple.service).ok()?;
+        let queue = spread(flow) as usize % self.client_macs.len().max(1);
+        let flags = if tcp { flags(flow, seq, self.primed) } else { 0 };
+        Some(Sent {
+            mac: self.client_macs.get(queue).copied(),
+            vlan: self.vlan,
+            ttl: TTL,
+            flags,
+            reply_flags: if tcp { flags | ACK } else { 0 },
+            reply_ttl: TTL,
+            checksum: if flow >= self.odd_from { Checksum::Wrong } else { Checksum::Right },
+            ..Sent::plain(number, client, if tcp { WINDOW } else { 0 })
+        })
+    }
+}
+
+/// The services with their servers. In `nat` mode a server is its address, in `dsr` mode its port.
+pub(crate) fn expectation(setup: &Setup, ports: &[PortInfo]) -> Result<Expectation, TrafficError> {
+    let mut servers: Vec<ringlead_witness::Server> = Vec::new();
+    for server in &setup.servers {
+        let at = ports.iter().position(|info| info.port == server.port);
+        let at = at.ok_or_else(|| TrafficError::Setup(format!("{} is no port of ours", server.port)))?;
+        let interface = u16::try_from(at).ok();
+        let known = servers.iter().any(|other| other.interface == interface);
+        if setup.mode == Mode::Dsr && known || servers.iter().any(|other| other.address == server.address) {
+            continue;
+        }
+        let name = match setup.mode {
+            Mode::Nat => format!("{}@{}", server.address, server.port),
+            Mode::Dsr => server.port.to_string(),
+        };
+        let mac = ports.get(at).map(|info| info.mac);
+        servers.push(ringlead_witness::Server { name, address: server.address, mac, interface, vlan: None });
+    }
+    let services = setup.services.iter().map(|service| {
+        let fits = |server: &ringlead_witness::Server| {
+            setup.mode == Mode::Dsr || server.address.is_ipv4() == service.address.is_ipv4()
+        };
+        let mine = (0_u16..).zip(&servers).filter(|(_, server)| fits(server)).map(|(index, _)| index);
+        ringlead_witness::Service {
+            address: service.address,
+            transport: match service.protocol {
+                Protocol::Tcp => Transport::Tcp,
+                Protocol::Udp => Transport::Udp,
+            },
+            mode: match setup.mode {
+                Mode::Nat => ringlead_witness::Mode::Nat,
+                Mode::Dsr => ringlead_witness::Mode::Dsr,
+            },
+            servers: mine.collect(),
+        }
+    });
+    let services = services.collect();
+    Ok(Expectation { services, servers })
+}
