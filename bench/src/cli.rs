@@ -17,6 +17,12 @@ pub struct BenchArgs {
 enum BenchCommand {
     /// The packet path in memory: what a packet costs by mode, family, flows, workers, services and servers.
     Core(crate::commands::core::CoreArgs),
+    /// HTTP requests through the kernel's stack: at a rate or in loops.
+    Http(crate::commands::http::HttpArgs),
+    /// Request and response through the kernel's stack, one in flight a connection, TCP or UDP.
+    Rr(crate::commands::rr::RrArgs),
+    /// TCP connections through the kernel's stack: how many a second, and bytes on them.
+    Tcp(crate::commands::tcp::TcpArgs),
 }
 
 /// Measures what the command line says. Exit status: 0 done and fine, 1 done and not fine (loss, a wrong frame, an
@@ -25,5 +31,8 @@ enum BenchCommand {
 pub fn run(args: BenchArgs) -> ExitCode {
     match args.command {
         BenchCommand::Core(args) => crate::commands::core::run(args, &["bench", "core"]),
+        BenchCommand::Http(args) => crate::commands::http::run(&args),
+        BenchCommand::Rr(args) => crate::commands::rr::run(&args),
+        BenchCommand::Tcp(args) => crate::commands::tcp::run(&args),
     }
 }

@@ -18,6 +18,7 @@ mod desk;
 mod dial;
 mod meter;
 mod pattern;
+mod report;
 mod timer;
 
 pub use error::{ErrorClass, LoadError};

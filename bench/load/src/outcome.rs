@@ -209,19 +209,27 @@ pub struct Histograms {
     pub connect: Histogram<u64>,
     /// Of [`Outcome::lag`].
     pub lag: Histogram<u64>,
+    /// Of [`Outcome::corrected`].
+    pub corrected: Option<Histogram<u64>>,
 }
 
 /// Only how many times each holds: the counts themselves are tens of thousands of numbers.
 impl fmt::Debug for Histograms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { latency, service, connect, lag } = self;
+        let Self { latency, service, connect, lag, corrected: _ } = self;
         write!(f, "Histograms({} {} {} {})", latency.len(), service.len(), connect.len(), lag.len())
     }
 }
 
 impl Default for Histograms {
     fn default() -> Self {
-        Self { latency: histogram(), service: histogram(), connect: histogram(), lag: histogram() }
+        Self {
+            latency: histogram(),
+            service: histogram(),
+            connect: histogram(),
+            lag: histogram(),
+            corrected: None,
+        }
     }
 }
 

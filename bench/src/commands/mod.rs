@@ -1,3 +1,7 @@
 //! The commands, a file each.
 
 pub mod core;
+pub mod http;
+pub mod load;
+pub mod rr;
+pub mod tcp;

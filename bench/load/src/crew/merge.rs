@@ -154,7 +154,7 @@ impl Sum {
             strays: totals.strays,
             latency: Latency::of(&latency),
             service: Latency::of(&totals.service),
-            corrected,
+            corrected: corrected.as_ref().map(Latency::of),
             connect: Latency::of(&totals.connect),
             lag: Latency::of(&totals.lag),
             invalid,
@@ -164,6 +164,7 @@ impl Sum {
                 service: totals.service,
                 connect: totals.connect,
                 lag: totals.lag,
+                corrected,
             },
         }
     }
@@ -191,13 +192,13 @@ impl Sum {
 
 /// What an open loop at the same rate would have shown, by HdrHistogram's estimate: for a time longer than the loop's
 /// mean interval, the requests that were due meanwhile are added with what was left of it.
-fn corrected(latency: &Histogram<u64>, seconds: f64, concurrency: u32) -> Option<Latency> {
+fn corrected(latency: &Histogram<u64>, seconds: f64, concurrency: u32) -> Option<Histogram<u64>> {
     if latency.is_empty() {
         return None;
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, at most a week")]
     let interval_ns = (seconds * 1e9 * f64::from(concurrency) / float(latency.len())) as u64;
-    Some(Latency::of(&latency.clone_correct(interval_ns.max(1))))
+    Some(latency.clone_correct(interval_ns.max(1)))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of a run are below 2^53")]

@@ -83,7 +83,7 @@ fn streams_last_as_long_as_the_run() {
     let got = Arc::new(AtomicU64::new(0));
     let taken = Arc::clone(&got);
     let sink = tcp(move |mut stream, _| {
-        let mut buffer = [0; 65_536];
+        let mut buffer = [0; 16_000];
         while let Ok(bytes @ 1..) = stream.read(&mut buffer) {
             taken.fetch_add(bytes as u64, Ordering::SeqCst);
         }
@@ -97,7 +97,7 @@ fn streams_last_as_long_as_the_run() {
     assert!(outcome.latency.min_ns >= 1_000_000_000, "a stream ended early: {outcome:?}");
     crate::honest::eventually(|| got.load(Ordering::SeqCst) == outcome.bytes_sent);
 
-    let source = tcp(|mut stream, _| while stream.write_all(&[b'x'; 65_536]).is_ok() {});
+    let source = tcp(|mut stream, _| while stream.write_all(&[b'x'; 16_000]).is_ok() {});
     spec.settings.target = source.address;
     spec.exchange = Exchange::Stream { send: false, receive: true };
     let outcome = run(&spec).unwrap();
