@@ -1,6 +1,6 @@
 //! A report as CSV (RFC 4180): one long table, a value a line, ready for a spreadsheet's pivot or a data frame.
 
-use crate::{Report, Unit, format, grid};
+use crate::{Report, Row, Unit, format, grid};
 use std::io;
 
 /// The columns.
@@ -10,19 +10,9 @@ const HEADER: [&str; 8] = ["section", "name", "item", "at_s", "value", "unit", "
 pub(crate) fn render(report: &Report) -> io::Result<String> {
     let mut lines = ::csv::Writer::from_writer(Vec::new());
     lines.write_record(HEADER)?;
-    for row in &report.results {
-        for (name, value) in &row.fields {
-            if let Some(text) = format::field(value) {
-                let plain = if value.is_number() { value.to_string() } else { text };
-                lines.write_record(["result", &row.name, name, "", &plain, "", "", ""])?;
-            }
-        }
-        for (name, metric) in &row.metrics {
-            let [low, high] =
-                [metric.low, metric.high].map(|bound| bound.map_or_else(String::new, |b| b.to_string()));
-            let (value, unit) = (metric.value.to_string(), unit(metric.unit));
-            lines.write_record(["result", &row.name, name, "", &value, &unit, &low, &high])?;
-        }
+    for (section, rows) in report.sections() {
+        let section = if section.is_empty() { "results" } else { section };
+        rows.iter().try_for_each(|row| write_row(&mut lines, section, row))?;
     }
     for histogram in &report.histograms {
         let unit = unit(histogram.unit);
@@ -61,6 +51,21 @@ pub(crate) fn render(report: &Report) -> io::Result<String> {
     }
     let bytes = lines.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
     String::from_utf8(bytes).map_err(io::Error::other)
+}
+
+fn write_row(lines: &mut ::csv::Writer<Vec<u8>>, section: &str, row: &Row) -> io::Result<()> {
+    for (name, value) in grid::flat(&row.fields) {
+        let plain =
+            if value.is_number() { value.to_string() } else { format::field(value).unwrap_or_default() };
+        lines.write_record([section, &row.name, &name, "", &plain, "", "", ""])?;
+    }
+    for (name, metric) in &row.metrics {
+        let [low, high] =
+            [metric.low, metric.high].map(|bound| bound.map_or_else(String::new, |b| b.to_string()));
+        let (value, unit) = (metric.value.to_string(), unit(metric.unit));
+        lines.write_record([section, &row.name, name, "", &value, &unit, &low, &high])?;
+    }
+    Ok(())
 }
 
 /// The unit as JSON has it.

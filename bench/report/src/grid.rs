@@ -16,17 +16,19 @@ pub(crate) struct Grid {
     pub(crate) words: usize,
 }
 
-/// The results. A few rows are columns side by side, so that no table gets wide.
-pub(crate) fn results(rows: &[Row]) -> Option<Grid> {
+/// All lists of rows, a table each.
+pub(crate) fn results(report: &Report) -> Vec<Grid> {
+    report.sections().into_iter().map(|(name, rows)| section(name, &rows)).collect()
+}
+
+/// A few rows are columns side by side, so that no table gets wide.
+fn section(title: &str, rows: &[Row]) -> Grid {
     let cells: Vec<Vec<(String, String)>> = rows.iter().map(cells).collect();
     let mut names: Vec<&str> = Vec::new();
     for (name, _) in cells.iter().flatten() {
         if !names.contains(&name.as_str()) {
             names.push(name);
         }
-    }
-    if rows.is_empty() {
-        return None;
     }
     let cell = |row: &[(String, String)], name: &str| {
         row.iter().find(|(other, _)| other == name).map(|(_, text)| text.clone()).unwrap_or_default()
@@ -44,27 +46,34 @@ pub(crate) fn results(rows: &[Row]) -> Option<Grid> {
         let header = std::iter::once("").chain(names.iter().copied()).map(str::to_string).collect();
         (header, titles().zip(&cells).map(line).collect())
     };
-    Some(Grid { title: "Results".to_string(), header, rows, words: 1 })
+    let title = if title.is_empty() { "Results" } else { title };
+    Grid { title: title.to_string(), header, rows, words: 1 }
 }
 
 /// A row's fields and metrics as text, in this order.
 fn cells(row: &Row) -> Vec<(String, String)> {
-    let mut cells = Vec::new();
-    flatten("", &row.fields, &mut cells);
-    cells.extend(row.metrics.iter().map(|(name, metric)| (name.clone(), format::metric(metric))));
-    cells
+    let fields =
+        flat(&row.fields).into_iter().filter_map(|(name, value)| Some((name, format::field(value)?)));
+    let metrics = row.metrics.iter().map(|(name, metric)| (name.clone(), format::metric(metric)));
+    fields.chain(metrics).collect()
 }
 
-/// Fields of an object are named after it, `turn_ns.p50`.
-fn flatten(prefix: &str, fields: &Map<String, Value>, into: &mut Vec<(String, String)>) {
+/// The fields that a cell can hold; those of an object are named after it, `turn_ns.p50`.
+pub(crate) fn flat(fields: &Map<String, Value>) -> Vec<(String, &Value)> {
+    let mut cells = Vec::new();
     for (name, value) in fields {
-        let name = format!("{prefix}{name}");
-        match (value, format::field(value)) {
-            (Value::Object(inner), _) => flatten(&format!("{name}."), inner, into),
-            (_, Some(text)) => into.push((name, text)),
-            (_, None) => {}
+        match value {
+            Value::Object(inner) => {
+                cells
+                    .extend(flat(inner).into_iter().map(|(below, value)| (format!("{name}.{below}"), value)));
+            }
+            Value::Array(_) => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                cells.push((name.clone(), value))
+            }
         }
     }
+    cells
 }
 
 /// The percentiles that people ask for, a row a distribution.

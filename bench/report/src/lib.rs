@@ -1,6 +1,7 @@
 //! What a run measured, where, and how it is shown. See README.md.
 #![forbid(unsafe_code)]
 
+mod compare;
 mod csv;
 mod environment;
 mod format;
@@ -13,6 +14,7 @@ mod output;
 mod record;
 mod terminal;
 
+pub use compare::{Change, Comparison, Difference, Verdict, differences};
 pub use environment::{Environment, PortFacts};
 pub use histogram::{Histogram, Percentile};
 pub use metric::{Better, Metric, Unit};

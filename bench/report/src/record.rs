@@ -3,6 +3,7 @@
 use crate::{Environment, Histogram, Metric};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The name of this layout. Fields may be added under the same name; a field that changes its meaning changes the name.
@@ -60,6 +61,17 @@ impl Report {
             warnings: Vec::new(),
             extra: Map::new(),
         }
+    }
+
+    /// All rows under the name of their list: `results`, and those lists of `extra` that hold rows. Of `results` the
+    /// name is empty. Empty lists are left out.
+    #[must_use]
+    pub fn sections(&self) -> Vec<(&str, Cow<'_, [Row]>)> {
+        let rows = |value: &Value| serde_json::from_value::<Vec<Row>>(value.clone()).ok();
+        let extra = self.extra.iter().filter(|(_, value)| value.is_array());
+        let extra = extra.filter_map(|(name, value)| Some((name.as_str(), Cow::Owned(rows(value)?))));
+        let results = std::iter::once(("", Cow::Borrowed(self.results.as_slice())));
+        results.chain(extra).filter(|(_, rows)| !rows.is_empty()).collect()
     }
 }
 
@@ -175,4 +187,32 @@ pub struct Examples {
     /// The first few, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_rows_beside_the_results_are_sections() {
+        let text = r#"{"schema":"ringlead-bench/1","kind":"core","results":[{"name":"a","flows":1}],
+            "tables":[{"name":"ours","metrics":{"lookup":{"value":46}}}],"left_out":["much"],"empty":[],"rounds":15}"#;
+        let report: Report = serde_json::from_str(text).unwrap();
+        let sections = report.sections();
+        assert_eq!(
+            sections.iter().map(|(name, rows)| (*name, rows.len())).collect::<Vec<_>>(),
+            [("", 1), ("tables", 1)]
+        );
+        assert_eq!(sections[1].1[0].metrics["lookup"].value, 46.0);
+        assert_eq!(report.results[0].fields["flows"], 1);
+        // What is not known is kept.
+        let again = serde_json::to_value(&report).unwrap();
+        assert_eq!((&again["rounds"], &again["left_out"][0]), (&Value::from(15), &Value::from("much")));
+    }
+
+    #[test]
+    fn a_report_of_nearly_nothing_is_read() {
+        let report: Report = serde_json::from_str(r#"{"schema":"ringlead-bench/1"}"#).unwrap();
+        assert_eq!(report, Report::new("", Environment::default()));
+    }
 }

@@ -14,13 +14,9 @@ pub(crate) fn render(report: &Report, wide: bool) -> String {
         let _ = write!(text, ", {part}");
     }
     text.push('\n');
-    let grids = [
-        grid::results(&report.results),
-        grid::latencies(&report.histograms),
-        grid::losses(&report.loss),
-        grid::findings(&report.findings),
-    ];
-    for grid in grids.into_iter().flatten() {
+    let rest =
+        [grid::latencies(&report.histograms), grid::losses(&report.loss), grid::findings(&report.findings)];
+    for grid in grid::results(report).into_iter().chain(rest.into_iter().flatten()) {
         let _ = writeln!(text, "\n{}\n{}", grid.title, table(&grid, wide));
     }
     for warning in &report.warnings {
@@ -35,7 +31,7 @@ pub(crate) fn table(grid: &Grid, wide: bool) -> Table {
     let arrangement = if wide { ContentArrangement::Disabled } else { ContentArrangement::Dynamic };
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(arrangement);
     // A rule under the header is enough.
-    table.remove_style(TableComponent::HorizontalLines);
+    table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
     let cells = |row: &[String]| {
         let cell = |(column, text): (usize, &String)| {
             let side = if column < grid.words { CellAlignment::Left } else { CellAlignment::Right };

@@ -61,7 +61,7 @@ fn body(report: &Report) -> Markup {
                 ul { @for warning in &report.warnings { li { (warning) } } }
             }
         }
-        @if let Some(grid) = grid::results(&report.results) {
+        @for grid in grid::results(report) {
             section { h2 { (grid.title) } (tables::table(&grid)) }
         }
         @for series in &report.series {

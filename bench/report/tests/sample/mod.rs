@@ -6,7 +6,7 @@ use ringlead_report::{
 };
 
 /// A run of twenty seconds with two events, losses in all places, and text that a careless page would break on.
-pub fn report() -> Report {
+pub(crate) fn report() -> Report {
     let mut report = Report::new("send", environment());
     report.results = vec![
         Row::new("nat ipv4 64 B")
@@ -89,7 +89,7 @@ fn series() -> Series {
             line("offered", &|at_s| Some(800_000.0 * (at_s / 0.5).min(1.0))),
             line("sent", &|at_s| Some((wave(at_s) * (at_s / 0.5).min(1.0)).min(800_000.0))),
             line("received", &|at_s| {
-                (at_s < 15.0 || at_s > 15.5)
+                (!(15.0..=15.5).contains(&at_s))
                     .then(|| wave(at_s).min(800_000.0) * (at_s / 0.5).min(1.0) * dip(at_s))
             }),
         ],
