@@ -371,3 +371,18 @@ fn one_interface_for_both_ends_tells_the_directions_apart() {
     assert_only(&found, &[], "both ways");
     assert_eq!((found.forward.received, found.reply.received), (1, 1));
 }
+
+#[test]
+fn replies_that_are_not_followed_are_judged_and_never_missing() {
+    let mut witness = PLAIN.witness(8);
+    for seq in [0, 500] {
+        let frame = reply(&PLAIN, 0, &PLAIN.frame(0, seq)).encode(Checksum::Right);
+        assert!(matches!(witness.look(&frame, &at_client(2)), Look::Ours { first: true, .. }));
+    }
+    let mut bad = reply(&PLAIN, 0, &PLAIN.frame(0, 501));
+    bad.set_ttl(9);
+    witness.look(&bad.encode(Checksum::Right), &at_client(2));
+    let found = witness.finish(|_| 0);
+    assert_only(&found, &[(Kind::WrongTtl, 1)], "replies");
+    assert_eq!((found.reply.received, found.reply.lost, found.missing.reply.len()), (3, 0, 0));
+}

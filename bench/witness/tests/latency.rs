@@ -92,6 +92,7 @@ fn the_log_is_read_back() {
         "{text}"
     );
     assert!(text.contains("#[StartTime: 1700000000.250 (seconds since epoch)]\n"), "{text}");
+    assert!(text.contains("#[BaseTime: 1700000000.250 (seconds since epoch)]\n"), "{text}");
 
     let mut read = 0;
     for entry in IntervalLogIterator::new(&bytes) {

@@ -211,6 +211,8 @@ fn what_cannot_be_judged_is_refused() {
     assert!(
         refused(Mode::Nat, vec![server(1, None, None), server(1, None, None)], &[0, 1]).contains("apart")
     );
+    let v6 = Server { address: "[fd02::1]:80".parse().unwrap(), ..server(1, None, None) };
+    assert!(refused(Mode::Nat, vec![v6], &[0]).contains("another family"));
     assert!(refused(Mode::Dsr, vec![server(1, None, None)], &[0]).contains("must be known"));
     let same_port = vec![server(1, None, Some(1)), server(2, None, Some(1))];
     assert!(refused(Mode::Dsr, same_port, &[0, 1]).contains("told apart"));
