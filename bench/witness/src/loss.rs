@@ -26,8 +26,11 @@ pub(crate) fn account(
     let mut all = gaps.clone();
     let mut lost = Lost::default();
     for (flow, track) in (0_u32..).zip(forward) {
-        let count = low(sent(flow));
+        let all_sent = sent(flow);
+        let count = low(all_sent);
         let (absent, beyond) = track.account(count);
+        // Packets beyond the last one sent leave gaps before them: no more can be lost than was sent.
+        let absent = absent.min(all_sent);
         track.missing_at_end(flow, count, &mut all[0]);
         lost.forward += absent;
         lost.missing.forward_flows += u64::from(absent > 0);
@@ -35,7 +38,7 @@ pub(crate) fn account(
         if let Some(reply) = usize::try_from(flow).ok().and_then(|flow| replies.get(flow)) {
             let (unanswered, beyond) = reply.account(count);
             reply.missing_at_end(flow, count, &mut all[1]);
-            let unanswered = unanswered.saturating_sub(absent);
+            let unanswered = unanswered.min(all_sent).saturating_sub(absent);
             lost.reply += unanswered;
             lost.missing.reply_flows += u64::from(unanswered > 0);
             never_sent(record, flow, count, beyond);

@@ -310,6 +310,7 @@ fn duplicates_reordering_and_losses_are_named() {
         assert_only(&run(&[0, 1, 1, 2], 3), &[(Kind::Duplicate, 1)], "duplicate");
         assert_only(&run(&[0, 2, 1, 3], 4), &[(Kind::Reordered, 1)], "reordered");
         assert_only(&run(&[0, 1, 2], 2), &[(Kind::Unknown, 1)], "more than sent");
+        assert_only(&run(&[0, 300], 2), &[(Kind::Unknown, 1), (Kind::Lost, 2)], "no more lost than sent");
         let lost = run(&[0, 3, 4, 500], 502);
         assert_only(&lost, &[(Kind::Lost, 498)], "lost");
         assert_eq!((lost.forward.lost, lost.missing.forward_flows, lost.missing.complete), (498, 1, true));
