@@ -21,8 +21,12 @@ enum BenchCommand {
     Http(crate::commands::http::HttpArgs),
     /// Request and response through the kernel's stack, one in flight a connection, TCP or UDP.
     Rr(crate::commands::rr::RrArgs),
+    /// Packets at a rate from one side of the balancer to the other, counted honestly.
+    Send(crate::commands::send::SendArgs),
     /// TCP connections through the kernel's stack: how many a second, and bytes on them.
     Tcp(crate::commands::tcp::TcpArgs),
+    /// Packets through the balancer, every returned one judged by an independent witness.
+    Verify(crate::commands::verify::VerifyArgs),
 }
 
 /// Measures what the command line says. Exit status: 0 done and fine, 1 done and not fine (loss, a wrong frame, an
@@ -33,6 +37,8 @@ pub fn run(args: BenchArgs) -> ExitCode {
         BenchCommand::Core(args) => crate::commands::core::run(args, &["bench", "core"]),
         BenchCommand::Http(args) => crate::commands::http::run(&args),
         BenchCommand::Rr(args) => crate::commands::rr::run(&args),
+        BenchCommand::Send(args) => crate::commands::send::run(&args),
         BenchCommand::Tcp(args) => crate::commands::tcp::run(&args),
+        BenchCommand::Verify(args) => crate::commands::verify::run(&args),
     }
 }

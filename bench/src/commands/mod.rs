@@ -4,4 +4,7 @@ pub mod core;
 pub mod http;
 pub mod load;
 pub mod rr;
+pub mod send;
 pub mod tcp;
+pub mod traffic;
+pub mod verify;
