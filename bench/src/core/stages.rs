@@ -4,18 +4,19 @@ use crate::core::cell::replies;
 use crate::core::clock;
 use crate::core::round::Task;
 use crate::core::world::{CHUNKS, LAN, Lane, Segment, WAN};
-use ringlead_flow::{Flow, Tick, Tuple};
+use ringlead_flow::{Hit, Packed, Tick, Tuple};
 use ringlead_io::port::BURST;
 use ringlead_io::{FrameList, MemPort, Port};
 use ringlead_l4::Worker;
 use ringlead_l4::tables::Mode;
+use ringlead_wire::parse::parse_into;
 use ringlead_wire::{Ip, Meta, parse, rewrite};
 use std::hint::black_box;
 
 /// How far ahead a stage that runs alone fetches headers, as the packet path does.
 const AHEAD: usize = 8;
 /// Ethernet addresses to write.
-const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 1, 1], [2, 0, 0, 0, 0, 0xa1]];
+const MACS: [u64; 2] = [0x0200_0000_0101, 0x0200_0000_00a1];
 
 /// From which port to which frames go when only clients send.
 pub(super) const CLIENTS_ONLY: &[(usize, usize)] = &[(WAN, LAN)];
@@ -50,9 +51,7 @@ pub(super) fn parse_alone(task: &Task<'_>, lane: &mut Lane) -> u64 {
                 if let Some(next) = burst.get(n + AHEAD) {
                     frames.prefetch(next);
                 }
-                if let Ok(parsed) = parse(frames.bytes(frame)) {
-                    *meta = parsed;
-                }
+                parse_into(frames.bytes(frame), meta).expect("what was written can be parsed");
             }
             black_box(&metas);
         }
@@ -61,17 +60,18 @@ pub(super) fn parse_alone(task: &Task<'_>, lane: &mut Lane) -> u64 {
 
 pub(super) fn lookup_alone(task: &Task<'_>, lane: &mut Lane) -> u64 {
     lane.write(task.traffic, CHUNKS);
-    let tuples: Vec<Tuple> = metas(lane).iter().map(Tuple::from).collect();
+    let tuples: Vec<Packed> = metas(lane).iter().map(|meta| Packed::from(&Tuple::from(meta))).collect();
     let now = Tick::from_nanos(task.now_ns);
-    let mut found: [Option<Flow>; BURST] = [None; BURST];
-    let mut hits = 0;
+    let mut hits = [Hit::NONE; BURST];
+    let mut full = 0;
     let time = clock::timed(|| {
         for burst in tuples.chunks(BURST) {
-            task.table.lookup_burst(burst, &mut found, now);
-            hits += usize::from(black_box(&found)[BURST - 1].is_some());
+            let found = task.table.lookup_burst(burst, &mut hits, now);
+            black_box(&hits);
+            full += usize::from(found == u64::MAX);
         }
     });
-    assert_eq!(hits, CHUNKS / BURST, "look-ups that miss are no measure");
+    assert_eq!(full, CHUNKS / BURST, "look-ups that miss are no measure");
     time
 }
 
@@ -91,13 +91,19 @@ pub(super) fn rewrite_alone(task: &Task<'_>, lane: &mut Lane) -> u64 {
             }
             let bytes = frames.bytes_mut(&mut idle[n]);
             if translated {
-                match segment {
-                    Segment::Ask | Segment::First => rewrite::to_server(bytes, meta, ip, port),
-                    Segment::Answer => rewrite::to_client(bytes, meta, ip, port),
+                let (ip4, ip6, port) = (ip.last4(), ip.octets(), port.to_be_bytes());
+                match (segment, meta.v4) {
+                    (Segment::Ask | Segment::First, true) => {
+                        rewrite::route_to_server_v4(bytes, meta, ip4, port);
+                    }
+                    (Segment::Ask | Segment::First, false) => {
+                        rewrite::route_to_server_v6(bytes, meta, ip6, port);
+                    }
+                    (Segment::Answer, true) => rewrite::route_to_client_v4(bytes, meta, ip4, port),
+                    (Segment::Answer, false) => rewrite::route_to_client_v6(bytes, meta, ip6, port),
                 }
-                rewrite::decrement_ttl(bytes, meta);
             }
-            rewrite::set_ethernet(bytes, MACS[0], MACS[1]);
+            rewrite::set_macs(bytes, MACS[0], MACS[1]);
         }
     });
     lane.idle = idle;

@@ -7,7 +7,9 @@
 
 use std::hint::black_box;
 
-use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, Profile, ServerId, Sizes, Tick, Tuple};
+use ringlead_flow::{
+    FlowSpec, FlowTable, Hit, Inserted, Link, Packed, Profile, ServerId, Sizes, Tick, Tuple,
+};
 use ringlead_wire::{Ip, TcpFlags};
 
 const LOOKUPS: usize = 1 << 20;
@@ -39,13 +41,14 @@ fn measure(flows: usize, v4: bool) {
     let insert = (nanos() - start) / flows as f64;
     let tuples: Vec<Tuple> =
         order(count).map(|(n, side)| if side { server(n, v4) } else { client(n, v4) }).collect();
-    let mut out: Vec<Option<Flow>> = vec![None; 64];
-    let mut burst = |tuples: &[Tuple]| {
-        table.lookup_burst(tuples, &mut out, NOW);
-        assert!(black_box(&out)[..tuples.len()].iter().all(Option::is_some));
+    let packed: Vec<Packed> = tuples.iter().map(Packed::from).collect();
+    let mut hits = [Hit::NONE; 64];
+    let mut burst = |tuples: &[Packed]| {
+        let found = table.lookup_burst(tuples, &mut hits, NOW);
+        assert_eq!(found.count_ones() as usize, black_box(tuples).len());
     };
-    let by_64 = cost(&tuples, |stretch| stretch.chunks(64).for_each(&mut burst));
-    let by_32 = cost(&tuples, |stretch| stretch.chunks(32).for_each(&mut burst));
+    let by_64 = cost(&packed, |stretch| stretch.chunks(64).for_each(&mut burst));
+    let by_32 = cost(&packed, |stretch| stretch.chunks(32).for_each(&mut burst));
     let singly = cost(&tuples, |stretch| {
         for tuple in stretch {
             assert!(black_box(table.lookup(tuple, NOW)).is_some());
@@ -59,9 +62,9 @@ fn measure(flows: usize, v4: bool) {
 }
 
 /// What one look-up costs, in ns.
-fn cost(tuples: &[Tuple], mut work: impl FnMut(&[Tuple])) -> f64 {
+fn cost<T: Copy + Default>(tuples: &[T], mut work: impl FnMut(&[T])) -> f64 {
     // As in life: the tuples were just parsed.
-    let mut fresh = vec![Tuple::default(); STRETCH];
+    let mut fresh = vec![T::default(); STRETCH];
     let mut least = vec![f64::INFINITY; tuples.len() / STRETCH];
     for _ in 0..ROUNDS {
         for (stretch, least) in tuples.chunks(STRETCH).zip(&mut least) {

@@ -5,7 +5,8 @@
 
 use std::marker::PhantomData;
 
-use crate::flow::{EntryRef, Flow, FlowSpec, ServerId, Side};
+use crate::flow::{EntryRef, Flow, FlowSpec, Side};
+use crate::hit::Hit;
 use crate::key::Key;
 use crate::link::{Link, Pair};
 use crate::slot::Slot;
@@ -28,32 +29,6 @@ pub(crate) struct Entry<'a, K> {
     key: PhantomData<K>,
 }
 
-/// What was read of an entry, and the state that says what it is worth.
-struct Raw<K> {
-    keys: [K; 2],
-    pair: Pair,
-    ids: u64,
-    state: State,
-}
-
-impl<K: Key> Raw<K> {
-    #[inline]
-    fn flow(&self, index: u32, generation: u16, side: Side) -> Flow {
-        let [client, server] = self.keys;
-        let (server_id, service) = split(self.ids);
-        Flow {
-            entry: EntryRef { index, generation, v4: K::V4 },
-            side,
-            client: client.unpack(),
-            server: if self.state.is_one_sided() { None } else { Some(server.unpack()) },
-            server_id: ServerId(server_id),
-            service,
-            link: self.pair.link(),
-            state: self.state,
-        }
-    }
-}
-
 impl<'a, K: Key> Entry<'a, K> {
     /// Views the words of the entry at `index`; there are [`Key::ENTRY`] of them.
     #[inline]
@@ -61,34 +36,39 @@ impl<'a, K: Key> Entry<'a, K> {
         Self { words, index, key: PhantomData }
     }
 
-    /// Puts the flow that `slot` announced into `out`, if it lives and `key` is its key of that side; else leaves `out`
-    /// alone and returns `false`.
+    /// Puts the flow that `slot` announced into `hit`, if it lives and `key` is its key of that side. Returns `false` and
+    /// leaves anything at all there if not.
     #[inline]
-    pub(crate) fn read(self, slot: Slot, key: K, now: Tick, out: &mut Option<Flow>) -> bool {
+    pub(crate) fn read(self, slot: Slot, key: K, now: Tick, hit: &mut Hit) -> bool {
         let side = slot.side();
-        let raw = self.raw();
-        // Both are compared and both unpacked, because a branch on the side is one that the processor cannot foresee.
-        let same = raw.keys.map(|k| k.is(key))[side as usize];
-        if !same || !raw.state.is_live(slot.generation()) || raw.state.is_expired(now) {
+        // By the side's number, because a branch on the side is one that the processor cannot foresee.
+        let start = CLIENT + K::WORDS * side as usize;
+        if !K::load(&self.words[start..start + K::WORDS]).is(key) {
             return false;
         }
-        // Built in place and from registers: a flow that is copied about costs as much as the rest of a look-up.
-        *out = Some(raw.flow(self.index, slot.generation(), side));
-        true
+        self.read_as(slot.generation(), side, hit);
+        hit.state.is_live(slot.generation()) && !hit.state.is_expired(now)
     }
 
     /// Copies the entry as a flow of `generation`, whose state says what the copy is worth: if it is of that generation,
     /// then so is all of it.
     pub(crate) fn copy(self, generation: u16, side: Side) -> Flow {
-        self.raw().flow(self.index, generation, side)
+        let mut hit = Hit::NONE;
+        self.read_as(generation, side, &mut hit);
+        hit.flow()
     }
 
     /// Reads all words, and the state last.
     #[inline]
-    fn raw(self) -> Raw<K> {
-        let keys = [Side::Client, Side::Server].map(|side| self.key(side));
-        let (pair, ids) = (self.pair(), self.words[IDS].load(Relaxed));
-        Raw { keys, pair, ids, state: self.state_after_reads() }
+    fn read_as(self, generation: u16, side: Side, hit: &mut Hit) {
+        for (word, from) in hit.keys.iter_mut().zip(&self.words[CLIENT..CLIENT + 2 * K::WORDS]) {
+            *word = from.load(Relaxed);
+        }
+        hit.pair = self.pair();
+        hit.ids = self.words[IDS].load(Relaxed);
+        hit.side = side;
+        hit.entry = EntryRef { index: self.index, generation, v4: K::V4 };
+        hit.state = self.state_after_reads();
     }
 
     /// Writes all of a flow but its state. The caller owns the entry.

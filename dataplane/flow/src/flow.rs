@@ -2,6 +2,7 @@
 
 use ringlead_wire::TcpFlags;
 
+use crate::hit::Hit;
 use crate::link::Link;
 use crate::state::State;
 use crate::timer::Profile;
@@ -46,6 +47,20 @@ pub struct EntryRef {
     pub(crate) index: u32,
     pub(crate) generation: u16,
     pub(crate) v4: bool,
+}
+
+impl From<&Flow> for EntryRef {
+    #[inline]
+    fn from(flow: &Flow) -> Self {
+        flow.entry
+    }
+}
+
+impl From<&Hit> for EntryRef {
+    #[inline]
+    fn from(hit: &Hit) -> Self {
+        hit.entry
+    }
 }
 
 /// A consistent copy of one flow, as it was at the look-up.

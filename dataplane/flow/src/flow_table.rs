@@ -5,9 +5,11 @@ use std::fmt;
 use ahash::RandomState;
 use ringlead_wire::TcpFlags;
 
-use crate::flow::{Flow, FlowSpec, Inserted};
-use crate::key::{V4, V6};
+use crate::flow::{EntryRef, Flow, FlowSpec, Inserted, Side};
+use crate::hit::Hit;
+use crate::key::{Key, V4, V6};
 use crate::link::Link;
+use crate::packed::Packed;
 use crate::slot::{INDEX_BITS, Spot};
 use crate::table::{BURST, Candidates, Table};
 use crate::tick::Tick;
@@ -105,26 +107,31 @@ impl FlowTable {
         size(flows_max).map_or(usize::MAX, |size| Table::<V4>::bytes_for(size) + Table::<V6>::bytes_for(size))
     }
 
-    /// Looks a burst up: `out[i]` becomes the flow of `tuples[i]`. Fastest for 32 to 64 tuples, because the cache misses
-    /// of up to 64 look-ups overlap. What of either slice is longer than the other is left alone.
-    pub fn lookup_burst(&self, tuples: &[Tuple], out: &mut [Option<Flow>], now: Tick) {
-        for (tuples, out) in tuples.chunks(BURST).zip(out.chunks_mut(BURST)) {
-            let mut spots = [Spot::default(); BURST];
-            let mut candidates = [Candidates::NONE; BURST];
-            for (tuple, spot) in tuples.iter().zip(&mut spots) {
-                *spot = if tuple.is_v4() { self.v4.aim(tuple) } else { self.v6.aim(tuple) };
-            }
-            for ((tuple, spot), found) in tuples.iter().zip(&spots).zip(&mut candidates) {
-                *found = if tuple.is_v4() { self.v4.candidates(*spot) } else { self.v6.candidates(*spot) };
-            }
-            for (((tuple, out), spot), found) in tuples.iter().zip(out).zip(spots).zip(candidates) {
-                if tuple.is_v4() {
-                    self.v4.settle(tuple, spot, found, now, out);
-                } else {
-                    self.v6.settle(tuple, spot, found, now, out);
-                }
-            }
+    /// Looks up to 64 tuples up, side by side, so that their cache misses overlap: 32 to 64 at once are fastest. Bit `i` of
+    /// what is returned says that `hits[i]` is the flow of `tuples[i]`; other hits are worth nothing. What of either slice
+    /// is longer than the other, or than 64, is left alone.
+    #[must_use]
+    pub fn lookup_burst(&self, tuples: &[Packed], hits: &mut [Hit], now: Tick) -> u64 {
+        let mut spots = [Spot::default(); BURST];
+        let mut candidates = [Candidates::NONE; BURST];
+        for (tuple, spot) in tuples.iter().zip(&mut spots) {
+            *spot = if tuple.v4 { self.v4.aim(tuple) } else { self.v6.aim(tuple) };
         }
+        for ((tuple, spot), slots) in tuples.iter().zip(&spots).zip(&mut candidates) {
+            *slots = if tuple.v4 { self.v4.candidates(*spot) } else { self.v6.candidates(*spot) };
+        }
+        let mut found = 0;
+        for (i, (((tuple, hit), spot), slots)) in
+            tuples.iter().zip(hits).zip(spots).zip(candidates).enumerate()
+        {
+            let hit = if tuple.v4 {
+                self.v4.settle(V4::of(tuple), spot, slots, now, hit)
+            } else {
+                self.v6.settle(V6::of(tuple), spot, slots, now, hit)
+            };
+            found |= u64::from(hit) << i;
+        }
+        found
     }
 
     /// The flow that a tuple belongs to, whichever end sends it. An expired flow is none.
@@ -148,23 +155,44 @@ impl FlowTable {
     /// other transports). Whether the flow still lives; one that ended, or whose entry is another flow's by now, is
     /// left alone.
     pub fn touch(&self, flow: &Flow, flags: TcpFlags, now: Tick) -> bool {
-        if flow.entry.v4 {
-            self.v4.touch(flow.entry, flow.side, flags, now)
-        } else {
-            self.v6.touch(flow.entry, flow.side, flags, now)
+        self.touch_entry(flow.entry, flow.side, flags, now)
+    }
+
+    /// As [`touch`](Self::touch), for one packet of a burst that was looked up together: nothing is read or written when the
+    /// packet leaves the flow as it was at the look-up.
+    ///
+    /// `changed` is the burst's own note, `false` at first: whether a packet of it changed more about its flow than when it
+    /// was last seen. From then on what the look-up read may be out of date, and is not relied on.
+    #[inline]
+    pub fn touch_hit(&self, hit: &Hit, flags: TcpFlags, now: Tick, changed: &mut bool) {
+        if *changed || !hit.state.is_settled(hit.side, flags, now) {
+            *changed |= self.touch_changing(hit, flags, now);
         }
+    }
+
+    /// Touches, and says whether that may have changed more than when the flow was last seen.
+    #[inline(never)]
+    fn touch_changing(&self, hit: &Hit, flags: TcpFlags, now: Tick) -> bool {
+        self.touch_entry(hit.entry, hit.side, flags, now);
+        !hit.state.after(hit.side, flags, now).is_seen_as(hit.state)
+    }
+
+    fn touch_entry(&self, entry: EntryRef, side: Side, flags: TcpFlags, now: Tick) -> bool {
+        if entry.v4 { self.v4.touch(entry, side, flags, now) } else { self.v6.touch(entry, side, flags, now) }
     }
 
     /// Changes the way back to the client. A change that runs into another one is lost: the next packet of the client
     /// shows the difference again.
-    pub fn set_link(&self, flow: &Flow, link: Link) {
-        if flow.entry.v4 { self.v4.set_link(flow.entry, link) } else { self.v6.set_link(flow.entry, link) }
+    pub fn set_link(&self, flow: impl Into<EntryRef>, link: Link) {
+        let entry = flow.into();
+        if entry.v4 { self.v4.set_link(entry, link) } else { self.v6.set_link(entry, link) }
     }
 
     /// Ends a flow. `true` for the one caller that ended it, who also accounts for it: [`age`](Self::age) will not
     /// report it. `false` when it had ended, or (as good as never) when eight others refreshed it meanwhile.
-    pub fn remove(&self, flow: &Flow) -> bool {
-        if flow.entry.v4 { self.v4.remove(flow.entry) } else { self.v6.remove(flow.entry) }
+    pub fn remove(&self, flow: impl Into<EntryRef>) -> bool {
+        let entry = flow.into();
+        if entry.v4 { self.v4.remove(entry) } else { self.v6.remove(entry) }
     }
 
     /// Sweeps up to `budget` entries of a shard, from where the last sweep of it stopped: frees expired flows and hands

@@ -6,8 +6,12 @@ use std::hash::{BuildHasher, Hasher};
 use ahash::RandomState;
 use ringlead_wire::Ip;
 
+use crate::packed::Packed;
 use crate::sync::{AtomicU64, Relaxed};
 use crate::tuple::Tuple;
+
+/// Words of the longest key.
+pub(crate) const WORDS_MAX: usize = 5;
 
 /// A packed tuple of one family.
 pub(crate) trait Key: Copy + Debug {
@@ -22,10 +26,18 @@ pub(crate) trait Key: Copy + Debug {
     fn pack(tuple: &Tuple) -> Self;
     /// The tuple again.
     fn unpack(self) -> Tuple;
+    /// Of a packed tuple of this family.
+    fn of(packed: &Packed) -> Self;
+    /// All its words, the longest key's number of them.
+    fn words(self) -> [u64; WORDS_MAX];
     /// Reads a key out of an entry, whatever it is at the time.
     fn load(from: &[AtomicU64]) -> Self;
     /// Writes a key into an entry.
     fn store(self, to: &[AtomicU64]);
+    /// The source address and port.
+    fn source(self) -> (Ip, u16);
+    /// The destination address and port.
+    fn destination(self) -> (Ip, u16);
     /// Whether two keys are equal, word by word without a branch.
     fn is(self, other: Self) -> bool;
     /// The keyed hash.
@@ -34,7 +46,7 @@ pub(crate) trait Key: Copy + Debug {
 
 /// `[src 32, dst 32]`, `[sport 16, dport 16, proto 8]`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct V4([u64; 2]);
+pub(crate) struct V4(pub(crate) [u64; 2]);
 
 impl Key for V4 {
     const WORDS: usize = 2;
@@ -49,8 +61,29 @@ impl Key for V4 {
 
     #[inline]
     fn unpack(self) -> Tuple {
-        let mapped = |v4: u64| whole(0, 0xffff_0000_0000 | v4);
-        with_ends(mapped(self.0[0] >> 32), mapped(self.0[0] & 0xffff_ffff), self.0[1])
+        with_ends(self.source().0, self.destination().0, self.0[1])
+    }
+
+    #[inline]
+    fn of(packed: &Packed) -> Self {
+        Self([packed.words[0], packed.words[1]])
+    }
+
+    #[inline]
+    fn words(self) -> [u64; WORDS_MAX] {
+        [self.0[0], self.0[1], 0, 0, 0]
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the words")]
+    fn source(self) -> (Ip, u16) {
+        (Ip::from_v4(((self.0[0] >> 32) as u32).to_be_bytes()), (self.0[1] >> 24) as u16)
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the words")]
+    fn destination(self) -> (Ip, u16) {
+        (Ip::from_v4((self.0[0] as u32).to_be_bytes()), (self.0[1] >> 8) as u16)
     }
 
     #[inline]
@@ -76,7 +109,7 @@ impl Key for V4 {
 
 /// `[src 128]`, `[dst 128]`, `[sport 16, dport 16, proto 8]`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct V6([u64; 5]);
+pub(crate) struct V6(pub(crate) [u64; 5]);
 
 impl Key for V6 {
     const WORDS: usize = 5;
@@ -91,8 +124,29 @@ impl Key for V6 {
 
     #[inline]
     fn unpack(self) -> Tuple {
-        let [s0, s1, d0, d1, ends] = self.0;
-        with_ends(whole(s0, s1), whole(d0, d1), ends)
+        with_ends(self.source().0, self.destination().0, self.0[4])
+    }
+
+    #[inline]
+    fn of(packed: &Packed) -> Self {
+        Self(packed.words)
+    }
+
+    #[inline]
+    fn words(self) -> [u64; WORDS_MAX] {
+        self.0
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the words")]
+    fn source(self) -> (Ip, u16) {
+        (whole(self.0[0], self.0[1]), (self.0[4] >> 24) as u16)
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the words")]
+    fn destination(self) -> (Ip, u16) {
+        (whole(self.0[2], self.0[3]), (self.0[4] >> 8) as u16)
     }
 
     #[inline]

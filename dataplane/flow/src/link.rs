@@ -53,16 +53,33 @@ impl Pair {
         Self { tags: vlan << 32 | u64::from(link.vlans & 3) << 30 | count, mac: mac | count & 0xff }
     }
 
+    /// Whether the words belong together and are the link of these parts, the address as a number of 48 bits.
+    #[inline]
+    pub(crate) const fn is(self, mac: u64, port: u8, vlans: u8, vlan: [u16; 2]) -> bool {
+        let tags = if vlans == 0 { 0 } else { (vlan[0] as u64) << 18 | (vlan[1] as u64) << 2 | vlans as u64 };
+        let odd = self.tags >> 30 ^ tags | self.mac >> 8 ^ (mac << 8 | port as u64);
+        odd | (self.tags ^ self.mac) & 0xff == 0
+    }
+
     /// The link, unless the words are of two.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the words")]
     pub(crate) const fn link(self) -> Link {
-        if (self.tags ^ self.mac) & 0xff != 0 {
+        let (mac, port, vlans, vlan) = self.parts();
+        if port == Link::NONE.port {
             return Link::NONE;
         }
-        let [a, b, c, d, e, f, port, _] = self.mac.to_be_bytes();
+        let [_, _, a, b, c, d, e, f] = mac.to_be_bytes();
+        Link { mac: [a, b, c, d, e, f], port, vlans, vlan }
+    }
+
+    /// Address, port, number of tags and tags; the port is that of [`Link::NONE`] when the words are of two links.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the words")]
+    pub(crate) const fn parts(self) -> (u64, u8, u8, [u16; 2]) {
+        let whole = (self.tags ^ self.mac) & 0xff == 0;
+        let port = if whole { (self.mac >> 8) as u8 } else { Link::NONE.port };
         let vlan = [(self.tags >> 48) as u16, (self.tags >> 32) as u16];
-        Link { mac: [a, b, c, d, e, f], port, vlans: (self.tags >> 30) as u8 & 3, vlan }
+        (self.mac >> 16, port, (self.tags >> 30) as u8 & 3, vlan)
     }
 }
 
@@ -77,7 +94,19 @@ mod tests {
     fn a_link_survives_its_words_at_every_count() {
         for count in [0, 0xfe, 0xff, (1 << 30) - 1, u64::MAX] {
             for link in [A, B, Link::NONE] {
-                assert_eq!(Pair::after(count, link).link(), link);
+                let pair = Pair::after(count, link);
+                assert_eq!(pair.link(), link);
+                let [a, b, c, d, e, f] = link.mac;
+                let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+                let [outer, inner] = link.vlan;
+                assert!(pair.is(mac, link.port, link.vlans, link.vlan));
+                assert!(!pair.is(mac ^ 1, link.port, link.vlans, link.vlan));
+                assert!(!pair.is(mac, link.port ^ 1, link.vlans, link.vlan));
+                assert!(!pair.is(mac, link.port, link.vlans ^ 1, link.vlan));
+                // Without tags there is nothing to compare.
+                let tagged = link.vlans != 0;
+                assert_eq!(!pair.is(mac, link.port, link.vlans, [outer ^ 1, inner]), tagged);
+                assert_eq!(!pair.is(mac, link.port, link.vlans, [outer, inner ^ 1]), tagged);
             }
         }
     }
@@ -88,5 +117,6 @@ mod tests {
         let new = Pair::after(old.tags, B);
         assert_eq!(Pair { tags: new.tags, mac: old.mac }.link(), Link::NONE);
         assert_eq!(Pair { tags: old.tags, mac: new.mac }.link(), Link::NONE);
+        assert!(!Pair { tags: new.tags, mac: new.mac ^ 1 }.is(0xffff_ffff_ffff, 0, 0, [0, 0]));
     }
 }

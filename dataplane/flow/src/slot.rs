@@ -8,9 +8,10 @@ pub(crate) const WIDTH: usize = if cfg!(loom) { 2 } else { 8 };
 /// Bits of an entry's index.
 pub(crate) const INDEX_BITS: u32 = 30;
 
-/// A slot's word, `{generation 16, side 1, unused 1, index 30, tag 16}`, highest bits first; 0 = empty.
+/// A slot's word, `{tag 16, side 1, unused 1, index 30, generation 16}`, highest bits first; 0 = empty.
 ///
-/// A tag is never 0, so that an empty slot has none.
+/// A tag is never 0, so that an empty slot has none. It stands on top, where a look-up cuts out eight at once with the
+/// fewest instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Slot(pub(crate) u64);
 
@@ -18,7 +19,7 @@ impl Slot {
     pub(crate) const EMPTY: Self = Self(0);
     const INDEX: u32 = 16;
     const SERVER: u64 = 1 << 47;
-    const GENERATION: u32 = 48;
+    const TAG: u32 = 48;
 
     #[inline]
     pub(crate) const fn new(tag: u16, generation: u16, side: Side, index: u32) -> Self {
@@ -26,19 +27,19 @@ impl Slot {
             Side::Client => 0,
             Side::Server => Self::SERVER,
         };
-        Self((generation as u64) << Self::GENERATION | side | (index as u64) << Self::INDEX | tag as u64)
+        Self((tag as u64) << Self::TAG | side | (index as u64) << Self::INDEX | generation as u64)
     }
 
     /// The tag of the key; 0 in an empty slot.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
     pub(crate) const fn tag(self) -> u16 {
-        self.0 as u16
+        (self.0 >> Self::TAG) as u16
     }
 
     #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
     pub(crate) const fn generation(self) -> u16 {
-        (self.0 >> Self::GENERATION) as u16
+        self.0 as u16
     }
 
     #[inline]

@@ -121,6 +121,15 @@ impl State {
         self.with(seen, self.last_seen().later(now))
     }
 
+    /// Whether one more packet certainly leaves the state as it is: data or a bare ACK of an end that has acknowledged
+    /// before, or any datagram, within the tick of the last packet. Most packets; [`after`](Self::after) knows the rest.
+    #[inline]
+    pub(crate) const fn is_settled(self, side: Side, flags: TcpFlags, now: Tick) -> bool {
+        let transport =
+            self.0 & Self::DATAGRAM != 0 || flags.is_plain_ack() && self.seen().is_acknowledged(side);
+        transport && now.since(self.last_seen()) == 0
+    }
+
     /// The same flow in another stage.
     #[inline]
     pub(crate) const fn at(self, stage: Stage) -> Self {
@@ -160,8 +169,49 @@ impl State {
         Seen((self.0 >> Self::SEEN) as u8 & Seen::MASK)
     }
 
+    /// Whether the packets seen so far mean the same to both.
+    #[inline]
+    pub(crate) const fn is_seen_as(self, other: Self) -> bool {
+        (self.0 ^ other.0) >> 32 == 0
+    }
+
     const fn with(self, seen: Seen, tick: Tick) -> Self {
         let kept = self.0 & !((Seen::MASK as u64) << Self::SEEN | u32::MAX as u64);
         Self(kept | (seen.0 as u64) << Self::SEEN | tick.0 as u64)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{State, Tick};
+    use crate::flow::Side;
+    use crate::timer::Profile;
+    use ringlead_wire::TcpFlags;
+
+    /// All flags, both ends, every mark, now and later: what is called settled stays as it is.
+    #[test]
+    fn a_settled_state_is_one_that_a_packet_leaves_as_it_is() {
+        let mut settled = 0;
+        for (proto, one_sided) in [(6, false), (6, true), (17, false)] {
+            let first = State::tentative(7, Profile::Lb, proto, one_sided).confirmed();
+            for marks in 0..32_u64 {
+                let state = State(first.0 | marks << State::SEEN | 1000);
+                for (flags, side, now) in (0..=255).flat_map(|flags| {
+                    [Side::Client, Side::Server].into_iter().flat_map(move |side| {
+                        [999, 1000, 1001].map(move |now| (TcpFlags(flags), side, Tick(now)))
+                    })
+                }) {
+                    if state.is_settled(side, flags, now) {
+                        assert_eq!(
+                            state.after(side, flags, now),
+                            state,
+                            "{state:?} {flags:?} {side:?} {now:?}"
+                        );
+                        settled += 1;
+                    }
+                }
+            }
+        }
+        assert!(settled > 10_000, "{settled}");
     }
 }

@@ -8,9 +8,11 @@ use ringlead_wire::TcpFlags;
 
 use crate::entry::Entry;
 use crate::flow::{EntryRef, Flow, Side};
+use crate::hit::Hit;
 use crate::key::Key;
 use crate::link::Link;
 use crate::memory::{self, Words};
+use crate::packed::Packed;
 use crate::processor::{matches, prefetch};
 use crate::shard::Shard;
 use crate::slot::{Slot, Spot, WIDTH};
@@ -100,8 +102,8 @@ impl<K: Key> Table<K> {
 
     /// Where a tuple may be; asks for the two buckets.
     #[inline]
-    pub(crate) fn aim(&self, tuple: &Tuple) -> Spot {
-        let spot = self.spot(K::pack(tuple));
+    pub(crate) fn aim(&self, packed: &Packed) -> Spot {
+        let spot = self.spot(K::of(packed));
         for bucket in spot.buckets {
             prefetch(&self.bucket(bucket)[0]);
         }
@@ -134,36 +136,33 @@ impl<K: Key> Table<K> {
         Some(Slot(self.bucket(spot.buckets[at / WIDTH])[at % WIDTH].load(Acquire)))
     }
 
-    /// Puts the flow of a tuple among those candidates into `out`, or `None`.
+    /// Puts the flow of a key among those candidates into `hit`; `false`, and anything at all in `hit`, if there is none.
     #[inline]
     pub(crate) fn settle(
         &self,
-        tuple: &Tuple,
+        key: K,
         spot: Spot,
         candidates: Candidates,
         now: Tick,
-        out: &mut Option<Flow>,
-    ) {
-        let key = K::pack(tuple);
+        hit: &mut Hit,
+    ) -> bool {
         let Candidates { first: mut slot, mut others } = candidates;
         loop {
-            if slot != Slot::EMPTY && self.entry(slot.index()).read(slot, key, now, out) {
-                return;
+            if slot != Slot::EMPTY && self.entry(slot.index()).read(slot, key, now, hit) {
+                return true;
             }
             match self.next_slot(spot, &mut others) {
                 Some(next) => slot = next,
-                None => break,
+                None => return false,
             }
         }
-        *out = None;
     }
 
     /// See [`FlowTable::lookup`](crate::FlowTable::lookup).
     pub(crate) fn lookup(&self, tuple: &Tuple, now: Tick) -> Option<Flow> {
-        let spot = self.spot(K::pack(tuple));
-        let mut flow = None;
-        self.settle(tuple, spot, self.candidates(spot), now, &mut flow);
-        flow
+        let key = K::pack(tuple);
+        let (spot, mut hit) = (self.spot(key), Hit::NONE);
+        self.settle(key, spot, self.candidates(spot), now, &mut hit).then(|| hit.flow())
     }
 
     /// See [`FlowTable::touch`](crate::FlowTable::touch).

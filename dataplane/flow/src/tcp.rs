@@ -69,6 +69,16 @@ impl Seen {
         Self(if flags.is_fin() { bits | fin } else { bits })
     }
 
+    /// Whether that end has acknowledged something, and no RST came since.
+    #[inline]
+    pub(crate) const fn is_acknowledged(self, side: Side) -> bool {
+        let ack = match side {
+            Side::Client => Self::CLIENT_ACK,
+            Side::Server => Self::SERVER_ACK,
+        };
+        self.0 & (ack | Self::RST) == ack
+    }
+
     /// The phase of a TCP flow.
     #[inline]
     pub(crate) const fn phase(self, one_sided: bool) -> Phase {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Profile, Tick, Tuple};
 use ringlead_wire::TcpFlags;
-use support::{client, link, server, spec, table};
+use support::{client, link, lookup_bursts, server, spec, table};
 
 const SIZE: usize = 12;
 
@@ -72,7 +72,7 @@ impl Model {
             }
             Op::Link { client, v4, link: n } => {
                 let Some((_, flow)) = self.flows.get_mut(&(client, v4)) else { return };
-                self.table.set_link(flow, link(n));
+                self.table.set_link(&*flow, link(n));
                 flow.link = link(n);
             }
             Op::Remove { client, v4 } => {
@@ -131,9 +131,7 @@ impl Model {
         self.expire();
         let all = (0..16).flat_map(|n| [true, false].map(|v4| (n, v4)));
         let tuples: Vec<Tuple> = all.flat_map(|(n, v4)| [client(n, v4), server(n, v4)]).collect();
-        let mut burst = vec![None; tuples.len()];
-        self.table.lookup_burst(&tuples, &mut burst, self.now);
-        for (tuple, found) in tuples.iter().zip(burst) {
+        for (tuple, found) in tuples.iter().zip(lookup_bursts(&self.table, &tuples, self.now)) {
             let owner = self
                 .flows
                 .values()

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use ringlead_flow::{Flow, FlowTable, Inserted, Link, ServerId, Side, Tick, Tuple};
-use support::{ACK, client, link, new, server, spec, table};
+use support::{ACK, client, link, lookup_bursts, new, server, spec, table};
 
 const THREADS: u32 = 4;
 const ROUNDS: u32 = 200_000;
@@ -107,9 +107,7 @@ fn churn(table: &FlowTable, seed: u32, v4: bool, clock: &AtomicU32, tally: &Tall
                     let n = (n + i) % CLIENTS;
                     if i % 2 == 0 { client(n, v4) } else { server(n % SERVERS, v4) }
                 });
-                let mut out = [None; 4];
-                table.lookup_burst(&tuples, &mut out, now);
-                for (tuple, flow) in tuples.iter().zip(&out) {
+                for (tuple, flow) in tuples.iter().zip(&lookup_bursts(table, &tuples, now)) {
                     if let Some(flow) = flow {
                         assert_whole(flow, tuple, v4);
                         tally.found.fetch_add(1, Relaxed);

@@ -5,9 +5,11 @@
 
 mod support;
 
-use ringlead_flow::{FlowSpec, FlowTable, Inserted, Link, Phase, Profile, Side, Sizes, TableError, Tick};
-use ringlead_wire::TcpFlags;
-use support::{ACK, SYN, client, link, new, server, spec, table};
+use ringlead_flow::{
+    FlowSpec, FlowTable, Hit, Inserted, Link, Packed, Phase, Profile, Side, Sizes, TableError, Tick,
+};
+use ringlead_wire::{Ip, TcpFlags};
+use support::{ACK, SYN, client, link, lookup_bursts, new, server, spec, table};
 
 const NOW: Tick = Tick(u32::MAX - 3);
 
@@ -51,13 +53,98 @@ fn a_burst_finds_what_single_lookups_find() {
         .map(|n| if n % 3 == 0 { server(n * 2, n % 2 == 0) } else { client(n * 2, n % 2 == 0) })
         .collect();
     for len in [0, 1, 63, 64, 65, 200] {
-        let mut out = vec![None; 200];
-        table.lookup_burst(&tuples[..len], &mut out, NOW);
+        let burst = lookup_bursts(&table, &tuples[..len], NOW);
         let single: Vec<_> = tuples[..len].iter().map(|t| table.lookup(t, NOW)).collect();
-        assert_eq!(out[..len], single);
-        assert!(out[len..].iter().all(Option::is_none));
-        assert!(len < 63 || out.iter().any(Option::is_some) && out[..len].iter().any(Option::is_none));
+        assert_eq!(burst, single);
+        assert!(len < 63 || burst.iter().any(Option::is_some) && burst.iter().any(Option::is_none));
     }
+}
+
+#[test]
+fn a_burst_takes_no_more_than_64_and_no_more_than_there_is_room_for() {
+    let table = table(100);
+    for n in 0..70 {
+        let _ = new(table.insert(&spec(client(n, true), None, n), NOW));
+    }
+    let packed: Vec<_> = (0..70).map(|n| Packed::from(&client(n, true))).collect();
+    let mut hits = [Hit::NONE; 70];
+    assert_eq!(table.lookup_burst(&packed, &mut hits, NOW), u64::MAX);
+    assert_eq!(hits[63].server_id().0, 63);
+    assert_eq!(hits[64].service(), Hit::NONE.service(), "left alone");
+    assert_eq!(table.lookup_burst(&packed, &mut hits[..3], NOW), 7);
+    assert_eq!(table.lookup_burst(&packed[..2], &mut hits, NOW), 3);
+}
+
+#[test]
+fn a_hit_says_what_its_flow_says() {
+    for (v4, two_sided) in [(true, true), (true, false), (false, true), (false, false)] {
+        let table = table(10);
+        let flow = new(table.insert(&spec(client(7, v4), two_sided.then(|| server(7, v4)), 5), NOW));
+        let mut hits = [Hit::NONE; 1];
+        assert_eq!(table.lookup_burst(&[Packed::from(&flow.client)], &mut hits, NOW), 1);
+        for hit in [hits[0], Hit::from(&flow)] {
+            assert_eq!(hit.flow(), flow);
+            assert_eq!(
+                (hit.side(), hit.server_id(), hit.service()),
+                (flow.side, flow.server_id, flow.service)
+            );
+            assert_eq!((hit.link(), hit.state(), hit.is_two_sided()), (flow.link, flow.state, two_sided));
+            assert_eq!(hit.is_v4(), v4);
+            let service = (flow.client.dst, flow.client.dport.to_be_bytes());
+            let server = flow.server.map(|server| (server.src, server.sport.to_be_bytes()));
+            let v4_end = |(ip, port): ([u8; 4], [u8; 2])| (Ip::from_v4(ip), port);
+            let v6_end = |(ip, port): ([u8; 16], [u8; 2])| (Ip::from_v6(ip), port);
+            assert_eq!(if v4 { v4_end(hit.service_v4()) } else { v6_end(hit.service_v6()) }, service);
+            let known = if v4 { v4_end(hit.server_v4()) } else { v6_end(hit.server_v6()) };
+            assert!(server.is_none_or(|server| server == known));
+            let Link { mac: [a, b, c, d, e, f], port, vlans, vlan } = flow.link;
+            let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+            assert_eq!(hit.way_back(), (mac, port, vlans, vlan));
+            assert!(hit.has_link(mac, port, vlans, vlan));
+        }
+    }
+}
+
+/// Two packets of one flow in one burst: the second must not be judged by what the look-up read before the first.
+#[test]
+fn packets_of_one_burst_count_one_after_the_other() {
+    let rst = TcpFlags(TcpFlags::RST);
+    let fin = TcpFlags(TcpFlags::FIN | TcpFlags::ACK);
+    let after = |packets: &[(u8, TcpFlags)]| {
+        let table = table(10);
+        let flow = new(table.insert(&spec(client(1, true), Some(server(1, true)), 3), NOW));
+        let keys = [Packed::from(&flow.client), Packed::from(&flow.server.unwrap())];
+        let mut hits = [Hit::NONE; 2];
+        assert_eq!(table.lookup_burst(&keys, &mut hits, NOW), 3);
+        let mut changed = false;
+        for (side, flags) in packets {
+            table.touch_hit(&hits[usize::from(*side)], *flags, NOW, &mut changed);
+        }
+        table.lookup(&flow.client, NOW).unwrap().state.phase()
+    };
+    assert_eq!(after(&[(0, ACK), (1, ACK)]), Phase::Established);
+    assert_eq!(after(&[(0, rst)]), Phase::Reset);
+    assert_eq!(
+        after(&[(0, rst), (1, ACK)]),
+        Phase::Established,
+        "a blind reset is undone by the next segment"
+    );
+    assert_eq!(after(&[(0, fin), (1, fin)]), Phase::Closed);
+    assert_eq!(after(&[(0, fin), (1, fin), (0, SYN)]), Phase::Opening);
+    assert_eq!(after(&[(0, fin), (1, fin), (0, SYN), (1, ACK), (0, ACK)]), Phase::Established);
+}
+
+#[test]
+fn a_packet_in_a_later_tick_refreshes_its_flow() {
+    let table = table(10);
+    let flow = new(table.insert(&spec(client(1, true), Some(server(1, true)), 3), NOW));
+    let mut hits = [Hit::NONE; 1];
+    let later = NOW.plus(4);
+    assert_eq!(table.lookup_burst(&[Packed::from(&flow.client)], &mut hits, later), 1);
+    let mut changed = false;
+    table.touch_hit(&hits[0], ACK, later, &mut changed);
+    assert_eq!(table.lookup(&flow.client, later).unwrap().state.last_seen(), later);
+    assert!(!changed, "only when it was last seen");
 }
 
 #[test]

@@ -46,6 +46,10 @@ pub trait Port {
     /// Whether [`note`](Port::note) does anything; the path compiles the call away when it does not.
     const NOTES: bool = false;
 
+    /// Whether a worker may receive a burst while it still has another one to work on, to fetch its headers meanwhile. Not
+    /// where each frame has a time of its own.
+    const AHEAD: bool = true;
+
     /// Moves up to `BURST - list.len()` received frames to the end of `list`; returns how many.
     fn rx(&mut self, frames: &mut Frames, list: &mut FrameList) -> usize;
 

@@ -5,12 +5,17 @@
 //! here all the same (one predicted branch); a range outside gives an empty slice.
 #![allow(unsafe_code, reason = "memory shared with the kernel; see the module's justification")]
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+use std::ffi::c_void;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 use xsk_rs::Umem;
 use xsk_rs::umem::frame::FrameDesc;
+
+/// A huge page, in bytes.
+const HUGE: usize = 2 << 20;
 
 /// A mapping, and whoever keeps it mapped.
 #[derive(Debug)]
@@ -23,8 +28,8 @@ pub(crate) struct Region {
 /// What unmaps the memory when the region goes.
 #[derive(Debug)]
 enum Keep {
-    /// Our own mapping.
-    Mapping,
+    /// Our own mapping, as large as it was made.
+    Mapping(NonNull<c_void>, usize),
     /// The driver's: sockets that still live hold a handle as well.
     Umem(Umem),
 }
@@ -34,17 +39,39 @@ enum Keep {
 unsafe impl Send for Region {}
 
 impl Region {
-    /// Maps `bytes` of zeroed memory, pre-faulted so that no packet pays for a page fault.
+    /// Maps `bytes` of zeroed memory, pre-faulted so that no packet pays for a page fault, and on huge pages where the
+    /// system offers them: tens of megabytes of packets in pages of 4 KiB are more than the processor keeps addresses for.
     ///
     /// # Errors
     /// Those of mmap(2); `InvalidInput` for 0 bytes.
     pub(crate) fn map(bytes: usize) -> io::Result<Self> {
-        let length = NonZeroUsize::new(bytes).ok_or(io::ErrorKind::InvalidInput)?;
-        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_POPULATE;
+        if bytes == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // Room for the start to be moved to a huge page's.
+        let mapped = bytes.checked_add(HUGE).ok_or(io::ErrorKind::InvalidInput)?;
+        let length = NonZeroUsize::new(mapped).ok_or(io::ErrorKind::InvalidInput)?;
         let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new anonymous mapping at an address that the kernel chooses overlaps nothing.
-        let base = unsafe { mmap_anonymous(None, length, prot, flags) }?;
-        Ok(Self { base: base.cast(), bytes, keep: Keep::Mapping })
+        let mapping = unsafe { mmap_anonymous(None, length, prot, MapFlags::MAP_PRIVATE) }?;
+        let skip = mapping.cast::<u8>().as_ptr().align_offset(HUGE);
+        // SAFETY: `skip` is below HUGE, so the result lies in the mapping with `bytes` bytes behind it.
+        let base = unsafe { mapping.cast::<u8>().add(skip) };
+        let region = Self { base, bytes, keep: Keep::Mapping(mapping, mapped) };
+        region.populate()?;
+        Ok(region)
+    }
+
+    /// Makes every page present.
+    fn populate(&self) -> io::Result<()> {
+        // SAFETY: the range is mapped and ours. It is advice: without huge pages the memory is only slower.
+        let _ = unsafe { madvise(self.base.cast(), self.bytes, MmapAdvise::MADV_HUGEPAGE) };
+        // SAFETY: the range is mapped and ours, and all-zero before and after.
+        match unsafe { madvise(self.base.cast(), self.bytes, MmapAdvise::MADV_POPULATE_WRITE) } {
+            // A kernel before 5.14 faults the pages in as they are used.
+            Ok(()) | Err(Errno::EINVAL) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// The memory of a Umem of `bytes`, whose first chunk `first` describes. `None` if the descriptor says otherwise.
@@ -62,7 +89,7 @@ impl Region {
     pub(crate) fn umem(&self) -> Option<&Umem> {
         match &self.keep {
             Keep::Umem(umem) => Some(umem),
-            Keep::Mapping => None,
+            Keep::Mapping(..) => None,
         }
     }
 
@@ -70,7 +97,7 @@ impl Region {
     #[inline]
     pub(crate) fn slice(&self, start: usize, len: usize) -> &[u8] {
         if !self.holds(start, len) {
-            return &[];
+            return outside();
         }
         // SAFETY: `start <= bytes`, checked above.
         let pointer = unsafe { self.base.add(start) };
@@ -83,7 +110,7 @@ impl Region {
     #[inline]
     pub(crate) fn slice_mut(&mut self, start: usize, len: usize) -> &mut [u8] {
         if !self.holds(start, len) {
-            return &mut [];
+            return outside_mut();
         }
         // SAFETY: `start <= bytes`, checked above.
         let pointer = unsafe { self.base.add(start) };
@@ -91,33 +118,41 @@ impl Region {
         unsafe { std::slice::from_raw_parts_mut(pointer.as_ptr(), len) }
     }
 
-    /// Asks the processor for the cache line at `start`; no effect outside the region.
+    /// Asks the processor for the cache line at `start`; harmless, but for nothing, outside the region.
     #[inline]
     pub(crate) fn prefetch(&self, start: usize) {
         #[cfg(target_arch = "x86_64")]
-        if start < self.bytes {
-            // SAFETY: `start < bytes`, checked above.
-            let pointer = unsafe { self.base.add(start) };
-            // SAFETY: a prefetch reads nothing that the program can see and never faults; SSE is part of x86_64.
-            unsafe {
-                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                _mm_prefetch::<_MM_HINT_T0>(pointer.as_ptr().cast_const().cast());
-            }
+        // SAFETY: a prefetch reads nothing that the program can see and never faults; SSE is part of x86_64.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.base.as_ptr().wrapping_add(start).cast_const().cast());
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = start;
     }
 
+    #[inline]
     fn holds(&self, start: usize, len: usize) -> bool {
         start.checked_add(len).is_some_and(|end| end <= self.bytes)
     }
 }
 
+/// Out of line, so that the good case is a branch that the processor foresees and no choice between two pointers.
+#[cold]
+const fn outside<'a>() -> &'a [u8] {
+    &[]
+}
+
+#[cold]
+const fn outside_mut<'a>() -> &'a mut [u8] {
+    &mut []
+}
+
 impl Drop for Region {
     fn drop(&mut self) {
-        if matches!(self.keep, Keep::Mapping) {
+        if let Keep::Mapping(mapping, bytes) = self.keep {
             // SAFETY: this is the mapping that `map` made, whole, and no slice of it outlives `self`.
-            let unmapped = unsafe { munmap(self.base.cast(), self.bytes) };
+            let unmapped = unsafe { munmap(mapping, bytes) };
             debug_assert!(unmapped.is_ok(), "munmap of packet memory: {unmapped:?}");
         }
     }

@@ -1,24 +1,55 @@
 //! The working set of one turn: what each stage learns of each frame of the burst, by the frame's place in it.
 
 use crate::drops::Drop;
-use crate::neighbours::NeighbourId;
+use crate::neighbours::{Hop, NeighbourId};
 use arrayvec::ArrayVec;
-use ringlead_flow::{Flow, Tuple};
+use ringlead_flow::{Hit, Packed};
 use ringlead_io::FrameList;
 use ringlead_io::port::BURST;
 use ringlead_wire::Meta;
 
-/// Where a frame leaves, and as what.
+/// Where a frame leaves, and as what: two words, because a value of many parts is slow to pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Egress {
+    /// Destination Ethernet address, a number of 48 bits.
+    pub mac: u64,
+    /// `{port 8, number of tags 8, outer tag 16, inner tag 16}`, highest bits first.
+    rest: u64,
+}
+
+impl Egress {
+    /// To `mac` by a port (index of the configured port), with that many of the tags, outermost first.
+    #[inline]
+    pub(crate) const fn new(mac: u64, port: u8, vlans: u8, vlan: [u16; 2]) -> Self {
+        let tags = (vlan[0] as u64) << 16 | vlan[1] as u64;
+        Self { mac, rest: (port as u64) << 40 | (vlans as u64) << 32 | tags }
+    }
+
+    /// To a server's next hop, which is reached untagged.
+    #[inline]
+    pub(crate) const fn untagged(hop: Hop) -> Self {
+        Self { mac: hop.mac(), rest: (hop.port() as u64) << 40 }
+    }
+
     /// Index of the configured port.
-    pub port: u8,
-    /// How many of `vlan` are in use.
-    pub vlans: u8,
-    /// VLAN tags, outermost first.
-    pub vlan: [u16; 2],
-    /// Destination Ethernet address.
-    pub mac: [u8; 6],
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "below 256")]
+    pub(crate) const fn port(self) -> u8 {
+        (self.rest >> 40) as u8
+    }
+
+    /// How many VLAN tags.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "below 256")]
+    pub(crate) const fn vlans(self) -> usize {
+        (self.rest >> 32 & 0xff) as usize
+    }
+
+    /// The tags, outermost first; the first [`vlans`](Self::vlans) count.
+    #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
+    pub(crate) const fn vlan(self) -> [u16; 2] {
+        [(self.rest >> 16) as u16, self.rest as u16]
+    }
 }
 
 /// What has been decided about a frame.
@@ -28,8 +59,10 @@ pub(crate) enum Fate {
     Pending,
     /// It is not sent on.
     Drop(Drop),
-    /// It leaves.
+    /// It leaves; its Ethernet header is still that of its way here.
     Send(Egress),
+    /// It leaves as it is by this configured port.
+    Ready(u8),
     /// It is ready but for its next hop's Ethernet address.
     Hold(NeighbourId),
 }
@@ -43,18 +76,22 @@ pub(crate) struct Burst {
     pub fates: [Fate; BURST],
     /// The parsed headers, by frame; only of frames in `live`.
     pub metas: [Meta; BURST],
-    /// The frames that have a flow key, in order.
-    pub live: ArrayVec<u8, BURST>,
+    /// The frames that have a flow key, in order: the first `lives` places are in use.
+    pub live: [u8; BURST],
+    /// How many of those there are.
+    pub lives: usize,
     /// Their keys, by place in `live`.
-    pub tuples: ArrayVec<Tuple, BURST>,
-    /// Their flows, by place in `live`.
-    pub flows: [Option<Flow>; BURST],
+    pub keys: [Packed; BURST],
+    /// Their flows, by place in `live`, where `found` says that there is one.
+    pub hits: [Hit; BURST],
+    /// Which of them have a flow: a bit each, by place in `live`.
+    pub found: u64,
     /// Which of them have no flow, by place in `live`: all that `classify` and `schedule` look at.
     pub misses: ArrayVec<u8, BURST>,
     /// The service that a miss asks for (slot), by place in `misses`.
     pub wanted: [Option<u16>; BURST],
-    /// Whether this burst made the flow, by place in `live`.
-    pub new: [bool; BURST],
+    /// Whether this burst made the flow: a bit each, by place in `live`.
+    pub new: u64,
 }
 
 impl Burst {
@@ -63,12 +100,14 @@ impl Burst {
             frames: FrameList::new(),
             fates: [Fate::Pending; BURST],
             metas: [Meta::default(); BURST],
-            live: ArrayVec::new(),
-            tuples: ArrayVec::new(),
-            flows: [None; BURST],
+            live: [0; BURST],
+            lives: 0,
+            keys: [Packed::default(); BURST],
+            hits: [Hit::NONE; BURST],
+            found: 0,
             misses: ArrayVec::new(),
             wanted: [None; BURST],
-            new: [false; BURST],
+            new: 0,
         }
     }
 
@@ -76,9 +115,15 @@ impl Burst {
     #[inline]
     pub(crate) fn clear(&mut self) {
         debug_assert!(self.frames.is_empty(), "a frame of the last burst has no new owner");
-        self.live.clear();
-        self.tuples.clear();
+        self.lives = 0;
         self.misses.clear();
-        self.new = [false; BURST];
+        self.found = 0;
+        self.new = 0;
+    }
+
+    /// The flow of the frame at that place in `live`, if it has one.
+    #[inline]
+    pub(crate) fn hit(&self, live: usize) -> Option<&Hit> {
+        self.hits.get(live).filter(|_| self.found >> live & 1 != 0)
     }
 }

@@ -9,16 +9,16 @@ use ringlead_io::Port;
 use ringlead_wire::{Endpoint, Kind, Protocol};
 
 /// Gives each miss the service it wants, or drops it by name.
-#[inline]
+#[inline(never)]
 pub(crate) fn classify<P: Port>(worker: &mut Worker<P>) {
     let burst = &mut *worker.burst;
     for (&miss, wanted) in burst.misses.iter().zip(&mut burst.wanted) {
         *wanted = None;
         let miss = usize::from(miss);
-        let (Some(&place), Some(tuple)) = (burst.live.get(miss), burst.tuples.get(miss)) else { continue };
+        let (Some(&place), Some(key)) = (burst.live.get(miss), burst.keys.get(miss)) else { continue };
         let place = usize::from(place);
         let (Some(meta), Some(fate)) = (burst.metas.get(place), burst.fates.get_mut(place)) else { continue };
-        match service_of(&worker.tables, tuple) {
+        match service_of(&worker.tables, &key.tuple()) {
             Ok(slot) => *wanted = Some(slot),
             Err(_) if meta.kind == Kind::IcmpError => *fate = Fate::Drop(Reason::IcmpWithoutFlow.into()),
             Err(reason) => *fate = Fate::Drop(reason.into()),

@@ -3,6 +3,7 @@
 use crate::burst::{Egress, Fate};
 use crate::drops::{Drop, Reason};
 use crate::hold::{HELD_NS, HeldFrame};
+use crate::rewrite::UNTAGGED;
 use crate::tables::ServiceId;
 use crate::verdict::Verdict;
 use crate::worker::Worker;
@@ -11,7 +12,7 @@ use ringlead_io::{Frame, Frames, Port};
 use ringlead_wire::rewrite as wire;
 
 /// Gives every frame of the burst away.
-#[inline]
+#[inline(never)]
 pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
     let mut frames = std::mem::take(&mut worker.burst.frames);
     for (place, frame) in frames.drain(..).enumerate() {
@@ -19,21 +20,16 @@ pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
             note(worker, queue, place, &frame);
         }
         let l3 = worker.burst.metas.get(place).map_or(0, |meta| meta.l3);
-        match worker.burst.fates.get(place) {
-            Some(Fate::Send(egress)) => {
-                let egress = *egress;
-                send(worker, frame, l3, &egress);
-            }
+        match worker.burst.fates.get(place).copied() {
+            Some(Fate::Ready(port)) => queue_up(worker, frame, port, 0),
+            Some(Fate::Send(egress)) => send(worker, frame, l3, egress),
             Some(Fate::Hold(neighbour)) => {
-                let held = HeldFrame { frame, l3, neighbour: *neighbour, until_ns: now_ns + HELD_NS };
+                let held = HeldFrame { frame, l3, neighbour, until_ns: now_ns + HELD_NS };
                 if let Err(held) = worker.held.push(held) {
                     refuse(worker, held.frame, Reason::HoldFull);
                 }
             }
-            Some(Fate::Drop(reason)) => {
-                let reason = *reason;
-                drop_frame(worker, frame, reason);
-            }
+            Some(Fate::Drop(reason)) => drop_frame(worker, frame, reason),
             Some(Fate::Pending) | None => {
                 debug_assert!(false, "a stage left a frame without a fate");
                 drop_frame(worker, frame, Reason::NotOurs.into());
@@ -43,16 +39,23 @@ pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
 }
 
 /// Labels a frame for its next hop and queues it on its port.
+#[inline(never)]
+pub(crate) fn send<P: Port>(worker: &mut Worker<P>, mut frame: Frame, l3: u16, egress: Egress) {
+    let src = worker.macs.get(usize::from(egress.port())).copied().unwrap_or_default();
+    if !label(&mut worker.frames, &mut frame, l3, egress, src) {
+        return refuse(worker, frame, Reason::NoRoom);
+    }
+    queue_up(worker, frame, egress.port(), 4 * egress.vlans());
+}
+
+/// Queues a frame on its port, of whose bytes `tags` are VLAN tags.
 #[inline]
-pub(crate) fn send<P: Port>(worker: &mut Worker<P>, mut frame: Frame, l3: u16, egress: &Egress) {
-    let local = worker.egress.get(usize::from(egress.port)).copied().unwrap_or(u8::MAX);
+fn queue_up<P: Port>(worker: &mut Worker<P>, frame: Frame, port: u8, tags: usize) {
+    let local = worker.egress.get(usize::from(port)).copied().unwrap_or(u8::MAX);
     let Some(queue) = worker.queues.get_mut(usize::from(local)) else {
         return refuse(worker, frame, Reason::NoPort);
     };
-    if !label(&mut worker.frames, &mut frame, l3, egress, queue.mac) {
-        return refuse(worker, frame, Reason::NoRoom);
-    }
-    if frame.len() > queue.frame_max + 4 * usize::from(egress.vlans) {
+    if frame.len() > queue.frame_max + tags {
         return refuse(worker, frame, Reason::TooBig);
     }
     if let Err(full) = queue.out.try_push(frame) {
@@ -117,23 +120,19 @@ pub(crate) fn drop_frame<P: Port>(worker: &mut Worker<P>, frame: Frame, reason: 
 }
 
 /// Writes the Ethernet header of the next hop, with its VLAN tags in place of those the frame came with.
-#[inline]
-fn label(frames: &mut Frames, frame: &mut Frame, l3: u16, egress: &Egress, src: [u8; 6]) -> bool {
-    const UNTAGGED: u16 = 14;
-    if egress.vlans == 0 && l3 == UNTAGGED {
-        wire::set_ethernet(frames.bytes_mut(frame), egress.mac, src);
+fn label(frames: &mut Frames, frame: &mut Frame, l3: u16, egress: Egress, src: u64) -> bool {
+    if egress.vlans() == 0 && l3 == UNTAGGED {
+        wire::set_macs(frames.bytes_mut(frame), egress.mac, src);
         return true;
     }
-    relabel(frames, frame, usize::from(l3), egress, src)
-}
-
-#[cold]
-fn relabel(frames: &mut Frames, frame: &mut Frame, l3: usize, egress: &Egress, src: [u8; 6]) -> bool {
+    let l3 = usize::from(l3);
     let Some(&[high, low]) = frames.bytes(frame).get(..l3).and_then(|h| h.last_chunk::<2>()) else {
         return false;
     };
-    let tags = egress.vlan.get(..usize::from(egress.vlans)).unwrap_or(&egress.vlan);
-    let (header, len) = wire::ethernet_header(tags, egress.mac, src, u16::from_be_bytes([high, low]));
+    let tags = egress.vlan();
+    let tags = tags.get(..egress.vlans()).unwrap_or(&tags);
+    let [[_, _, dst @ ..], [_, _, src @ ..]] = [egress.mac, src].map(u64::to_be_bytes);
+    let (header, len) = wire::ethernet_header(tags, dst, src, u16::from_be_bytes([high, low]));
     let moved =
         if len > l3 { frames.grow_head(frame, len - l3) } else { frames.shrink_head(frame, l3 - len) };
     let place = frames.bytes_mut(frame).get_mut(..len);
@@ -149,14 +148,14 @@ fn relabel(frames: &mut Frames, frame: &mut Frame, l3: usize, egress: &Egress, s
 /// Tells a driver that writes it down what was decided.
 fn note<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, frame: &Frame) {
     let burst = &*worker.burst;
-    let live = burst.live.iter().position(|&l| usize::from(l) == place);
-    let flow = live.and_then(|k| burst.flows.get(k).and_then(Option::as_ref));
-    let new = live.and_then(|k| burst.new.get(k)).is_some_and(|new| *new);
+    let live = burst.live.iter().take(burst.lives).position(|&l| usize::from(l) == place);
+    let flow = live.and_then(|k| burst.hit(k));
+    let new = live.is_some_and(|k| burst.new >> k & 1 != 0);
     let tables = &*worker.tables;
     let names = flow.map(|flow| {
-        let service = tables.service(ServiceId::from_u32(flow.service));
-        let server = tables.server(flow.server_id).map_or("?", |s| &*s.name);
-        (service.map_or("?", |s| &*s.name), service.map_or("?", |s| s.mode.name()), server, flow.side)
+        let service = tables.service(ServiceId::from_u32(flow.service()));
+        let server = tables.server(flow.server_id()).map_or("?", |s| &*s.name);
+        (service.map_or("?", |s| &*s.name), service.map_or("?", |s| s.mode.name()), server, flow.side())
     });
     let verdict = match (burst.fates.get(place), names) {
         (Some(Fate::Drop(reason)), _) => Verdict::Dropped(*reason),

@@ -18,6 +18,24 @@ pub struct NextHop {
     pub mac: [u8; 6],
 }
 
+/// The word of a next hop that is resolved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Hop(u64);
+
+impl Hop {
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a field is cut out of the word")]
+    pub(crate) const fn port(self) -> u8 {
+        (self.0 >> 48 & 0x7f) as u8
+    }
+
+    /// The Ethernet address, a number of 48 bits.
+    #[inline]
+    pub(crate) const fn mac(self) -> u64 {
+        self.0 & 0xffff_ffff_ffff
+    }
+}
+
 /// One atomic word a next hop: 0 = unresolved, else bit 63 set, port in bits 48–55, MAC in bits 0–47.
 #[derive(Debug)]
 pub struct Neighbours {
@@ -40,15 +58,18 @@ impl Neighbours {
     }
 
     /// The next hop, or `None` while its Ethernet address is not known.
-    #[inline]
     #[must_use]
     pub fn get(&self, id: NeighbourId) -> Option<NextHop> {
+        let hop = self.hop(id)?;
+        let [_, _, mac @ ..] = hop.mac().to_be_bytes();
+        Some(NextHop { port: hop.port(), mac })
+    }
+
+    /// The same as the packet path wants it.
+    #[inline]
+    pub(crate) fn hop(&self, id: NeighbourId) -> Option<Hop> {
         let word = self.words.get(id.0 as usize)?.load(Ordering::Relaxed);
-        if word & RESOLVED == 0 {
-            return None;
-        }
-        let [_, port, mac @ ..] = word.to_be_bytes();
-        Some(NextHop { port, mac })
+        (word & RESOLVED != 0).then_some(Hop(word))
     }
 
     /// Sets or clears one next hop. Ids beyond the capacity are ignored; control never makes one.

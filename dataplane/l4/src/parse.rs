@@ -3,41 +3,44 @@
 use crate::burst::Fate;
 use crate::drops::Reason;
 use crate::worker::Worker;
-use ringlead_flow::Tuple;
 use ringlead_io::Port;
+use ringlead_io::port::BURST;
 use ringlead_wire::{Kind, parse as wire};
 
-/// How many frames ahead the next headers are fetched: a header is in cache again after about this many parses.
-const AHEAD: usize = 8;
+/// How many frames ahead the next headers are fetched from the second cache.
+const AHEAD: usize = 6;
 
 /// Parses the burst. Frames that can belong to a flow go on in `live`, with their keys.
-#[inline]
+#[inline(never)]
+#[allow(clippy::indexing_slicing, reason = "arrays of BURST, and places below BURST")]
 pub(crate) fn parse<P: Port>(worker: &mut Worker<P>) {
     let burst = &mut *worker.burst;
     for frame in burst.frames.iter().take(AHEAD) {
         worker.frames.prefetch(frame);
     }
-    let slots = burst.metas.iter_mut().zip(&mut burst.fates);
-    for (place, (frame, (meta, fate))) in (0_u8..).zip(burst.frames.iter().zip(slots)) {
-        if let Some(next) = burst.frames.get(usize::from(place) + AHEAD) {
+    let mut lives = 0;
+    for (place, frame) in burst.frames.iter().enumerate() {
+        if let Some(next) = burst.frames.get(place + AHEAD) {
             worker.frames.prefetch(next);
         }
-        *fate = match wire::parse_into(worker.frames.bytes(frame), meta) {
-            Ok(()) => match meta.kind {
-                Kind::Tcp | Kind::Udp | Kind::IcmpError => {
-                    burst.live.push(place);
-                    Fate::Pending
-                }
-                Kind::Fragment => Fate::Drop(Reason::Fragment.into()),
-                Kind::Icmp | Kind::Other => Fate::Drop(Reason::NotOurs.into()),
-            },
+        let (meta, fate) = (&mut burst.metas[place % BURST], &mut burst.fates[place % BURST]);
+        let bytes = worker.frames.bytes(frame);
+        *fate = match wire::parse_into(bytes, meta) {
+            Ok(()) if matches!(meta.kind, Kind::Tcp | Kind::Udp | Kind::IcmpError) => {
+                burst.live[lives % BURST] = narrow(place);
+                burst.keys[lives % BURST].set(bytes, meta);
+                lives += 1;
+                Fate::Pending
+            }
+            Ok(()) if meta.kind == Kind::Fragment => Fate::Drop(Reason::Fragment.into()),
+            Ok(()) => Fate::Drop(Reason::NotOurs.into()),
             Err(malformed) => Fate::Drop(malformed.into()),
         };
     }
-    // Not above: there the meta has just been written in small pieces, and reading it in large ones would wait for them.
-    for &place in &burst.live {
-        if let Some(meta) = burst.metas.get(usize::from(place)) {
-            burst.tuples.push(Tuple::from(meta));
-        }
-    }
+    burst.lives = lives;
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "below BURST")]
+pub(crate) const fn narrow(place: usize) -> u8 {
+    place as u8
 }

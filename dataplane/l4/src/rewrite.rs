@@ -7,25 +7,27 @@ use crate::run::Run;
 use crate::schedule::source_mac;
 use crate::tables::Server;
 use crate::worker::Worker;
-use ringlead_flow::{Flow, Link, Side};
+use ringlead_flow::{Hit, Link, Side};
 use ringlead_io::Port;
+use ringlead_io::port::BURST;
 use ringlead_wire::{Kind, Meta, checksum, rewrite as wire};
 
+/// Where the IP header starts behind an Ethernet header without tags.
+pub(crate) const UNTAGGED: u16 = 14;
+
 /// Rewrites every frame of the burst that has a flow, decides where it leaves and counts it for its service.
-#[inline]
+#[inline(never)]
+#[allow(clippy::indexing_slicing, reason = "arrays of BURST, and places below BURST")]
 pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
     let Some((port, partial)) = worker.queues.get(queue).map(|q| (q.port_index, q.partial_checksums)) else {
         return;
     };
     let burst = &mut *worker.burst;
     let mut run = Run::new();
-    for (&place, flow) in burst.live.iter().zip(&burst.flows) {
-        let place = usize::from(place);
-        let (Some(frame), Some(meta), Some(fate)) =
-            (burst.frames.get_mut(place), burst.metas.get(place), burst.fates.get_mut(place))
-        else {
-            continue;
-        };
+    for k in 0..burst.lives.min(BURST) {
+        let place = usize::from(burst.live[k]) % BURST;
+        let Some(frame) = burst.frames.get_mut(place) else { continue };
+        let (hit, meta, fate) = (&burst.hits[k], &burst.metas[place], &mut burst.fates[place]);
         if matches!(fate, Fate::Drop(_)) {
             continue;
         }
@@ -34,77 +36,113 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
         if partial && meta.kind != Kind::IcmpError && checksum::fix_partial(bytes, meta) {
             worker.tally.completed_checksums += 1;
         }
-        let Some(flow) = flow else { continue };
+        if burst.found >> k & 1 == 0 {
+            continue;
+        }
         // Each arm writes the fate where it stays: one value of several sources would be copied twice.
-        match flow.side {
+        match hit.side() {
             Side::Client => {
-                let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
-                if link != flow.link && meta.kind != Kind::IcmpError {
-                    worker.flows.set_link(flow, link);
+                if !hit.has_link(wire::source_mac(bytes), port, meta.vlans, meta.vlan)
+                    && meta.kind != Kind::IcmpError
+                {
+                    let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
+                    worker.flows.set_link(hit, link);
                 }
-                if let Err(reason) = to_server(bytes, meta, flow) {
+                if let Err(reason) = to_server(bytes, meta, hit) {
                     *fate = Fate::Drop(reason.into());
-                } else if let Some(server) = worker.tables.server(flow.server_id) {
+                } else if let Some(server) = worker.tables.server(hit.server_id()) {
                     *fate = towards(&worker.shared.neighbours, server);
                 } else {
                     *fate = Fate::Drop(Reason::NoServer.into());
                 }
             }
-            Side::Server => match to_client(bytes, meta, flow) {
-                Ok(()) => *fate = back(&flow.link),
+            Side::Server => match to_client(bytes, meta, hit) {
+                Ok(()) => *fate = back(hit),
                 Err(reason) => *fate = Fate::Drop(reason.into()),
             },
         }
+        if let Fate::Send(egress) = *fate
+            && egress.vlans() == 0
+            && meta.l3 == UNTAGGED
+            && let Some(src) = worker.macs.get(usize::from(egress.port()))
+        {
+            wire::set_macs(bytes, egress.mac, *src);
+            *fate = Fate::Ready(egress.port());
+        }
         if !matches!(fate, Fate::Drop(_)) {
-            run.add(flow, len, &worker.counters);
+            run.add(hit, len, &worker.counters);
         }
     }
     run.settle(&worker.counters);
 }
 
-/// The next hop of a server, or the wait for it. Servers are reached untagged.
+/// The next hop of a server, or the wait for it.
 #[inline]
 pub(crate) fn towards(neighbours: &Neighbours, server: &Server) -> Fate {
-    neighbours.get(server.neighbour).map_or(Fate::Hold(server.neighbour), |hop| {
-        Fate::Send(Egress { port: hop.port, vlans: 0, vlan: [0; 2], mac: hop.mac })
-    })
+    neighbours
+        .hop(server.neighbour)
+        .map_or(Fate::Hold(server.neighbour), |hop| Fate::Send(Egress::untagged(hop)))
 }
 
 /// Replies leave by the port, MAC and VLAN that the client's packets came from.
 #[inline]
-fn back(link: &Link) -> Fate {
-    Fate::Send(Egress { port: link.port, vlans: link.vlans, vlan: link.vlan, mac: link.mac })
+const fn back(flow: &Hit) -> Fate {
+    let (mac, port, vlans, vlan) = flow.way_back();
+    Fate::Send(Egress::new(mac, port, vlans, vlan))
 }
 
 /// nat: destination := server, routed (RFC 1812 §5.3.1). dsr: the packet itself stays as it is.
 #[inline]
-fn to_server(bytes: &mut [u8], meta: &Meta, flow: &Flow) -> Result<(), Reason> {
-    let Some(answers) = &flow.server else { return Ok(()) };
+fn to_server(bytes: &mut [u8], meta: &Meta, flow: &Hit) -> Result<(), Reason> {
+    if !flow.is_two_sided() {
+        return Ok(());
+    }
     if meta.ttl <= 1 {
         return Err(Reason::TtlExpired);
     }
     if meta.kind == Kind::IcmpError {
-        wire::icmp_error_to_server(bytes, meta, answers.src, answers.sport);
+        error_to_server(bytes, meta, flow);
+    } else if flow.is_v4() {
+        let (ip, port) = flow.server_v4();
+        wire::route_to_server_v4(bytes, meta, ip, port);
     } else {
-        wire::to_server(bytes, meta, answers.src, answers.sport);
+        let (ip, port) = flow.server_v6();
+        wire::route_to_server_v6(bytes, meta, ip, port);
     }
-    wire::decrement_ttl(bytes, meta);
     Ok(())
 }
 
 /// nat: source := service, routed.
 #[inline]
-fn to_client(bytes: &mut [u8], meta: &Meta, flow: &Flow) -> Result<(), Reason> {
+fn to_client(bytes: &mut [u8], meta: &Meta, flow: &Hit) -> Result<(), Reason> {
     if meta.ttl <= 1 {
         return Err(Reason::TtlExpired);
     }
-    let service = &flow.client;
     if meta.kind == Kind::IcmpError {
-        let server = flow.server.map_or(service.dst, |answers| answers.src);
-        wire::icmp_error_to_client(bytes, meta, server, service.dst, service.dport);
+        error_to_client(bytes, meta, flow);
+    } else if flow.is_v4() {
+        let (ip, port) = flow.service_v4();
+        wire::route_to_client_v4(bytes, meta, ip, port);
     } else {
-        wire::to_client(bytes, meta, service.dst, service.dport);
+        let (ip, port) = flow.service_v6();
+        wire::route_to_client_v6(bytes, meta, ip, port);
     }
-    wire::decrement_ttl(bytes, meta);
     Ok(())
+}
+
+#[cold]
+fn error_to_server(bytes: &mut [u8], meta: &Meta, flow: &Hit) {
+    if let Some(server) = flow.flow().server {
+        wire::icmp_error_to_server(bytes, meta, server.src, server.sport);
+        wire::decrement_ttl(bytes, meta);
+    }
+}
+
+#[cold]
+fn error_to_client(bytes: &mut [u8], meta: &Meta, flow: &Hit) {
+    let flow = flow.flow();
+    let service = &flow.client;
+    let server = flow.server.map_or(service.dst, |answers| answers.src);
+    wire::icmp_error_to_client(bytes, meta, server, service.dst, service.dport);
+    wire::decrement_ttl(bytes, meta);
 }

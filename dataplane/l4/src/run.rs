@@ -2,7 +2,7 @@
 
 use crate::counters::Counters;
 use crate::tables::ServiceId;
-use ringlead_flow::{Flow, Side};
+use ringlead_flow::{Hit, Side};
 
 /// What is still to be added to a service's counters.
 pub(crate) struct Run {
@@ -19,10 +19,10 @@ impl Run {
 
     /// Counts a frame of `len` bytes that is sent on, and settles what came before when that was another run.
     #[inline]
-    pub(crate) fn add(&mut self, flow: &Flow, len: usize, counters: &Counters) {
-        if (flow.service, flow.side) != (self.service, self.side) {
+    pub(crate) fn add(&mut self, flow: &Hit, len: usize, counters: &Counters) {
+        if (flow.service(), flow.side()) != (self.service, self.side) {
             self.settle(counters);
-            *self = Self { service: flow.service, side: flow.side, packets: 0, bytes: 0 };
+            *self = Self { service: flow.service(), side: flow.side(), packets: 0, bytes: 0 };
         }
         self.packets += 1;
         self.bytes += len as u64;
@@ -45,7 +45,7 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringlead_flow::{FlowSpec, FlowTable, Inserted, Link, Profile, ServerId, Sizes, Tick, Tuple};
+    use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, Profile, ServerId, Sizes, Tick, Tuple};
     use ringlead_wire::{Ip, TcpFlags};
 
     fn flow(table: &FlowTable, service: u32) -> Flow {
@@ -74,7 +74,7 @@ mod tests {
         let counters = Counters::new(1);
         let mut run = Run::new();
         for (service, side) in asks.into_iter().chain(answers) {
-            run.add(&Flow { side, ..known[service] }, 100 + service, &counters);
+            run.add(&Hit::from(&Flow { side, ..known[service] }), 100 + service, &counters);
         }
         run.settle(&counters);
         let counted = |slot: u16| {

@@ -6,7 +6,7 @@ use crate::drops::Reason;
 use crate::rewrite::towards;
 use crate::tables::{Chooser, Mode, Pool, Server, Service, Tables};
 use crate::worker::Worker;
-use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, ServerId, Tick, Tuple};
+use ringlead_flow::{Flow, FlowSpec, FlowTable, Hit, Inserted, Link, ServerId, Tick, Tuple};
 use ringlead_io::Port;
 use ringlead_pick::Cursor;
 use ringlead_wire::{Kind, Meta};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 const CHOICES: u32 = 4;
 
 /// Serves every miss of the burst that wants a service. Rare beside look-ups, so it goes frame by frame.
-#[inline]
+#[inline(never)]
 pub(crate) fn schedule<P: Port>(worker: &mut Worker<P>, queue: usize) {
     for miss in 0..worker.burst.misses.len() {
         let burst = &worker.burst;
@@ -43,10 +43,10 @@ enum Outcome {
 fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, slot: u16) {
     let tables = Arc::as_ref(&worker.tables);
     let burst = &mut *worker.burst;
-    let (Some(service), Some(&frame), Some(tuple)) = (
+    let (Some(service), Some(&frame), Some(key)) = (
         tables.services.get(usize::from(slot)).and_then(Option::as_deref),
         burst.live.get(place),
-        burst.tuples.get(place),
+        burst.keys.get(place),
     ) else {
         return;
     };
@@ -56,6 +56,7 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, slo
     let port = worker.queues.get(queue).map_or(0, |q| q.port_index);
     let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
     let mut cursor = worker.cursors.get_mut(usize::from(service.pool.index));
+    let tuple = &key.tuple();
     let request = Request { tables, flows: &worker.flows, service, tuple, meta, link, now: worker.tick };
     let fate = match request.choose(&mut cursor) {
         Outcome::Flow(flow, new) => {
@@ -64,9 +65,10 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, slo
                 worker.counters.add_server_flows(flow.server_id.0, 1);
                 worker.counters.service(slot).inspect(|counters| counters.flows.add(1));
             }
-            if let Some((known, made)) = burst.flows.get_mut(place).zip(burst.new.get_mut(place)) {
-                *known = Some(flow);
-                *made = new;
+            if let Some(hit) = burst.hits.get_mut(place) {
+                *hit = Hit::from(&flow);
+                burst.found |= 1 << place;
+                burst.new |= u64::from(new) << place;
             }
             Fate::Pending
         }

@@ -178,6 +178,13 @@ impl Tables {
         self.services.get(usize::from(id.slot))?.as_ref().filter(|s| s.id == id)
     }
 
+    /// Whether the service with this id is still there.
+    #[inline]
+    #[must_use]
+    pub fn has_service(&self, id: ServiceId) -> bool {
+        self.service(id).is_some()
+    }
+
     /// The server with this id, ghosts included.
     #[inline]
     #[must_use]

@@ -14,17 +14,21 @@ impl<P: Port> Worker<P> {
     pub fn turn(&mut self, now_ns: u64) -> usize {
         self.tick = Tick::from_nanos(now_ns);
         self.pick_up_tables();
-        let mut moved = 0;
-        for queue in 0..self.queues.len() {
-            let received = self.rx(queue);
-            if received > 0 {
+        let (mut moved, queues) = (0, self.queues.len());
+        for queue in 0..queues {
+            let taken = self.take(queue);
+            if taken > 0 {
+                // The headers of the next burst come in from memory while this one is worked on.
+                if P::AHEAD && !self.receive((queue + 1) % queues) {
+                    self.receive(queue);
+                }
                 parse::parse(self);
                 lookup::lookup(self);
                 classify::classify(self);
                 schedule::schedule(self, queue);
                 rewrite::rewrite(self, queue);
                 emit::emit(self, queue, now_ns);
-                moved += received;
+                moved += taken;
             }
         }
         emit::flush(self);
@@ -41,15 +45,32 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// Completed frames back, free frames in, received frames out: the ring work before the stages.
+    /// Makes the queue's frames the burst, and receives them first if that has not been done ahead.
     #[inline]
-    fn rx(&mut self, queue: usize) -> usize {
+    fn take(&mut self, queue: usize) -> usize {
+        self.receive(queue);
         self.burst.clear();
         let Some(q) = self.queues.get_mut(queue) else { return 0 };
+        std::mem::swap(&mut self.burst.frames, &mut q.ahead);
+        let taken = self.burst.frames.len();
+        self.tally.received += taken as u64;
+        taken
+    }
+
+    /// Completed frames back, free frames in, received frames out and their headers asked for: all at once, so that the
+    /// last ones have long arrived when their turn comes. Nothing of it while frames still wait. Whether any wait now.
+    #[inline]
+    fn receive(&mut self, queue: usize) -> bool {
+        let Some(q) = self.queues.get_mut(queue) else { return false };
+        if !q.ahead.is_empty() {
+            return true;
+        }
         q.port.reap(&mut self.frames);
         q.port.refill(&mut self.frames);
-        let received = q.port.rx(&mut self.frames, &mut self.burst.frames);
-        self.tally.received += received as u64;
-        received
+        q.port.rx(&mut self.frames, &mut q.ahead);
+        for frame in &q.ahead {
+            self.frames.prefetch_headers(frame);
+        }
+        !q.ahead.is_empty()
     }
 }

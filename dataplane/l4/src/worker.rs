@@ -31,10 +31,10 @@ pub(crate) struct Queue<P> {
     /// Index of the configured port.
     pub port_index: u8,
     pub port: P,
+    /// Received, their headers asked for, and not yet looked at.
+    pub ahead: FrameList,
     /// On their way out; what the ring does not take stays, in order.
     pub out: FrameList,
-    /// Its own Ethernet address.
-    pub mac: [u8; 6],
     pub frame_max: usize,
     pub partial_checksums: bool,
 }
@@ -59,6 +59,8 @@ pub struct Worker<P> {
     pub(crate) queues: Vec<Queue<P>>,
     /// Configured port → index in `queues`, or `u8::MAX`.
     pub(crate) egress: [u8; PORTS_MAX],
+    /// Configured port → its own Ethernet address, a number of 48 bits.
+    pub(crate) macs: [u64; PORTS_MAX],
     /// Follows the shared pointer: one load a turn.
     pub(crate) latest: Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>,
     /// The snapshot of this turn.
@@ -84,6 +86,7 @@ impl<P: Port> Worker<P> {
     #[must_use]
     pub fn new(config: WorkerConfig, frames: Frames, ports: Vec<(u8, P)>, shared: Shared) -> Self {
         let mut egress = [u8::MAX; PORTS_MAX];
+        let mut macs = [0; PORTS_MAX];
         let mut queues = Vec::with_capacity(ports.len());
         for (port_index, port) in ports {
             if let (Some(place @ &mut u8::MAX), Ok(index)) =
@@ -92,13 +95,19 @@ impl<P: Port> Worker<P> {
                 *place = index;
             }
             let caps = port.caps();
-            let (mac, frame_max, partial_checksums) = (caps.mac, caps.frame_max, caps.partial_checksums);
-            queues.push(Queue { port_index, port, out: FrameList::new(), mac, frame_max, partial_checksums });
+            let [a, b, c, d, e, f] = caps.mac;
+            if let Some(mac) = macs.get_mut(usize::from(port_index)) {
+                *mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+            }
+            let (frame_max, partial_checksums) = (caps.frame_max, caps.partial_checksums);
+            let (ahead, out) = (FrameList::new(), FrameList::new());
+            queues.push(Queue { port_index, port, ahead, out, frame_max, partial_checksums });
         }
         let counters =
             shared.counters.get(config.index).cloned().unwrap_or_else(|| Arc::new(Counters::new(0)));
         Self {
             egress,
+            macs,
             queues,
             frames,
             latest: Cache::new(Arc::clone(&shared.tables)),
@@ -159,6 +168,11 @@ impl<P: Port> Worker<P> {
             self.counters.drop_frames(drops::Drop::from(Reason::Shutdown).index(), 1);
         }
         for queue in &mut self.queues {
+            for frame in queue.ahead.drain(..) {
+                self.frames.free(frame);
+                self.counters.received.add(1);
+                self.counters.drop_frames(drops::Drop::from(Reason::Shutdown).index(), 1);
+            }
             queue.port.tx(&mut self.frames, &mut queue.out);
             queue.port.kick();
             queue.port.reap(&mut self.frames);

@@ -3,13 +3,14 @@
 /// The `N` bytes at `at`, or None where the slice ends before them.
 #[inline]
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk::<N>().copied()
+    // One comparison: nobody reads at the end of the address space.
+    bytes.get(at..at.wrapping_add(N))?.first_chunk::<N>().copied()
 }
 
 /// The `N` bytes at `at`, to be changed in place.
 #[inline]
 pub(crate) fn array_mut<const N: usize>(bytes: &mut [u8], at: usize) -> Option<&mut [u8; N]> {
-    bytes.get_mut(at..)?.first_chunk_mut::<N>()
+    bytes.get_mut(at..at.wrapping_add(N))?.first_chunk_mut::<N>()
 }
 
 /// The big-endian word at `at`.

@@ -203,7 +203,7 @@ pub const fn never_zero(checksum: u16) -> u16 {
 /// of both halves, their carry included.
 #[inline]
 #[allow(clippy::cast_possible_truncation, reason = "the folds leave sixteen bits")]
-const fn fold(sum: u64) -> u16 {
+pub(crate) const fn fold(sum: u64) -> u16 {
     let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
     (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }

@@ -19,6 +19,13 @@ impl Ip {
         Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3]])
     }
 
+    /// From an IPv4 address as a number in host order.
+    #[inline]
+    #[must_use]
+    pub const fn from_v4_bits(bits: u32) -> Self {
+        Self((0xffff_0000_0000 | bits as u128).to_be_bytes())
+    }
+
     /// From the sixteen bytes of an IPv6 header.
     #[inline]
     #[must_use]

@@ -42,6 +42,13 @@ impl TcpFlags {
         self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
     }
 
+    /// An ACK that opens and ends nothing: without SYN, RST or FIN.
+    #[inline]
+    #[must_use]
+    pub const fn is_plain_ack(self) -> bool {
+        self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::ACK
+    }
+
     /// Whether RST is set.
     #[inline]
     #[must_use]
@@ -62,7 +69,10 @@ impl TcpFlags {
 /// For [`Kind::IcmpError`] `src`, `dst`, the ports and `proto` are the *reversed embedded* tuple: an error that is about a
 /// packet X → Y reads as if Y had answered X. It then classifies and looks up exactly like a packet of that flow
 /// which moves in the error's own direction; the outer header is found again at `l3`.
+///
+/// It fills a cache line, so that finding one in a burst is a shift.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
 pub struct Meta {
     /// Source address.
     pub src: Ip,

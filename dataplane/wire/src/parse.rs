@@ -23,6 +23,9 @@ pub const ETHERTYPE_QINQ: u16 = 0x88a8;
 /// EtherType of an outer tag before 802.1ad was there.
 pub const ETHERTYPE_QINQ_OLD: u16 = 0x9100;
 
+/// Length of an Ethernet header without VLAN tags.
+const UNTAGGED: u16 = 14;
+
 /// Parses the headers of one Ethernet frame (without FCS).
 ///
 /// # Errors
@@ -38,31 +41,29 @@ pub fn parse(frame: &[u8]) -> Result<Meta, Malformed> {
 ///
 /// # Errors
 /// As [`parse`](fn@parse); `meta` then holds what was read so far and is worth nothing.
-#[inline]
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "a burst's loop calls it once, and keeps its own values in registers"
+)]
 pub fn parse_into(frame: &[u8], meta: &mut Meta) -> Result<(), Malformed> {
     *meta = Meta::default();
-    match ethernet(frame, meta)? {
-        ETHERTYPE_IPV4 => ipv4::parse(frame, meta),
-        ETHERTYPE_IPV6 => ipv6::parse(frame, meta),
+    let header = Ethernet2HeaderSlice::from_slice(frame).map_err(|_| Malformed::FrameShort)?;
+    meta.l3 = UNTAGGED;
+    match header.ether_type().0 {
+        ETHERTYPE_IPV4 => ipv4::parse(frame, UNTAGGED, meta),
+        ETHERTYPE_IPV6 => ipv6::parse(frame, UNTAGGED, meta),
+        ethertype if is_tag(ethertype) => tagged(frame, meta, ethertype),
         _ => Err(Malformed::NotIp),
     }
 }
 
-/// Reads the Ethernet header and up to two VLAN tags, and returns the EtherType behind them.
-#[inline]
-fn ethernet(frame: &[u8], meta: &mut Meta) -> Result<u16, Malformed> {
-    let header = Ethernet2HeaderSlice::from_slice(frame).map_err(|_| Malformed::FrameShort)?;
-    let ethertype = header.ether_type().0;
-    meta.l3 = 14;
-    if is_tag(ethertype) { tags(frame, meta, ethertype) } else { Ok(ethertype) }
-}
-
-/// Reads one or two VLAN tags; `ethertype` says that there is a first one.
+/// Reads one or two VLAN tags and what is behind them; `ethertype` says that there is a first one.
 #[inline(never)]
-fn tags(frame: &[u8], meta: &mut Meta, mut ethertype: u16) -> Result<u16, Malformed> {
+fn tagged(frame: &[u8], meta: &mut Meta, mut ethertype: u16) -> Result<(), Malformed> {
     for tag in &mut meta.vlan {
         if !is_tag(ethertype) {
-            return Ok(ethertype);
+            break;
         }
         let rest = frame.get(usize::from(meta.l3)..).unwrap_or_default();
         let slice = SingleVlanHeaderSlice::from_slice(rest).map_err(|_| Malformed::FrameShort)?;
@@ -72,7 +73,12 @@ fn tags(frame: &[u8], meta: &mut Meta, mut ethertype: u16) -> Result<u16, Malfor
         meta.l3 += 4;
         meta.vlans += 1;
     }
-    if is_tag(ethertype) { Err(Malformed::VlanDepth) } else { Ok(ethertype) }
+    match ethertype {
+        ETHERTYPE_IPV4 => ipv4::parse(frame, meta.l3, meta),
+        ETHERTYPE_IPV6 => ipv6::parse(frame, meta.l3, meta),
+        ethertype if is_tag(ethertype) => Err(Malformed::VlanDepth),
+        _ => Err(Malformed::NotIp),
+    }
 }
 
 /// Whether a VLAN tag follows.

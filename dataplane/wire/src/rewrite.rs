@@ -12,9 +12,11 @@ use crate::parse::transport::{ICMPV6, TCP, UDP};
 
 mod ethernet;
 mod icmp;
+mod route;
 
-pub use ethernet::{ethernet_header, ethertype, set_ethernet};
+pub use ethernet::{ethernet_header, ethertype, set_ethernet, set_macs, source_mac};
 pub use icmp::{IcmpEdit, icmp_error, icmp_error_to_client, icmp_error_to_server};
+pub use route::{route_to_client_v4, route_to_client_v6, route_to_server_v4, route_to_server_v6};
 
 /// Sends the packet to `ip`:`port` (host order): rewrites the destination.
 ///

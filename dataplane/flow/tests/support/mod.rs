@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "a test")]
 #![allow(unreachable_pub, dead_code, reason = "each test uses a part")]
 
-use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, Profile, ServerId, Sizes, Tuple};
+use ringlead_flow::{
+    Flow, FlowSpec, FlowTable, Hit, Inserted, Link, Packed, Profile, ServerId, Sizes, Tick, Tuple,
+};
 use ringlead_wire::{Ip, TcpFlags};
 
 /// A first SYN.
@@ -43,6 +45,18 @@ pub fn spec(client: Tuple, server: Option<Tuple>, id: u32) -> FlowSpec {
 pub fn link(n: u32) -> Link {
     let [a, b, c, d] = n.to_be_bytes();
     Link { mac: [d, c, b, a, d, c], port: d & 15, vlans: d % 3, vlan: [low(n), !low(n)] }
+}
+
+/// What bursts of 64 find.
+pub fn lookup_bursts(table: &FlowTable, tuples: &[Tuple], now: Tick) -> Vec<Option<Flow>> {
+    let mut hits = [Hit::NONE; 64];
+    let mut flows = Vec::new();
+    for tuples in tuples.chunks(64) {
+        let packed: Vec<Packed> = tuples.iter().map(Packed::from).collect();
+        let found = table.lookup_burst(&packed, &mut hits, now);
+        flows.extend((0..tuples.len()).map(|i| (found >> i & 1 != 0).then(|| hits[i].flow())));
+    }
+    flows
 }
 
 /// The new flow.

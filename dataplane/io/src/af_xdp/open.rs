@@ -139,9 +139,16 @@ fn patiently(mut open: impl FnMut() -> io::Result<Rings>) -> io::Result<Rings> {
     }
 }
 
+/// A huge page, in bytes.
+const HUGE: usize = 2 << 20;
+
 fn umem(sockets: usize, options: &XdpOptions) -> Result<Frames, XdpError> {
     let count = NonZeroU32::new(frame_count(sockets, options)).ok_or_else(|| refuse("no frames"))?;
-    let (umem, descs) = Umem::new(umem_config(options)?, count, false).map_err(|error| {
+    // On huge pages where enough of them are reserved (vm.nr_hugepages); the memory must be a whole number of them.
+    let (config, bytes) = (umem_config(options)?, count.get() as usize * options.chunk_size);
+    let on_huge_pages = bytes.is_multiple_of(HUGE).then(|| Umem::new(config, count, true).ok()).flatten();
+    let made = on_huge_pages.map_or_else(|| Umem::new(config, count, false), Ok);
+    let (umem, descs) = made.map_err(|error| {
         XdpError::Umem(
             os_error(&error)
                 .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error),

@@ -143,6 +143,7 @@ impl PcapPort {
 
 impl Port for PcapPort {
     const NOTES: bool = true;
+    const AHEAD: bool = false;
 
     /// At most one frame, so that each packet's verdict is plain. A packet too long for a chunk (a segment that the
     /// capturing machine had not cut up yet) is counted as lost and written down as such.

@@ -59,3 +59,30 @@ fn a_full_ring_keeps_a_burst_waiting_and_drops_the_rest_by_name() {
     assert_eq!(rig.turn().len(), 64);
     assert_eq!((rig.counters().held.get(), rig.counters().sent.get()), (0, 64));
 }
+
+#[test]
+fn frames_received_ahead_are_next_and_none_is_lost() {
+    let mut rig = Rig::new(&Plan::default());
+    let frames: Vec<_> = (0..100).map(packet).collect();
+    for frame in &frames {
+        for side in [WAN, LAN] {
+            let (memory, port) = rig.worker.frames_and_port(side).unwrap();
+            assert!(port.inject(memory, frame));
+        }
+    }
+    // A burst of each port; the first port's next one is received while the second port's is worked on.
+    assert_eq!(rig.worker.turn(rig.now), 128);
+    assert_eq!(rig.worker.port(WAN).unwrap().rx_waiting(), 0);
+    assert_eq!(rig.worker.port(LAN).unwrap().rx_waiting(), 36);
+    assert_eq!(rig.counters().received.get(), 128, "a frame counts when its turn comes");
+    assert_eq!((rig.worker.turn(rig.now), rig.worker.turn(rig.now)), (72, 0));
+    assert_eq!((rig.counters().received.get(), rig.counters().sent.get()), (200, 200));
+    assert_eq!(rig.tick().len(), 200);
+    for frame in frames.iter().cycle().take(128) {
+        let (memory, port) = rig.worker.frames_and_port(WAN).unwrap();
+        assert!(port.inject(memory, frame));
+    }
+    assert_eq!(rig.worker.turn(rig.now), 64, "the other port has nothing");
+    rig.worker.finish();
+    assert_eq!((rig.counters().received.get(), rig.drops_of(Reason::Shutdown)), (328, 64));
+}

@@ -3,7 +3,7 @@
 use etherparse::Ipv4HeaderSlice;
 use etherparse::err::ipv4::{HeaderError, HeaderSliceError};
 
-use crate::checksum::Sum;
+use crate::checksum::{Sum, fold};
 use crate::ip::Ip;
 use crate::malformed::Malformed;
 use crate::meta::Meta;
@@ -12,28 +12,29 @@ use crate::parse::transport::{self, Piece};
 /// Shortest IPv4 header.
 const HEADER_LEN: usize = 20;
 
-/// Parses the packet at `meta.l3`.
-#[inline]
-pub(super) fn parse(frame: &[u8], meta: &mut Meta) -> Result<(), Malformed> {
-    let rest = frame.get(usize::from(meta.l3)..).unwrap_or_default();
+/// Parses the packet at `l3`, which `meta` has already.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "one call, on the path of every packet")]
+pub(super) fn parse(frame: &[u8], l3: u16, meta: &mut Meta) -> Result<(), Malformed> {
+    let rest = frame.get(usize::from(l3)..).unwrap_or_default();
     let header = Ipv4HeaderSlice::from_slice(rest).map_err(|e| refused(&e, rest.len()))?;
     let bytes = header.slice();
     let (length, header_len) = (header.total_len(), u16::from(header.ihl()) * 4);
     if length < header_len || usize::from(length) > rest.len() {
         return Err(Malformed::IpTotalLength);
     }
-    meta.end = meta.l3.checked_add(length).ok_or(Malformed::Oversized)?;
+    meta.end = l3.checked_add(length).ok_or(Malformed::Oversized)?;
     if !checksum_ok(bytes) {
         return Err(Malformed::IpChecksum);
     }
-    let (source, destination) = (header.source(), header.destination());
+    let (source, destination) = (header.source_addr().to_bits(), header.destination_addr().to_bits());
     martians(source, destination)?;
     meta.v4 = true;
-    meta.src = Ip::from_v4(source);
-    meta.dst = Ip::from_v4(destination);
+    meta.src = Ip::from_v4_bits(source);
+    meta.dst = Ip::from_v4_bits(destination);
     meta.ttl = header.ttl();
     meta.proto = header.protocol().0;
-    meta.l4 = meta.l3 + header_len;
+    meta.l4 = l3 + header_len;
     if bytes.len() > HEADER_LEN {
         meta.options = true;
         options(header.options())?;
@@ -46,13 +47,18 @@ pub(super) fn parse(frame: &[u8], meta: &mut Meta) -> Result<(), Malformed> {
     if piece.is_whole() { transport::whole(frame, meta) } else { transport::fragment(frame, meta, piece) }
 }
 
-/// RFC 1071 §1. A length known beforehand makes the sum of a header without options five additions.
+/// RFC 1071 §1. The sum of a header without options is five additions.
 #[inline]
 fn checksum_ok(header: &[u8]) -> bool {
-    let (fixed, options) = header.split_first_chunk::<HEADER_LEN>().unwrap_or((&[0; HEADER_LEN], header));
-    let sum = Sum::default().bytes(fixed);
-    let sum = if options.is_empty() { sum } else { sum.bytes(options) };
-    sum.fold() == 0xffff
+    let (words, rest) = header.as_chunks::<4>();
+    let [a, b, c, d, e] = words else { return long_checksum_ok(header) };
+    let word = |word: &[u8; 4]| u64::from(u32::from_ne_bytes(*word));
+    rest.is_empty() && fold(word(a) + word(b) + word(c) + word(d) + word(e)) == 0xffff
+}
+
+#[cold]
+fn long_checksum_ok(header: &[u8]) -> bool {
+    Sum::default().bytes(header).fold() == 0xffff
 }
 
 /// Names what etherparse refused.
@@ -70,11 +76,11 @@ fn refused(error: &HeaderSliceError, available: usize) -> Malformed {
 
 /// RFC 1812 §5.3.7. Multicast and broadcast *destinations* are fine here: they are simply not ours.
 #[inline]
-const fn martians(source: [u8; 4], destination: [u8; 4]) -> Result<(), Malformed> {
-    if matches!(source[0], 0 | 127 | 224..) {
+const fn martians(source: u32, destination: u32) -> Result<(), Malformed> {
+    if matches!(source >> 24, 0 | 127 | 224..) {
         return Err(Malformed::MartianSource);
     }
-    if matches!(destination[0], 0 | 127) {
+    if matches!(destination >> 24, 0 | 127) {
         return Err(Malformed::MartianDestination);
     }
     Ok(())

@@ -20,22 +20,23 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
-/// Parses the packet at `meta.l3`.
-#[inline]
-pub(super) fn parse(frame: &[u8], meta: &mut Meta) -> Result<(), Malformed> {
-    let rest = frame.get(usize::from(meta.l3)..).unwrap_or_default();
+/// Parses the packet at `l3`, which `meta` has already.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "one call, on the path of every packet")]
+pub(super) fn parse(frame: &[u8], l3: u16, meta: &mut Meta) -> Result<(), Malformed> {
+    let rest = frame.get(usize::from(l3)..).unwrap_or_default();
     let header = Ipv6HeaderSlice::from_slice(rest).map_err(|e| refused(&e))?;
     let length = header.payload_length().checked_add(HEADER_LEN).ok_or(Malformed::Oversized)?;
     if usize::from(length) > rest.len() {
         return Err(Malformed::IpTotalLength);
     }
-    meta.end = meta.l3.checked_add(length).ok_or(Malformed::Oversized)?;
+    meta.end = l3.checked_add(length).ok_or(Malformed::Oversized)?;
     meta.src = Ip::from_v6(header.source());
     meta.dst = Ip::from_v6(header.destination());
     martians(meta.src, meta.dst)?;
     meta.ttl = header.hop_limit();
     meta.proto = header.next_header().0;
-    meta.l4 = meta.l3 + HEADER_LEN;
+    meta.l4 = l3 + HEADER_LEN;
     if matches!(meta.proto, TCP | UDP | ICMPV6) {
         return transport::whole(frame, meta);
     }
@@ -112,6 +113,7 @@ const fn short(chain: &Chain) -> Malformed {
 }
 
 /// A packet with extension headers, or with a protocol that has no ports.
+#[cold]
 fn extensions(frame: &[u8], meta: &mut Meta) -> Result<(), Malformed> {
     let packet = frame.get(..usize::from(meta.end)).unwrap_or_default();
     let chain = walk(packet, meta.proto, meta.l4)?;

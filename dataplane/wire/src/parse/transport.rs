@@ -38,11 +38,14 @@ impl Piece {
 }
 
 /// Parses the transport header at `meta.l4` of an unfragmented packet of protocol `meta.proto`.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "on the path of every packet")]
 pub(super) fn whole(frame: &[u8], meta: &mut Meta) -> Result<(), Malformed> {
     let body = frame.get(usize::from(meta.l4)..usize::from(meta.end)).unwrap_or_default();
+    if meta.proto == TCP {
+        return tcp(body, meta);
+    }
     match meta.proto {
-        TCP => tcp(body, meta),
         UDP => udp(body, meta),
         ICMP if meta.v4 => icmp::parse(frame, body, meta),
         ICMPV6 if !meta.v4 => icmp::parse(frame, body, meta),
@@ -54,7 +57,8 @@ pub(super) fn whole(frame: &[u8], meta: &mut Meta) -> Result<(), Malformed> {
 }
 
 /// RFC 9293 §3.1.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "on the path of every packet")]
 fn tcp(body: &[u8], meta: &mut Meta) -> Result<(), Malformed> {
     let header = TcpHeaderSlice::from_slice(body).map_err(|e| match e {
         HeaderSliceError::Len(_) if body.len() < usize::from(TCP_LEN) => Malformed::TransportShort,

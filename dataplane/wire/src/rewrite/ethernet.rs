@@ -1,6 +1,6 @@
 //! The Ethernet header: addresses in place, and whole headers for a changed VLAN stack.
 
-use crate::bytes::put;
+use crate::bytes::{array, put};
 use crate::meta::Meta;
 use crate::parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN};
 
@@ -9,6 +9,21 @@ use crate::parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLA
 pub fn set_ethernet(frame: &mut [u8], dst: [u8; 6], src: [u8; 6]) {
     let ([d0, d1, d2, d3, d4, d5], [s0, s1, s2, s3, s4, s5]) = (dst, src);
     put(frame, 0, [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5]);
+}
+
+/// As [`set_ethernet`], with the addresses as numbers of 48 bits.
+#[inline]
+pub fn set_macs(frame: &mut [u8], dst: u64, src: u64) {
+    let [d0, d1, d2, d3, d4, d5, s0, s1] = (dst << 16 | src >> 32).to_be_bytes();
+    let [.., s2, s3, s4, s5] = src.to_be_bytes();
+    put(frame, 0, [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5]);
+}
+
+/// The source address as a number of 48 bits; 0 where the frame ends before it.
+#[inline]
+#[must_use]
+pub fn source_mac(frame: &[u8]) -> u64 {
+    array::<8>(frame, 6).map_or(0, |bytes| u64::from_be_bytes(bytes) >> 16)
 }
 
 /// The EtherType of the packet itself, behind all tags.

@@ -4,7 +4,10 @@ use etherparse::checksum::Sum16BitWords;
 use proptest::prelude::*;
 use ringlead_wire::build::Packet;
 use ringlead_wire::checksum::transport_checksum_ok;
-use ringlead_wire::rewrite::{decrement_ttl, ethernet_header, ethertype, set_ethernet, to_client, to_server};
+use ringlead_wire::rewrite::{
+    decrement_ttl, ethernet_header, ethertype, route_to_client_v4, route_to_client_v6, route_to_server_v4,
+    route_to_server_v6, set_ethernet, set_macs, source_mac, to_client, to_server,
+};
 use ringlead_wire::{Ip, Kind, parse};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -164,6 +167,52 @@ fn rfc1812_the_ttl_goes_down_by_one_and_stops_at_zero() {
             assert_eq!(frame, Packet::udp(src, dst).ttl(ttl.saturating_sub(1)).tos(0xff).build());
         }
     }
+}
+
+/// The pass that does all at once against the steps one by one, which the other tests judge.
+#[test]
+fn routing_in_one_pass_is_rewriting_and_one_less_ttl() {
+    let v4 = [[203, 0, 113, 9], [0, 0, 0, 1], [255, 255, 255, 254]];
+    for (n, (src, dst)) in (0_u16..2000).flat_map(|n| [V4, V6].map(|ends| (n, ends))) {
+        let packet = if n % 2 == 0 { Packet::tcp(src, dst) } else { Packet::udp(src, dst) };
+        let packet = packet.ttl(2 + (n % 254) as u8).payload(n.wrapping_mul(40_503).to_be_bytes());
+        let mut frame = if n % 3 == 0 { packet.vlan(9).build() } else { packet.build() };
+        let meta = parse(&frame).unwrap();
+        if n % 10 == 1 && meta.v4 {
+            // No checksum at all.
+            frame[usize::from(meta.l4) + 6..][..2].fill(0);
+        }
+        let (mut steps, mut pass) = (frame.clone(), frame);
+        let port = n.wrapping_mul(31);
+        let (ip4, ip6) = (v4[usize::from(n) % 3], [n as u8; 16]);
+        let ip = if meta.v4 { Ip::from_v4(ip4) } else { Ip::from_v6(ip6) };
+        let place = port.to_be_bytes();
+        match (n % 4 < 2, meta.v4) {
+            (true, true) => route_to_server_v4(&mut pass, &meta, ip4, place),
+            (true, false) => route_to_server_v6(&mut pass, &meta, ip6, place),
+            (false, true) => route_to_client_v4(&mut pass, &meta, ip4, place),
+            (false, false) => route_to_client_v6(&mut pass, &meta, ip6, place),
+        }
+        if n % 4 < 2 {
+            to_server(&mut steps, &meta, ip, port)
+        } else {
+            to_client(&mut steps, &meta, ip, port)
+        }
+        decrement_ttl(&mut steps, &meta);
+        assert_eq!(pass, steps, "{n}: {meta:?}");
+        judge::checksums(&pass).unwrap();
+    }
+}
+
+#[test]
+fn macs_are_numbers_or_bytes() {
+    let mut frame = Packet::tcp(V4.0, V4.1).mac([1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]).build();
+    assert_eq!(source_mac(&frame), 0x0102_0304_0506);
+    assert_eq!(source_mac(&frame[..13]), 0);
+    let mut same = frame.clone();
+    set_macs(&mut frame, 0xfedc_ba98_7654, 0x0102_0304_0506);
+    set_ethernet(&mut same, [0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54], [1, 2, 3, 4, 5, 6]);
+    assert_eq!(frame, same);
 }
 
 #[test]
