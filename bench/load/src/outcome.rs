@@ -146,8 +146,8 @@ impl fmt::Display for Invalid {
                 f,
                 "the client fell behind its plan: one request in a thousand was begun more than {:?} late, {:?} are \
                  allowed",
-                Duration::from_nanos(*p999_ns),
-                Duration::from_nanos(*bound_ns)
+                Duration::from_micros(p999_ns / 1000),
+                Duration::from_micros(bound_ns / 1000)
             ),
             Self::AtCap { not_started } => {
                 write!(

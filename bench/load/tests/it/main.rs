@@ -7,6 +7,7 @@
 
 mod honest;
 mod http;
+mod report;
 mod rr;
 mod servers;
 mod tcp;
