@@ -15,6 +15,8 @@ pub struct BenchArgs {
 /// The measurements.
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
+    /// What changed from one report to another, beyond what their repeats differ anyway.
+    Compare(crate::commands::compare::CompareArgs),
     /// The packet path in memory: what a packet costs by mode, family, flows, workers, services and servers.
     Core(crate::commands::core::CoreArgs),
     /// HTTP requests through the kernel's stack: at a rate or in loops.
@@ -34,6 +36,7 @@ enum BenchCommand {
 #[must_use]
 pub fn run(args: BenchArgs) -> ExitCode {
     match args.command {
+        BenchCommand::Compare(args) => crate::commands::compare::run(&args),
         BenchCommand::Core(args) => crate::commands::core::run(args, &["bench", "core"]),
         BenchCommand::Http(args) => crate::commands::http::run(&args),
         BenchCommand::Rr(args) => crate::commands::rr::run(&args),

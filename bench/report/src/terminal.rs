@@ -6,18 +6,28 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent};
 use std::fmt::Write;
 
+/// Longer tables are for files.
+const ROWS_MAX: usize = 100;
+
 /// The tables. `wide`: no line is broken, whatever the terminal's width.
 pub(crate) fn render(report: &Report, wide: bool) -> String {
     let environment = &report.environment;
-    let mut text = format!("{} {}", report.kind, environment.time);
-    for part in [Some(environment.kernel.as_str()), environment.cpu_model.as_deref()].into_iter().flatten() {
-        let _ = write!(text, ", {part}");
-    }
+    let parts = [
+        environment.time.as_str(),
+        &environment.kernel,
+        environment.cpu_model.as_deref().unwrap_or_default(),
+    ];
+    let known: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    let mut text = format!("{}  {}", report.kind, known.join(", ")).trim_end().to_string();
     text.push('\n');
     let rest =
         [grid::latencies(&report.histograms), grid::losses(&report.loss), grid::findings(&report.findings)];
     for grid in grid::results(report).into_iter().chain(rest.into_iter().flatten()) {
-        let _ = writeln!(text, "\n{}\n{}", grid.title, table(&grid, wide));
+        if grid.rows.len() > ROWS_MAX {
+            let _ = writeln!(text, "\n{}: {} rows, see --json, --csv or --html", grid.title, grid.rows.len());
+        } else {
+            let _ = writeln!(text, "\n{}\n{}", grid.title, table(&grid, wide));
+        }
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "warning: {warning}");

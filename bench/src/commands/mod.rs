@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+pub mod compare;
 pub mod core;
 pub mod http;
 pub mod load;

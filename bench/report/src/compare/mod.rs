@@ -137,7 +137,8 @@ impl Change {
 fn rows(report: &Report) -> BTreeMap<String, Row> {
     let mut rows = BTreeMap::new();
     for (section, list) in report.sections() {
-        for row in list.iter() {
+        // Rows without metrics are lists of facts: a search's trials.
+        for row in list.iter().filter(|row| !row.metrics.is_empty()) {
             let name = if section.is_empty() { row.name.clone() } else { format!("{section}/{}", row.name) };
             rows.insert(name, row.clone());
         }
@@ -235,7 +236,8 @@ mod tests {
         let before: Report = serde_json::from_str(text).unwrap();
         let mut after = before.clone();
         after.histograms[0].percentiles[0].value = 12;
-        after.results.push(Row::new("new"));
+        after.results.push(Row::new("new").metric("x", Metric::less(1.0, Unit::Ns)));
+        after.results.push(Row::new("only facts").field("load", 7));
         let comparison = Comparison::of(&before, &after);
         let rows: Vec<&str> = comparison.changes.iter().map(|change| change.row.as_str()).collect();
         assert!(rows.contains(&"tables/ours") && rows.contains(&"latency/load"), "{rows:?}");

@@ -11,6 +11,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 /// The page's style, part of the page.
 const STYLE: &str = include_str!("style.css");
 
+/// Longer tables are closed until the reader wants them.
+const ROWS_OPEN: usize = 60;
+
 /// The page.
 pub(crate) fn render(report: &Report) -> String {
     let title = format!("ringlead bench {}", report.kind);
@@ -62,7 +65,10 @@ fn body(report: &Report) -> Markup {
             }
         }
         @for grid in grid::results(report) {
-            section { h2 { (grid.title) } (tables::table(&grid)) }
+            section {
+                h2 { (grid.title) }
+                @if grid.rows.len() > ROWS_OPEN { (tables::folded("All rows", &grid)) } @else { (tables::table(&grid)) }
+            }
         }
         @for series in &report.series {
             section { h2 { (series.name) } (rates::chart(series)) (tables::folded("All points", &grid::series(series))) }
