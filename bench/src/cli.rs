@@ -23,6 +23,8 @@ enum BenchCommand {
     Http(crate::commands::http::HttpArgs),
     /// Request and response through the kernel's stack, one in flight a connection, TCP or UDP.
     Rr(crate::commands::rr::RrArgs),
+    /// The rate without loss (NDR) and the rate with little loss (PDR), and latency below them.
+    Search(crate::commands::search::SearchArgs),
     /// Packets at a rate from one side of the balancer to the other, counted honestly.
     Send(crate::commands::send::SendArgs),
     /// TCP connections through the kernel's stack: how many a second, and bytes on them.
@@ -40,6 +42,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
         BenchCommand::Core(args) => crate::commands::core::run(args, &["bench", "core"]),
         BenchCommand::Http(args) => crate::commands::http::run(&args),
         BenchCommand::Rr(args) => crate::commands::rr::run(&args),
+        BenchCommand::Search(args) => crate::commands::search::run(&args),
         BenchCommand::Send(args) => crate::commands::send::run(&args),
         BenchCommand::Tcp(args) => crate::commands::tcp::run(&args),
         BenchCommand::Verify(args) => crate::commands::verify::run(&args),

@@ -5,6 +5,7 @@ pub mod core;
 pub mod http;
 pub mod load;
 pub mod rr;
+pub mod search;
 pub mod send;
 pub mod tcp;
 pub mod traffic;
