@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
 
+mod bench;
 mod bench_load;
+mod bench_send;
+mod bench_verify;
 mod carries;
 mod checksums;
 mod demo;

@@ -167,7 +167,7 @@ impl Ear {
         if stamp.flow >= odd_from {
             let right = packet.l4_checksum_ok();
             *(if right { &mut self.heard.repaired } else { &mut self.heard.bad_checksums }) += 1;
-            return Sort::Other;
+            return Sort::Ours;
         }
         self.heard.counted += 1;
         if first {

@@ -50,11 +50,9 @@ pub(crate) struct Taken {
     pub(crate) bad_checksums: u64,
     /// Fragments: two for each place of the plan.
     pub(crate) fragments: u64,
-    /// When the first frame after the ramp went, and the last of all, nanoseconds from the start.
-    pub(crate) steady_from_ns: u64,
-    /// The last frame's time.
+    /// When the last frame went, nanoseconds from the start.
     pub(crate) last_ns: u64,
-    /// Places of the plan filled after the ramp.
+    /// Frames sent after the ramp's end, early or late.
     pub(crate) steady: u64,
     /// Bytes of them.
     pub(crate) steady_bytes: u64,
@@ -137,7 +135,7 @@ impl Sender {
             }
             taken.bytes += u64::from(bytes);
             taken.last_ns = after_ns;
-            if planned >= steady_from {
+            if after_ns >= steady_from {
                 taken.steady += 1;
                 taken.steady_bytes += u64::from(bytes);
             }

@@ -88,6 +88,10 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
         };
         let primed = self.spec.prime && self.capture.is_none() && !self.spec.plan.syn_flood;
         let prime_lost = if primed { self.prime()? } else { 0 };
+        if prime_lost > 0 {
+            let note = format!("{prime_lost} of the flows' first packets did not arrive: prime more slowly");
+            self.notes.push(note);
+        }
         let before = Before {
             balancer: if primed && balancer.is_ok() { self.ask() } else { balancer },
             tx_dropped: self.ends.tx_dropped(),

@@ -144,7 +144,8 @@ fn rates(name: &str, intervals: &[Interval], replies: bool) -> Series {
 /// Where frames were lost; what nobody could tell is unknown, not 0.
 fn losses(report: &mut Report, outcome: &Outcome) {
     let loss = &outcome.loss;
-    if loss.total == 0 && loss.after_rings == 0 {
+    let dropped = loss.inside.as_ref().is_some_and(|reasons| !reasons.is_empty());
+    if loss.total == 0 && loss.after_rings == 0 && !dropped {
         return;
     }
     let mut add = |place: Place, reason: &str, count: Option<u64>| {

@@ -1,0 +1,68 @@
+//! `ringlead bench verify`: an honest balancer is found clean, and what goes missing is named.
+
+use crate::bench::bench;
+use ringlead_tests::{
+    Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, config, needs_ringlead,
+};
+
+/// Gentle, and never invalid for want of a core: what is tested is frames.
+const GENTLE: [&str; 8] = ["--rate", "2kpps", "--duration", "2s", "--lag-max", "30s", "--flows", "300"];
+
+/// Both ways, both families, both protocols, all sizes; the servers' kernels go on answering health checks.
+fn is_clean(mode: Mode) {
+    let lab = Lab::new("bench-clean");
+    let _farm = Farm::start(&lab);
+    let _ringlead = Ringlead::start(&lab, &config(&lab));
+    for service in crate::carries::services(mode) {
+        lab.await_servers(&service, "123");
+    }
+    let options = ["--reply", "--proto", "tcp,udp", "--size", "imix", "--new-flows", "50"];
+    let ran = bench(&lab, "verify", mode, &Family::ALL, &[&GENTLE[..], &options[..]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.summary());
+    let (sent, received) = (ran.count("sent"), ran.count("received"));
+    assert!(sent > 3000 && received == sent, "{}", ran.summary());
+    assert_eq!(ran.outcome()["replies"]["received"], sent, "{}", ran.summary());
+    assert_eq!(ran.outcome()["findings"]["forward"]["received"], sent, "not every frame was judged");
+    assert_eq!(ran.outcome()["findings"]["moves"]["flows"], 0, "{}", ran.summary());
+    assert!(ran.outcome()["latency"]["p50_ns"].as_u64().is_some_and(|ns| ns > 0), "{}", ran.summary());
+}
+
+#[test]
+fn nat_is_clean() {
+    needs_ringlead!();
+    is_clean(Mode::Nat);
+}
+
+#[test]
+fn dsr_is_clean() {
+    needs_ringlead!();
+    is_clean(Mode::Dsr);
+}
+
+/// A server whose link is down: its frames are lost behind the balancer, and named one by one.
+#[test]
+fn frames_of_a_server_that_is_cut_off_are_named() {
+    needs_ringlead!();
+    let lab = Lab::new("bench-cut");
+    let service = Service::standard(Mode::Nat, Protocol::Udp, Family::V4).unchecked();
+    let config = Config::empty(&lab).service(service);
+    let _ringlead = Ringlead::start(&lab, &config.render());
+    let udp = ["--proto", "udp"];
+    let whole = bench(&lab, "verify", Mode::Nat, &[Family::V4], &[&GENTLE[..], &udp[..]].concat());
+    assert_eq!(whole.code, Some(0), "{}", whole.summary());
+
+    lab.must_run(Node::Switch, "ip", &["link", "set", "to-s2", "down"]);
+    let cut = bench(&lab, "verify", Mode::Nat, &[Family::V4], &[&GENTLE[..], &udp[..]].concat());
+    let lost = cut.count("lost");
+    assert!(cut.code == Some(1) && lost > 100, "{}", cut.summary());
+    let findings = &cut.outcome()["findings"];
+    assert_eq!(findings["counts"]["lost"], lost, "{}", cut.summary());
+    let named = findings["missing"]["forward"].as_array().unwrap();
+    let named: u64 = named.iter().map(|gap| gap["count"].as_u64().unwrap()).sum();
+    assert_eq!((named, &findings["missing"]["complete"]), (lost, &true.into()), "{}", cut.summary());
+    let loss = &cut.outcome()["loss"];
+    let inside: u64 = loss["inside"].as_object().unwrap().values().filter_map(|count| count.as_u64()).sum();
+    let places = (loss["before"].as_u64().unwrap(), loss["after"].as_u64().unwrap());
+    assert_eq!(places.0 + inside + places.1, lost, "{loss}");
+    assert!(places.1 > 0, "nothing was lost behind the balancer: {loss}");
+}
