@@ -8,7 +8,9 @@ use hdrhistogram::Histogram;
 use ringlead_io::port::BURST;
 
 /// Tries to get a round in which all workers ran at the same time.
-const TRIES: usize = 4;
+const TRIES: usize = 3;
+/// The port's floor and the stages by themselves explain a row; they are measured in every such round only.
+const SIDE_EVERY: usize = 3;
 /// Rounds that must have been of use before a row has a figure.
 const ROUNDS_MIN: usize = 3;
 
@@ -88,6 +90,9 @@ impl Running {
             // Whatever comes first finds the caches full of another row's: each piece of work has its turn to be that.
             let place = (number + step) % self.works.len();
             let work = self.works[place];
+            if is_side(work) && number % SIDE_EVERY != 0 {
+                continue;
+            }
             let mut tries = (0..TRIES).map(|_| round(world, &self.result.cell, work, clock));
             let Some(Round { ns, turns, .. }) = tries.find(|round| round.side_by_side) else { continue };
             self.times[place].push(ns);
@@ -106,6 +111,11 @@ impl Running {
         result.stages = times.collect();
         result
     }
+}
+
+/// Whether a piece of work is not the turn itself.
+fn is_side(work: Work) -> bool {
+    work != Work::TURN && work != Work::EACH
 }
 
 /// The least of some rounds; `None` when too few were of use.

@@ -17,7 +17,7 @@ pub const ROUNDS: std::ops::RangeInclusive<usize> = 15..=500;
 pub const MAGLEV_SLOTS: u32 = 65_537;
 
 const FLOWS: [usize; 5] = [1, 1_000, 100_000, 1_000_000, 10_000_000];
-const FLOWS_QUICK: [usize; 3] = [1, 1_000, 1_000_000];
+const FLOWS_QUICK: [usize; 2] = [1_000, 1_000_000];
 const SERVICES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 const SERVICES_QUICK: [usize; 2] = [1, 1_000];
 const POOLS: [usize; 3] = [10, 100, 1_000];
@@ -26,6 +26,8 @@ const TABLES: [usize; 3] = [100_000, 1_000_000, 10_000_000];
 const TABLES_QUICK: [usize; 1] = [100_000];
 /// Tables of up to so many flows are measured beside each other; larger ones a size and mode at a time.
 const TOGETHER_MAX: usize = 1_000_000;
+/// Fewer flows in the compared tables would all be in the first-level cache.
+const TABLE_FLOWS_MIN: usize = 1000;
 /// Bytes a flow that all tables together take while they are compared.
 const TABLE_PEERS_BYTES: usize = 1000;
 
@@ -230,7 +232,11 @@ impl<'a> Planner<'a> {
     }
 
     fn tables(&mut self) {
-        let wanted: Vec<usize> = self.wanted.flows.iter().copied().filter(|flows| *flows >= 1000).collect();
+        let wanted: Vec<usize> =
+            self.wanted.flows.iter().copied().filter(|flows| *flows >= TABLE_FLOWS_MIN).collect();
+        if wanted.is_empty() && !self.wanted.flows.is_empty() {
+            return self.leave_out(format!("tables: fewer than {TABLE_FLOWS_MIN} flows"));
+        }
         for flows in self.sizes("tables", "flows", &wanted, &TABLES, &TABLES_QUICK) {
             if flows * TABLE_PEERS_BYTES > self.machine.memory {
                 self.leave_out(format!("tables: {flows} flows need {}", gib(flows * TABLE_PEERS_BYTES)));
@@ -370,7 +376,7 @@ mod tests {
         assert_eq!(kinds(&quick), kinds(&full));
         assert!(cells(&quick).len() < cells(&full).len() && !quick.tables.is_empty());
         for part in
-            ["path: 100000, 10000000 flows", "10, 100, 10000 services", "100 servers", "tables: 1000000"]
+            ["path: 1, 100000, 10000000 flows", "10, 100, 10000 services", "100 servers", "tables: 1000000"]
         {
             assert!(quick.left_out.iter().any(|line| line.contains(part)), "{part}: {:?}", quick.left_out);
         }
@@ -392,6 +398,16 @@ mod tests {
         let names: Vec<String> = cells(&plan).iter().map(|cell| cell.name()).collect();
         assert_eq!((names, plan.rounds), (vec!["path/dsr/ipv6/7/new/1".to_owned()], 20));
         assert!(plan.tables.is_empty() && plan.maglev.is_empty() && plan.left_out.is_empty());
+    }
+
+    #[test]
+    fn flows_narrow_the_compared_tables_too() {
+        let tables = |flows: &[usize]| {
+            let plan = plan(&Wanted { flows: flows.to_vec(), only: vec![Part::Tables], ..Wanted::default() });
+            (plan.tables, plan.left_out)
+        };
+        assert_eq!(tables(&[1, 5000]), (vec![5000], vec![]));
+        assert_eq!(tables(&[1]), (vec![], vec!["tables: fewer than 1000 flows".to_owned()]));
     }
 
     #[test]
