@@ -66,7 +66,7 @@ fn prefixed(value: f64) -> String {
 /// Four significant digits, none of them behind the point of a whole number.
 fn digits(value: f64) -> String {
     let decimals = match value.abs() {
-        size if size == 0.0 || size >= 999.95 => 0,
+        size if size == 0.0 || size >= 999.95 => return grouped(value),
         size if size >= 99.995 => 1,
         size if size >= 9.9995 => 2,
         size if size >= 0.001 => 3,
@@ -109,6 +109,7 @@ mod tests {
             (-1000.0, Unit::Count, "-1,000"),
             (1.5, Unit::Seconds, "1.5 s"),
             (100.0, Unit::Bytes, "100 B"),
+            (97_723.9, Unit::Plain, "97,724"),
         ] {
             assert_eq!(value(number, unit), shown);
         }

@@ -2,9 +2,14 @@
 
 use crate::{Examples, Histogram, Loss, Place, Report, Row, Series, format};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// From this many rows on, rows lie under each other and their values side by side.
 const ROWS_ACROSS: usize = 4;
+
+/// Up to this many rows lie side by side when they have more values than [`COLUMNS_WIDE`].
+const ROWS_ACROSS_WIDE: usize = 6;
+const COLUMNS_WIDE: usize = 10;
 
 /// A table.
 #[derive(Clone, Default, PartialEq, Debug)]
@@ -14,11 +19,20 @@ pub(crate) struct Grid {
     pub(crate) rows: Vec<Vec<String>>,
     /// How many columns from the left are words; the others are numbers, aligned to the right.
     pub(crate) words: usize,
+    /// Nothing in it was measured: a list of facts for whoever wants to know more.
+    pub(crate) is_facts: bool,
 }
 
-/// All lists of rows, a table each.
+/// All lists of rows: a table each, or several where rows that follow each other have no metric in common.
 pub(crate) fn results(report: &Report) -> Vec<Grid> {
-    report.sections().into_iter().map(|(name, rows)| section(name, &rows)).collect()
+    let tables = |(name, rows): (&str, Cow<'_, [Row]>)| {
+        let alike = |one: &Row, other: &Row| {
+            one.metrics.is_empty() == other.metrics.is_empty()
+                && (one.metrics.is_empty() || one.metrics.keys().any(|key| other.metrics.contains_key(key)))
+        };
+        rows.chunk_by(alike).map(|rows| section(name, rows)).collect::<Vec<_>>()
+    };
+    report.sections().into_iter().flat_map(tables).collect()
 }
 
 /// A few rows are columns side by side, so that no table gets wide.
@@ -33,8 +47,11 @@ fn section(title: &str, rows: &[Row]) -> Grid {
     let cell = |row: &[(String, String)], name: &str| {
         row.iter().find(|(other, _)| other == name).map(|(_, text)| text.clone()).unwrap_or_default()
     };
+    let is_wide = names.len() > COLUMNS_WIDE && rows.len() <= ROWS_ACROSS_WIDE;
+    let is_across = rows.len() < ROWS_ACROSS || is_wide;
+    let is_facts = rows.iter().all(|row| row.metrics.is_empty());
     let titles = || rows.iter().map(|row| row.name.clone());
-    let (header, rows): (Vec<String>, Vec<Vec<String>>) = if rows.len() < ROWS_ACROSS {
+    let (header, rows): (Vec<String>, Vec<Vec<String>>) = if is_across {
         let line = |name: &&str| {
             std::iter::once((*name).to_string()).chain(cells.iter().map(|row| cell(row, name))).collect()
         };
@@ -47,7 +64,7 @@ fn section(title: &str, rows: &[Row]) -> Grid {
         (header, titles().zip(&cells).map(line).collect())
     };
     let title = if title.is_empty() { "Results" } else { title };
-    Grid { title: title.to_string(), header, rows, words: 1 }
+    Grid { title: title.to_string(), header, rows, words: 1, is_facts }
 }
 
 /// A row's fields and metrics as text, in this order.
@@ -95,6 +112,7 @@ pub(crate) fn latencies(histograms: &[Histogram]) -> Option<Grid> {
         header: header.chain(Histogram::SHOWN.map(percentile)).collect(),
         rows: histograms.iter().map(line).collect(),
         words: 1,
+        is_facts: false,
     })
 }
 
@@ -109,6 +127,7 @@ pub(crate) fn losses(loss: &[Loss]) -> Option<Grid> {
         header: ["where", "reason", "count"].map(str::to_string).to_vec(),
         rows: loss.iter().map(line).collect(),
         words: 2,
+        is_facts: false,
     })
 }
 
@@ -132,6 +151,7 @@ pub(crate) fn findings(findings: &[Examples]) -> Option<Grid> {
         header: ["kind", "first examples", "count"].map(str::to_string).to_vec(),
         rows: findings.iter().map(line).collect(),
         words: 2,
+        is_facts: false,
     })
 }
 
@@ -149,6 +169,7 @@ pub(crate) fn series(series: &Series) -> Grid {
         header: std::iter::once("seconds".to_string()).chain(names).collect(),
         rows: series.at_s.iter().enumerate().map(line).collect(),
         words: 0,
+        is_facts: false,
     }
 }
 
@@ -194,5 +215,37 @@ pub(crate) fn environment(report: &Report) -> Grid {
         header: vec!["fact".to_string(), "value".to_string()],
         rows: facts.into_iter().filter_map(known).collect(),
         words: 2,
+        is_facts: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Environment, Metric, Unit};
+
+    #[test]
+    fn rows_without_a_metric_in_common_are_tables_of_their_own() {
+        let mut report = Report::new("search", Environment::default());
+        let row = |name: &str, metric: &str| Row::new(name).metric(metric, Metric::more(1.0, Unit::Pps));
+        report.results = vec![row("NDR", "rate"), row("PDR", "rate"), row("half", "sent"), Row::new("fact")];
+        let grids = results(&report);
+        let titles: Vec<_> = grids.iter().map(|grid| (grid.header[1..].join(" "), grid.is_facts)).collect();
+        let wanted = [("NDR PDR", false), ("half", false), ("fact", true)];
+        assert_eq!(titles, wanted.map(|(title, facts)| (title.to_string(), facts)));
+    }
+
+    #[test]
+    fn many_rows_lie_under_each_other_and_many_values_do_not_make_a_table_wide() {
+        let rows = |rows: usize, values: usize| -> Vec<Row> {
+            let row =
+                |n: usize| (0..values).fold(Row::new(n.to_string()), |row, v| row.field(&format!("v{v}"), v));
+            (0..rows).map(row).collect()
+        };
+        let shape = |rows: &[Row]| (section("", rows).header.len(), section("", rows).rows.len());
+        assert_eq!(shape(&rows(3, 5)), (4, 5));
+        assert_eq!(shape(&rows(5, 5)), (6, 5));
+        assert_eq!(shape(&rows(5, 20)), (6, 20));
+        assert_eq!(shape(&rows(40, 20)), (21, 40));
     }
 }

@@ -63,6 +63,14 @@ impl Report {
         }
     }
 
+    /// The warnings, and what the environment warns of.
+    pub(crate) fn all_warnings(&self) -> Vec<&str> {
+        let debug =
+            "this is a debug build (opt-level 0): its rates and times say nothing about a release build";
+        let debug = self.environment.is_debug().then_some(debug);
+        debug.into_iter().chain(self.warnings.iter().map(String::as_str)).collect()
+    }
+
     /// All rows under the name of their list: `results`, and those lists of `extra` that hold rows. Of `results` the
     /// name is empty. Empty lists are left out.
     #[must_use]

@@ -8,6 +8,8 @@ use std::fmt::Write;
 
 /// Longer tables are for files.
 const ROWS_MAX: usize = 100;
+/// The same for lists of facts, such as a search's trials.
+const FACTS_MAX: usize = 20;
 
 /// The tables. `wide`: no line is broken, whatever the terminal's width.
 pub(crate) fn render(report: &Report, wide: bool) -> String {
@@ -23,13 +25,13 @@ pub(crate) fn render(report: &Report, wide: bool) -> String {
     let rest =
         [grid::latencies(&report.histograms), grid::losses(&report.loss), grid::findings(&report.findings)];
     for grid in grid::results(report).into_iter().chain(rest.into_iter().flatten()) {
-        if grid.rows.len() > ROWS_MAX {
+        if grid.rows.len() > if grid.is_facts { FACTS_MAX } else { ROWS_MAX } {
             let _ = writeln!(text, "\n{}: {} rows, see --json, --csv or --html", grid.title, grid.rows.len());
         } else {
             let _ = writeln!(text, "\n{}\n{}", grid.title, table(&grid, wide));
         }
     }
-    for warning in &report.warnings {
+    for warning in report.all_warnings() {
         let _ = writeln!(text, "warning: {warning}");
     }
     text

@@ -118,9 +118,10 @@ fn the_page_is_well_formed_and_complete() {
     assert_eq!(count(&page, "svg.chart line.mark"), 3);
     assert_eq!(count(&page, "rect.bar"), 3);
     assert_eq!(count(&page, ".warnings li"), 2);
+    // All intervals, all percentiles, and the one list of plain facts.
     assert_eq!(
         count(&page, "details tbody tr"),
-        200 + sample::report().histograms.iter().map(|h| h.percentiles.len()).sum::<usize>()
+        1 + 200 + sample::report().histograms.iter().map(|h| h.percentiles.len()).sum::<usize>()
     );
     for heading in ["Results", "tables", "Rate over time", "Latency", "Lost", "Findings", "Environment"] {
         let headings =

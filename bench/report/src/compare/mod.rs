@@ -133,7 +133,7 @@ impl Change {
     }
 }
 
-/// All rows by name, and each distribution's percentiles as a row.
+/// All rows by name, and each distribution's percentiles as a row unless the rows have latencies themselves.
 fn rows(report: &Report) -> BTreeMap<String, Row> {
     let mut rows = BTreeMap::new();
     for (section, list) in report.sections() {
@@ -142,6 +142,10 @@ fn rows(report: &Report) -> BTreeMap<String, Row> {
             let name = if section.is_empty() { row.name.clone() } else { format!("{section}/{}", row.name) };
             rows.insert(name, row.clone());
         }
+    }
+    // Many commands have their latencies in the results as well: once is enough.
+    if rows.values().any(|row: &Row| row.metrics.keys().any(|name| name.contains("latency"))) {
+        return rows;
     }
     for histogram in report.histograms.iter().filter(|histogram| histogram.unit == Unit::Ns) {
         let mut row = Row::new(format!("latency/{}", histogram.name));
@@ -239,10 +243,13 @@ mod tests {
         after.results.push(Row::new("new").metric("x", Metric::less(1.0, Unit::Ns)));
         after.results.push(Row::new("only facts").field("load", 7));
         let comparison = Comparison::of(&before, &after);
-        let rows: Vec<&str> = comparison.changes.iter().map(|change| change.row.as_str()).collect();
-        assert!(rows.contains(&"tables/ours") && rows.contains(&"latency/load"), "{rows:?}");
+        let names: Vec<&str> = comparison.changes.iter().map(|change| change.row.as_str()).collect();
+        assert!(names.contains(&"tables/ours") && names.contains(&"latency/load"), "{names:?}");
         assert_eq!(comparison.only_after, ["new"]);
         assert!(comparison.only_before.is_empty());
         assert!(comparison.worse_than(30.0).count() > 0);
+        let with_latency = Row::new("load").metric("latency-p99", Metric::less(9.0, Unit::Ns));
+        after.results.push(with_latency);
+        assert!(rows(&after).contains_key("load") && !rows(&after).contains_key("latency/load"));
     }
 }

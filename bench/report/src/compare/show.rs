@@ -58,5 +58,6 @@ fn grid(changes: &[Change]) -> Grid {
             .to_vec(),
         rows: changes.iter().map(line).collect(),
         words: 3,
+        is_facts: false,
     }
 }

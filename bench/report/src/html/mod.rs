@@ -58,16 +58,17 @@ fn summary(report: &Report) -> Markup {
 
 fn body(report: &Report) -> Markup {
     html! {
-        @if !report.warnings.is_empty() {
+        @let warnings = report.all_warnings();
+        @if !warnings.is_empty() {
             section.warnings aria-label="Warnings" {
                 h2 { "Before you believe these figures" }
-                ul { @for warning in &report.warnings { li { (warning) } } }
+                ul { @for warning in &warnings { li { (warning) } } }
             }
         }
         @for grid in grid::results(report) {
             section {
                 h2 { (grid.title) }
-                @if grid.rows.len() > ROWS_OPEN { (tables::folded("All rows", &grid)) } @else { (tables::table(&grid)) }
+                @if grid.rows.len() > ROWS_OPEN || grid.is_facts { (tables::folded("All rows", &grid)) } @else { (tables::table(&grid)) }
             }
         }
         @for series in &report.series {

@@ -60,6 +60,7 @@ pub(super) fn percentiles(histograms: &[Histogram]) -> Markup {
             })
             .collect(),
         words: 0,
+        is_facts: false,
     };
     html! {
         @for histogram in histograms {
