@@ -15,9 +15,10 @@ use std::time::Duration;
 pub struct SendArgs {
     #[command(flatten)]
     traffic: TrafficArgs,
-    /// How fast: 500kpps, 1Mpps, 10Gbps (frames with FCS), 50% of the line, full; recorded with --pcap
-    #[arg(long, value_name = "RATE", default_value = "100kpps")]
-    rate: Rate,
+    /// How fast: 500kpps, 1Mpps, 10Gbps (frames with FCS), 50% of the line, full, or recorded [default: 100kpps, of a
+    /// capture as recorded]
+    #[arg(long, value_name = "RATE")]
+    rate: Option<Rate>,
     /// How long
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     duration: Duration,
@@ -85,7 +86,8 @@ fn send(args: &SendArgs) -> Result<Outcome, Box<dyn std::error::Error>> {
 
 impl SendArgs {
     fn spec(&self) -> TrialSpec {
-        let mut spec = self.traffic.trial(self.rate, self.duration);
+        let usual = if self.pcap.is_some() { Rate::Recorded } else { Rate::Pps(100e3) };
+        let mut spec = self.traffic.trial(self.rate.unwrap_or(usual), self.duration);
         spec.ramp = self.ramp.unwrap_or(spec.ramp);
         spec.lag_max = self.lag_max;
         spec.prime = !self.no_prime;

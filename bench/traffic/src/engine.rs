@@ -50,7 +50,8 @@ pub(crate) fn serve<P: Wire>(crew: &mut Crew<'_, P>, board: &Board, start_ns: u6
     }
     let until = monotonic_ns() + FLUSH_NS;
     for (side, ear) in crew.iter_mut() {
-        // What came while this thread had no core.
+        // What came while this thread had no core; twice, because a turn leaves the newest for the next.
+        turn(side, ear, board, start_ns);
         turn(side, ear, board, start_ns);
         side.receiver.finish(side.stations);
         while side.stations.iter().any(Station::is_sending) && monotonic_ns() < until {

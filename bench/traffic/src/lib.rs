@@ -19,6 +19,8 @@ mod split;
 mod station;
 mod supply;
 mod tap;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 pub mod error;

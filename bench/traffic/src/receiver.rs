@@ -1,4 +1,8 @@
 //! The receiving ends: every frame is heard; servers answer where that is wanted.
+//!
+//! Nobody knows in which order frames came to *different* queues. Frames that are judged are therefore first taken from
+//! all queues and then heard in the order they were sent in, a queue's own order kept: a flow that moved to another
+//! server must not seem to come back when its last frames are found in the old server's queue.
 
 use crate::board::Board;
 use crate::book::Judge;
@@ -6,11 +10,16 @@ use crate::clock::monotonic_ns;
 use crate::ear::{Ear, Sort};
 use crate::frame::reflect;
 use crate::station::{Station, Wire};
-use ringlead_io::FrameList;
+use ringlead_io::port::BURST;
+use ringlead_io::{Frame, FrameList, Frames};
+use ringlead_witness::{Parsed, stamp};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most bursts taken from one queue in a turn.
+/// Most bursts taken from one queue in a turn, where frames are heard as they come.
 const BURSTS_MAX: usize = 4;
+/// The same where they are judged: all that a receive ring holds.
+const BURSTS_JUDGED_MAX: usize = 128;
 
 /// How servers answer.
 #[derive(Clone, Debug)]
@@ -23,17 +32,37 @@ pub(crate) enum Answer {
     Around([u8; 6]),
 }
 
+/// A frame that was taken from its queue and not heard yet.
+#[derive(Debug)]
+struct Taken {
+    frame: Frame,
+    at_ns: u64,
+    /// When it was due, in units of the stamp; `None`: it has no stamp, and no order.
+    planned: Option<u32>,
+}
+
+/// One queue.
+#[derive(Debug)]
+struct Queue {
+    station: usize,
+    lane: usize,
+    taken: VecDeque<Taken>,
+    /// How many of them are to be heard in this turn.
+    due: usize,
+    /// Answers that no ring had room for yet.
+    answers: VecDeque<Frame>,
+}
+
 /// The lanes of some stations, heard by one ear.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     answer: Answer,
     /// Ethernet address of each of the generator's ports.
     macs: Vec<[u8; 6]>,
-    /// Answers that no ring had room for, by station and lane.
-    waiting: Vec<Vec<FrameList>>,
+    queues: Vec<Queue>,
     /// When the trial began.
     start_ns: u64,
-    /// Judges every frame, where that is wanted; locked once a burst.
+    /// Judges every frame, where that is wanted; locked once a turn.
     judge: Option<Arc<Mutex<Judge>>>,
     /// Answers handed to the ports.
     pub(crate) answered: u64,
@@ -47,8 +76,17 @@ impl Receiver {
         judge: Option<Arc<Mutex<Judge>>>,
         start_ns: u64,
     ) -> Self {
-        let lists = |station: &Station<P>| station.lanes.iter().map(|_| FrameList::new()).collect();
-        Self { answer, macs, waiting: stations.iter().map(lists).collect(), start_ns, judge, answered: 0 }
+        let mut queues = Vec::new();
+        for (station, ports) in stations.iter().enumerate() {
+            queues.extend((0..ports.lanes.len()).map(|lane| Queue {
+                station,
+                lane,
+                taken: VecDeque::new(),
+                due: 0,
+                answers: VecDeque::new(),
+            }));
+        }
+        Self { answer, macs, queues, start_ns, judge, answered: 0 }
     }
 
     /// Takes in what arrived; returns how many frames. The caller kicks.
@@ -59,83 +97,158 @@ impl Receiver {
         ear: &mut Ear,
         board: &Board,
     ) -> usize {
+        let before = ear.heard.counted;
         let mut moved = 0;
-        for (number, station) in stations.iter_mut().enumerate() {
-            for lane in 0..station.lanes.len() {
-                for _ in 0..BURSTS_MAX {
-                    let count = self.burst(station, number, lane, ear, board);
-                    moved += count;
-                    if count < ringlead_io::port::BURST {
-                        break;
-                    }
-                }
+        for number in 0..self.queues.len() {
+            moved += self.take(stations, number, ear);
+        }
+        if self.judge.is_some() {
+            self.queues.iter_mut().for_each(|queue| queue.due = queue.taken.len());
+            // Again: what came before any of these is now here too. What else comes now is the next turn's.
+            for number in 0..self.queues.len() {
+                moved += self.take(stations, number, ear);
             }
+            self.judge_taken(stations, ear);
+        }
+        if moved > 0 {
+            board.heard(ear.end, moved as u64, ear.heard.counted - before);
         }
         moved
     }
 
+    /// Empties a queue's ring: what is to be judged is put aside, the rest is heard at once.
     #[inline]
-    fn burst<P: Wire>(
-        &mut self,
-        station: &mut Station<P>,
-        number: usize,
-        lane: usize,
-        ear: &mut Ear,
-        board: &Board,
-    ) -> usize {
-        let Station { frames, lanes, .. } = station;
-        let lane_io = &mut lanes[lane];
-        let answers = &mut self.waiting[number][lane];
-        // Answers that wait come first: what arrives meanwhile waits in the ring, and an overflow there is counted.
-        self.answered += send(lane_io, frames, answers);
-        if !answers.is_empty() {
-            return 0;
-        }
-        let mut list = FrameList::new();
-        let count = lane_io.io.rx(frames, &mut list);
-        if count == 0 {
-            return 0;
-        }
-        let now = monotonic_ns();
-        let at_ns = now.saturating_sub(self.start_ns);
-        ear.prick_up(at_ns);
-        let before = ear.heard.counted;
-        let from = self.macs.get(lane_io.port).copied().unwrap_or_default();
-        let port = u16::try_from(lane_io.port).unwrap_or(u16::MAX);
-        let mut judge = self.judge.as_ref().map(|judge| judge.lock().unwrap_or_else(PoisonError::into_inner));
-        for mut frame in list.drain(..) {
-            let bytes = frames.bytes(&frame);
-            let sort = ear.hear(bytes, port, at_ns, judge.as_deref_mut());
-            let to = match self.answer {
-                Answer::No => None,
-                Answer::Back => bytes.get(6..12).and_then(|mac| mac.first_chunk().copied()),
-                Answer::Around(mac) => Some(mac),
-            };
-            match to.filter(|_| sort == Sort::Ours) {
-                Some(to) if reflect(frames.bytes_mut(&mut frame), to, from) => answers.push(frame),
-                _ => frames.free(frame),
+    fn take<P: Wire>(&mut self, stations: &mut [Station<P>], number: usize, ear: &mut Ear) -> usize {
+        let judged = self.judge.is_some();
+        let mut moved = 0;
+        for _ in 0..if judged { BURSTS_JUDGED_MAX } else { BURSTS_MAX } {
+            self.send_answers(stations, number);
+            let queue = &mut self.queues[number];
+            // Answers that wait come first: what arrives meanwhile waits in the ring, and an overflow there is counted.
+            if !queue.answers.is_empty() {
+                break;
+            }
+            let station = &mut stations[queue.station];
+            let mut list = FrameList::new();
+            let count = station.lanes[queue.lane].io.rx(&mut station.frames, &mut list);
+            if count == 0 {
+                break;
+            }
+            moved += count;
+            let at_ns = monotonic_ns().saturating_sub(self.start_ns);
+            ear.prick_up(at_ns);
+            for frame in list.drain(..) {
+                if judged {
+                    let planned = planned(station.frames.bytes(&frame));
+                    queue.taken.push_back(Taken { frame, at_ns, planned });
+                } else {
+                    let taken = Taken { frame, at_ns, planned: None };
+                    hear(&self.answer, &self.macs, queue, station, ear, taken, None);
+                }
+            }
+            if count < BURST {
+                break;
             }
         }
-        drop(judge);
-        self.answered += send(lane_io, frames, answers);
-        board.heard(ear.end, count as u64, ear.heard.counted - before);
-        count
+        self.send_answers(stations, number);
+        moved
     }
 
-    /// Gives back the answers that wait.
-    pub(crate) fn finish<P: Wire>(&mut self, stations: &mut [Station<P>]) {
-        for (station, lists) in stations.iter_mut().zip(&mut self.waiting) {
-            for list in lists {
-                list.drain(..).for_each(|frame| station.frames.free(frame));
+    /// Hears what was put aside, in the order of sending.
+    fn judge_taken<P: Wire>(&mut self, stations: &mut [Station<P>], ear: &mut Ear) {
+        let Some(judge) = self.judge.clone() else { return };
+        let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due: usize = self.queues.iter().map(|queue| queue.due).sum();
+        while due > 0
+            && let Some(number) = earliest(&self.queues)
+        {
+            let queue = &mut self.queues[number];
+            let Some(taken) = queue.taken.pop_front() else { break };
+            due -= usize::from(queue.due > 0);
+            queue.due = queue.due.saturating_sub(1);
+            let station = &mut stations[queue.station];
+            hear(&self.answer, &self.macs, queue, station, ear, taken, Some(&mut judge));
+        }
+        drop(judge);
+        for number in 0..self.queues.len() {
+            self.send_answers(stations, number);
+        }
+    }
+
+    /// Hands answers to their port while it takes them.
+    #[inline]
+    fn send_answers<P: Wire>(&mut self, stations: &mut [Station<P>], number: usize) {
+        let queue = &mut self.queues[number];
+        let Station { frames, lanes, .. } = &mut stations[queue.station];
+        while !queue.answers.is_empty() {
+            let mut list = FrameList::new();
+            let count = queue.answers.len().min(BURST);
+            list.extend(queue.answers.drain(..count));
+            let sent = lanes[queue.lane].io.tx(frames, &mut list);
+            self.answered += sent as u64;
+            let full = !list.is_empty();
+            list.drain(..).rev().for_each(|frame| queue.answers.push_front(frame));
+            if full {
+                // More room comes with the kernel's next look at the ring.
+                return;
             }
+        }
+    }
+
+    /// Gives back what waits.
+    pub(crate) fn finish<P: Wire>(&mut self, stations: &mut [Station<P>]) {
+        for queue in &mut self.queues {
+            let frames: &mut Frames = &mut stations[queue.station].frames;
+            queue.answers.drain(..).for_each(|frame| frames.free(frame));
+            queue.taken.drain(..).for_each(|taken| frames.free(taken.frame));
         }
     }
 }
 
-fn send<P: Wire>(
-    lane: &mut crate::station::Lane<P>,
-    frames: &mut ringlead_io::Frames,
-    list: &mut FrameList,
-) -> u64 {
-    if list.is_empty() { 0 } else { lane.io.tx(frames, list) as u64 }
+/// Hears one frame, and answers it or gives it back.
+#[inline]
+fn hear<P: Wire>(
+    answer: &Answer,
+    macs: &[[u8; 6]],
+    queue: &mut Queue,
+    station: &mut Station<P>,
+    ear: &mut Ear,
+    taken: Taken,
+    judge: Option<&mut Judge>,
+) {
+    let Taken { mut frame, at_ns, .. } = taken;
+    let Station { frames, lanes, .. } = station;
+    let number = lanes[queue.lane].port;
+    let bytes = frames.bytes(&frame);
+    let sort = ear.hear(bytes, u16::try_from(number).unwrap_or(u16::MAX), at_ns, judge);
+    let to = match answer {
+        Answer::No => None,
+        Answer::Back => bytes.get(6..12).and_then(|mac| mac.first_chunk().copied()),
+        Answer::Around(mac) => Some(*mac),
+    };
+    let from = macs.get(number).copied().unwrap_or_default();
+    match to.filter(|_| sort == Sort::Ours) {
+        Some(to) if reflect(frames.bytes_mut(&mut frame), to, from) => queue.answers.push_back(frame),
+        _ => frames.free(frame),
+    }
+}
+
+/// When a frame was due, by its stamp.
+fn planned(frame: &[u8]) -> Option<u32> {
+    let packet = Parsed::new(frame).ok()?;
+    stamp::peek(&packet).ok().map(|stamp| stamp.planned)
+}
+
+/// The queue whose first frame was due first; one without a stamp comes before all.
+fn earliest(queues: &[Queue]) -> Option<usize> {
+    let mut best: Option<(usize, u32)> = None;
+    for (number, queue) in queues.iter().enumerate() {
+        let Some(head) = queue.taken.front() else { continue };
+        let Some(planned) = head.planned else { return Some(number) };
+        // Times wrap after 137 s; what waits here is never that far apart.
+        if best.is_none_or(|(_, least)| planned.wrapping_sub(least) > u32::MAX / 2) {
+            best = Some((number, planned));
+        }
+    }
+    best.map(|(number, _)| number)
 }

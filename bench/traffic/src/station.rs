@@ -155,6 +155,12 @@ fn sockets(setup: &Setup, specs: Vec<(usize, XdpSpec)>, infos: &[PortInfo]) -> R
 }
 
 impl<P: Wire> Station<P> {
+    /// A station of ports that are not the kernel's.
+    #[cfg(test)]
+    pub(crate) fn in_memory(frames: Frames, lanes: Vec<Lane<P>>) -> Self {
+        Self { frames, lanes, counters: None, _taps: Vec::new() }
+    }
+
     /// Gives back sent frames and hands out free ones.
     #[inline]
     pub(crate) fn begin(&mut self) {
