@@ -1,4 +1,5 @@
-//! Writes a report with something of everything in all formats, to be looked at: `sample DIRECTORY`.
+//! Writes a report with something of everything in all formats, to be looked at:
+//! `sample DIRECTORY [REPORT.json]`; with a record, that one instead.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
@@ -21,5 +22,8 @@ fn main() {
         hgrm: file("sample.hgrm"),
         html: file("sample.html"),
     };
-    output.write(&sample::report()).unwrap();
+    let report = std::env::args_os().nth(2).map_or_else(sample::report, |path| {
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    });
+    output.write(&report).unwrap();
 }

@@ -30,7 +30,13 @@ pub(crate) fn results(report: &Report) -> Vec<Grid> {
             one.metrics.is_empty() == other.metrics.is_empty()
                 && (one.metrics.is_empty() || one.metrics.keys().any(|key| other.metrics.contains_key(key)))
         };
-        rows.chunk_by(alike).map(|rows| section(name, rows)).collect::<Vec<_>>()
+        let titled = |(n, rows): (usize, &[Row])| match (n, rows) {
+            (0, rows) => section(name, rows),
+            (_, [only]) => section(&only.name, rows),
+            (_, [first, .., last]) => section(&format!("{} to {}", first.name, last.name), rows),
+            (_, []) => section(name, rows),
+        };
+        rows.chunk_by(alike).enumerate().map(titled).collect::<Vec<_>>()
     };
     report.sections().into_iter().flat_map(tables).collect()
 }
@@ -232,6 +238,10 @@ mod tests {
         let grids = results(&report);
         let titles: Vec<_> = grids.iter().map(|grid| (grid.header[1..].join(" "), grid.is_facts)).collect();
         let wanted = [("NDR PDR", false), ("half", false), ("fact", true)];
+        assert_eq!(
+            grids.iter().map(|grid| grid.title.as_str()).collect::<Vec<_>>(),
+            ["Results", "half", "fact"]
+        );
         assert_eq!(titles, wanted.map(|(title, facts)| (title.to_string(), facts)));
     }
 

@@ -12,25 +12,24 @@ pub(super) fn add_goal(report: &mut Report, outcomes: &[Outcome], bits_per_frame
     let ends: Vec<&str> = outcomes.iter().map(|outcome| end(outcome, probed).text()).collect();
     let all_alike = ends.windows(2).all(|pair| pair.first() == pair.last());
     let mut row = Row::new(&goal.name)
-        .field("loss borne", format!("{} %", goal.loss_ratio * 100.0))
+        .field("loss-borne", format!("{} %", goal.loss_ratio * 100.0))
         .field("searches", outcomes.len())
         .field("end", if all_alike { first_of(&ends) } else { ends.join("; ") });
     let upper = outcomes.iter().filter_map(|outcome| Some(outcome.upper?.load));
     if let Some(upper) = Metric::median(&upper.collect::<Vec<_>>(), Unit::Pps, ringlead_report::Better::More)
     {
-        row = row.metric("first rate found bad", upper);
+        row = row.metric("first-bad-rate", upper);
     }
     let through: Vec<f64> = outcomes.iter().filter_map(|outcome| outcome.conditional_throughput).collect();
     if let Some(through) = Metric::median(&through, Unit::Pps, ringlead_report::Better::More) {
-        row = row.metric("conditional throughput", through);
+        row = row.metric("conditional-throughput", through);
     }
     match Repeats::of(outcomes) {
         Some(repeats) => {
             let Repeats { median, low, high, .. } = repeats;
             row = row.metric("rate", Metric::more(median, Unit::Pps).spread(low, high));
             let bits = |pps: f64| pps * bits_per_frame;
-            row = row
-                .metric("rate, layer 2", Metric::more(bits(median), Unit::Bps).spread(bits(low), bits(high)));
+            row = row.metric("rate-l2", Metric::more(bits(median), Unit::Bps).spread(bits(low), bits(high)));
             warn(report, &repeats);
         }
         None => report.warnings.push(format!("{}: no rate was found good: {}", goal.name, ends.join("; "))),
@@ -120,10 +119,7 @@ mod tests {
         let row = &report.results[0];
         assert_eq!((row.name.as_str(), row.metrics["rate"].value), ("NDR", 1e6));
         assert_eq!((row.metrics["rate"].low, row.metrics["rate"].high), (Some(0.99e6), Some(1.01e6)));
-        assert_eq!(
-            (row.metrics["rate, layer 2"].value, row.metrics["rate, layer 2"].unit),
-            (512e6, Unit::Bps)
-        );
+        assert_eq!((row.metrics["rate-l2"].value, row.metrics["rate-l2"].unit), (512e6, Unit::Bps));
         assert_eq!(row.fields["end"], "found");
         assert!(report.warnings.is_empty(), "{:?}", report.warnings);
     }
