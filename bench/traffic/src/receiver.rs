@@ -110,8 +110,9 @@ impl Receiver {
             }
             self.judge_taken(stations, ear);
         }
-        if moved > 0 {
-            board.heard(ear.end, moved as u64, ear.heard.counted - before);
+        let counted = ear.heard.counted - before;
+        if moved > 0 || counted > 0 {
+            board.heard(ear.end, moved as u64, counted);
         }
         moved
     }
