@@ -175,6 +175,17 @@ fn a_sender_that_stalls_now_and_then_changes_no_answer() {
 }
 
 #[test]
+fn two_stalls_at_a_load_that_was_sent_before_are_forgiven() {
+    let mut number = 0;
+    let (outcomes, trials) = drive(goals(), RANGE, |load| {
+        number += 1;
+        if [4, 5].contains(&number) { Err(load * 0.7) } else { Ok(load) }
+    });
+    assert!(outcomes.iter().all(|outcome| outcome.end == End::MaxLoad), "{outcomes:?}");
+    assert_eq!(trials, 11 + 2);
+}
+
+#[test]
 fn a_sender_that_cannot_send_at_all_ends_the_search() {
     let (outcomes, trials) = drive(goals(), RANGE, |_| Err(0.0));
     assert!(
