@@ -46,7 +46,7 @@ impl Peer for Ours {
     fn note(&self) -> String {
         let full = v4_bytes(1 << 20) / f64::from(1 << 20);
         format!(
-            "lock-free; takes the tuple as packed by the parser, gives a copy of the whole flow; {full:.0} bytes a flow when full"
+            "lock-free; 64 at once: the key as the parser packs it, the flow's words; {full:.0} bytes a flow when full"
         )
     }
 
