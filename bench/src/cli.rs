@@ -27,6 +27,8 @@ enum BenchCommand {
     Search(crate::commands::search::SearchArgs),
     /// Packets at a rate from one side of the balancer to the other, counted honestly.
     Send(crate::commands::send::SendArgs),
+    /// Judged packets while things happen to the balancer, and what each of them cost.
+    Soak(crate::commands::soak::SoakArgs),
     /// TCP connections through the kernel's stack: how many a second, and bytes on them.
     Tcp(crate::commands::tcp::TcpArgs),
     /// Packets through the balancer, every returned one judged by an independent witness.
@@ -44,6 +46,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
         BenchCommand::Rr(args) => crate::commands::rr::run(&args),
         BenchCommand::Search(args) => crate::commands::search::run(&args),
         BenchCommand::Send(args) => crate::commands::send::run(&args),
+        BenchCommand::Soak(args) => crate::commands::soak::run(&args),
         BenchCommand::Tcp(args) => crate::commands::tcp::run(&args),
         BenchCommand::Verify(args) => crate::commands::verify::run(&args),
     }

@@ -7,6 +7,7 @@ pub mod load;
 pub mod rr;
 pub mod search;
 pub mod send;
+pub mod soak;
 pub mod tcp;
 pub mod traffic;
 pub mod verify;
