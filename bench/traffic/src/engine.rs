@@ -86,7 +86,8 @@ fn rest<P: Wire>(crew: &Crew<'_, P>, now_ns: u64) {
     let next = crew.iter().filter_map(|(side, _)| side.sender.as_ref()?.next_in_ns(now_ns)).min();
     let ns = next.unwrap_or(WAIT_MAX_NS).min(WAIT_MAX_NS);
     if ns < WAIT_MIN_NS {
-        std::hint::spin_loop();
+        // The balancer may want this core meanwhile.
+        std::thread::yield_now();
         return;
     }
     let lanes = crew.iter().flat_map(|(side, _)| side.stations.iter()).flat_map(|station| &station.lanes);

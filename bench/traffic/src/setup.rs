@@ -219,7 +219,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A setup with nothing in it but defaults: no ports, no services, `nat`, one thread.
+    /// A setup with nothing in it but defaults: no ports, no services, `nat`, two threads.
     ///
     /// # Panics
     /// Never: the default prefixes are prefixes.
@@ -237,7 +237,7 @@ impl Setup {
             next_hop: None,
             clients_v4: v4,
             clients_v6: v6,
-            threads: 1,
+            threads: 2,
             busy: false,
             control: None,
             any_address: false,

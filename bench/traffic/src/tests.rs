@@ -29,6 +29,9 @@ struct Network {
     choose: Choose,
     /// Frames of these first ones are the priming's, and treated well.
     spare: u64,
+    /// The clients that opened a flow, and the last frame that went to server 1.
+    opened: Vec<(ringlead_wire::Ip, u16)>,
+    last: Vec<u8>,
 }
 
 impl Network {
@@ -44,6 +47,9 @@ impl Network {
             return;
         }
         self.seen += 1;
+        if meta.flags.is_syn() {
+            self.opened.push((meta.src, meta.sport));
+        }
         let usual = usize::from(meta.sport % 2) + 1;
         let server = if self.seen <= self.spare {
             usual
@@ -56,6 +62,9 @@ impl Network {
         let address = servers()[server - 1].address;
         rewrite::to_server(&mut frame, &meta, address.ip().into(), address.port());
         rewrite::set_ethernet(&mut frame, mac(server), BALANCER);
+        if server == 1 {
+            self.last.clone_from(&frame);
+        }
         self.arrived[server].push_back(frame);
     }
 }
@@ -129,7 +138,8 @@ fn ends(spare: u64, room: usize, choose: Choose) -> Ends<Pipe> {
     setup.out = vec!["c0".parse().unwrap()];
     setup.servers = servers().to_vec();
     setup.services = vec![service()];
-    let network = Network { arrived: Default::default(), seen: 0, choose, spare };
+    let network =
+        Network { arrived: Default::default(), seen: 0, choose, spare, opened: Vec::new(), last: Vec::new() };
     let network = Arc::new(Mutex::new(network));
     let station = |number: usize| {
         let caps = Caps {
@@ -321,9 +331,29 @@ fn flows_that_come_in_a_second_trial_are_new_to_the_balancer() {
         let outcome = run(&mut ends, &young);
         assert!(outcome.findings.unwrap().is_clean() && outcome.lost == 0);
     }
-    // 40 flows, 20 that come in 200 ms, and one to spare.
-    assert_eq!(ends.young_offset, 2 * 21);
+    let opened = ends.clients[0].lanes[0].io.network.lock().unwrap().opened.clone();
+    let different: std::collections::BTreeSet<_> = opened.iter().copied().collect();
+    // 40 flows are primed in each trial, and about 20 come in each.
+    assert!(opened.len() - different.len() == 40 && different.len() >= 40 + 2 * 15, "{}", different.len());
     assert!(Space::new(&ends.setup).room() > u64::from(ends.young_offset));
+}
+
+#[test]
+fn frames_of_an_earlier_trial_are_told_apart() {
+    let mut ends = ends(0, usize::MAX, usual());
+    let network = Arc::clone(&ends.clients[0].lanes[0].io.network);
+    for (check, stale) in [(Check::Count, 3), (Check::All, 0)] {
+        run(&mut ends, &spec());
+        let mut late = network.lock().unwrap();
+        let frame = late.last.clone();
+        late.arrived[1].extend([frame.clone(), frame.clone(), frame]);
+        drop(late);
+        let next = TrialSpec { prime: false, check, ..spec() };
+        let outcome = run(&mut ends, &next);
+        assert_eq!((outcome.received, outcome.lost, outcome.odd.stale), (955, 0, stale));
+        let old = outcome.findings.map_or(0, |findings| findings.count(Kind::OldTrial));
+        assert_eq!(old + stale, 3, "counted as stale or found, never as the trial's");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct TrafficArgs {
     #[arg(long, value_name = "MAC", value_parser = mac, help_heading = "Ports")]
     pub mac: Option<[u8; 6]>,
     /// Threads: 1 for both sides together, 2 for a side each
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2), help_heading = "Ports")]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2), help_heading = "Ports")]
     pub threads: u8,
     /// Never sleep: for machines with a core to spare for each thread
     #[arg(long, help_heading = "Ports")]
