@@ -5,6 +5,7 @@
 mod bench;
 mod bench_load;
 mod bench_send;
+mod bench_soak;
 mod bench_verify;
 mod carries;
 mod checksums;
