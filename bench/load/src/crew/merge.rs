@@ -1,6 +1,7 @@
 //! What the threads told, put together.
 
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
@@ -29,14 +30,14 @@ pub(super) fn outcome(
                 let whole = *threads == settings.threads;
                 // Each thread tells its seconds in order: when all have told one, all have told those before.
                 if whole && let Some((_, second)) = seconds.remove(&one.second) {
-                    seen(sum.second(&second));
+                    seen(sum.second(&second, settings));
                 }
             }
             News::End(totals) => sum.end(&totals),
         }
     }
     for (_, second) in seconds.into_values() {
-        seen(sum.second(&second)); // threads that ended earlier did not tell it
+        seen(sum.second(&second, settings)); // threads that ended earlier did not tell it
     }
     if sum.ended != settings.threads {
         return Err(LoadError::Thread(std::io::Error::other("one of them ended early")));
@@ -69,7 +70,7 @@ impl Sum {
         }
     }
 
-    fn second(&mut self, second: &Interval) -> &Sample {
+    fn second(&mut self, second: &Interval, settings: &Settings) -> &Sample {
         let latency = second.latency.as_ref().map(Latency::of).unwrap_or_default();
         if let Some(latency) = &second.latency {
             join(&mut self.latency, latency);
@@ -77,7 +78,7 @@ impl Sum {
         add(&mut self.all, second);
         self.samples.push(Sample {
             second: second.second,
-            planned: second.planned,
+            planned: due_in(second.second, settings).unwrap_or(second.planned),
             started: second.started,
             ok: second.ok,
             failed: second.failed,
@@ -188,6 +189,17 @@ impl Sum {
             .extend(own.map(|(class, requests)| Invalid::Exhausted { class: *class, requests: *requests }));
         invalid
     }
+}
+
+/// How many requests the plan has for a second. A client that is late comes to them in another one; what was due was
+/// due then all the same. None in a closed loop, which has no plan.
+fn due_in(second: u64, settings: &Settings) -> Option<u64> {
+    let Pace::Open { rate, .. } = settings.pace else { return None };
+    let until = |second: u64| {
+        let all = rate.within(Duration::from_secs(second).min(settings.duration));
+        all.min(settings.total.unwrap_or(u64::MAX))
+    };
+    Some(until(second + 1) - until(second))
 }
 
 /// What an open loop at the same rate would have shown, by HdrHistogram's estimate: for a time longer than the loop's

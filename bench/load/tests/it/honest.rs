@@ -39,8 +39,12 @@ fn stalling() -> Server {
 
 /// Requests that took half of the stall or more.
 fn slow(outcome: &Outcome) -> u64 {
+    slow_of(&outcome.histograms.latency)
+}
+
+fn slow_of(times: &hdrhistogram::Histogram<u64>) -> u64 {
     let half = u64::try_from(STALL.as_nanos() / 2).unwrap();
-    outcome.histograms.latency.count_between(half, u64::MAX)
+    times.count_between(half, u64::MAX)
 }
 
 /// Coordinated omission: of 1000 requests at 1000 a second, some 200 are due while the server stalls. A closed loop
@@ -68,6 +72,33 @@ fn a_stall_is_seen_by_the_open_loop_and_hidden_by_the_closed_one() {
         corrected.count > hidden.latency.count && corrected.p99_ns >= hidden.latency.p99_ns,
         "{corrected:?}"
     );
+}
+
+/// On one connection the requests that a stall delays wait at the client. They are charged from their planned time all
+/// the same, and the figures from their real start, which look as good as a closed loop's, stand beside.
+#[test]
+fn a_request_that_waits_for_a_connection_is_charged_for_it() {
+    let server = stalling();
+    let mut settings = open(&server, 500.0, 500);
+    settings.connections_max = Some(1);
+    let outcome = run(&Spec::get(settings, "a", "/")).unwrap();
+    closes(&outcome);
+    assert_eq!((outcome.ok, server.accepted()), (500, 1));
+    assert!(slow(&outcome) >= 45, "only {} slow requests", slow(&outcome));
+    let from_start = slow_of(&outcome.histograms.service);
+    assert!((1..=5).contains(&from_start), "{from_start} slow from their real start");
+}
+
+/// The plan's seconds are the plan's, however late its client.
+#[test]
+fn what_was_due_is_counted_when_it_was_due() {
+    let server = http(|_, _| answer("200 OK", ""));
+    let mut settings = open(&server, 40.0, 50);
+    settings.threads = 2;
+    let outcome = run(&Spec::get(settings, "a", "/")).unwrap();
+    closes(&outcome);
+    let planned: Vec<u64> = outcome.samples.iter().map(|sample| sample.planned).collect();
+    assert_eq!(planned[..2], [40, 10], "{planned:?}");
 }
 
 fn never_answering() -> Server {
