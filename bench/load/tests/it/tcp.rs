@@ -1,8 +1,10 @@
 //! Connections and the bytes on them.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringlead_load::tcp::{Exchange, Spec, run};
@@ -123,6 +125,24 @@ fn faults_are_named() {
     let mut spec = spec(&silent, 3, exchange);
     spec.settings.timeout = Duration::from_millis(50);
     all_failed_by(&run(&spec).unwrap(), ErrorClass::Timeout);
+}
+
+/// All of 127.0.0.0/8 is this host.
+#[test]
+fn source_addresses_are_used_in_turn() {
+    let seen = Arc::new(Mutex::new(BTreeMap::<IpAddr, u32>::new()));
+    let peers = Arc::clone(&seen);
+    let server = tcp(move |mut stream, _| {
+        *peers.lock().unwrap().entry(stream.peer_addr().unwrap().ip()).or_default() += 1;
+        let _ = stream.read(&mut [0]);
+    });
+    let mut spec = spec(&server, 30, NOTHING);
+    let sources = ["127.0.0.2", "127.0.0.3", "127.0.0.4"].map(|source| source.parse::<IpAddr>().unwrap());
+    spec.settings.bind = sources.to_vec();
+    assert!(run(&spec).unwrap().is_clean());
+    crate::honest::eventually(|| {
+        *seen.lock().unwrap() == sources.map(|source| (source, 10)).into_iter().collect()
+    });
 }
 
 #[test]
