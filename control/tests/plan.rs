@@ -66,7 +66,7 @@ fn id(plan: &Plan, name: &str) -> ServerId {
 }
 
 fn members(tables: &Tables) -> BTreeSet<ServerId> {
-    tables.services.iter().flatten().flat_map(|s| s.pool.members.iter().copied()).collect()
+    tables.services.slots().iter().flatten().flat_map(|s| s.pool.members.iter().copied()).collect()
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn unchanged_pools_are_shared_between_snapshots() {
     all_up(&mut plan);
     let after = plan.snapshot();
     let pool = |tables: &Tables, name: &str| {
-        tables.services.iter().flatten().find(|s| &*s.name == name).map(|s| s.pool.clone()).unwrap()
+        tables.services.slots().iter().flatten().find(|s| &*s.name == name).map(|s| s.pool.clone()).unwrap()
     };
     assert!(std::sync::Arc::ptr_eq(&pool(&before, "api"), &pool(&after, "api")));
     assert!(!std::sync::Arc::ptr_eq(&pool(&before, "web"), &pool(&after, "web")));
@@ -224,7 +224,7 @@ fn two_nodes_with_one_configuration_choose_alike() {
     };
     let (a, b) = (tables(&[S1, S2, S3]), tables(&[S3, S1, S2]));
     let address = |tables: &Tables, hash: u64| {
-        let pool = &tables.services[0].as_ref().unwrap().pool;
+        let pool = &tables.services.get(0).unwrap().pool;
         let ringlead_l4::tables::Chooser::Maglev(maglev) = &pool.chooser else { panic!("not maglev") };
         tables.server(pool.members[maglev.pick(hash).unwrap()]).unwrap().ip
     };

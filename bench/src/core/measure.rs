@@ -90,7 +90,7 @@ impl Running {
             // Whatever comes first finds the caches full of another row's: each piece of work has its turn to be that.
             let place = (number + step) % self.works.len();
             let work = self.works[place];
-            if is_side(work) && number % SIDE_EVERY != 0 {
+            if is_side(work) && !number.is_multiple_of(SIDE_EVERY) {
                 continue;
             }
             let mut tries = (0..TRIES).map(|_| round(world, &self.result.cell, work, clock));

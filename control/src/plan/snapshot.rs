@@ -66,7 +66,7 @@ impl Plan {
         }
         Tables {
             epoch: self.epoch,
-            services,
+            services: services.into(),
             servers: self.server_table(),
             listen: Arc::new(listen),
             nat_servers: Arc::new(self.nat_endpoints().map(|at| (at, ())).collect()),

@@ -140,6 +140,16 @@ impl FlowTable {
         if tuple.is_v4() { self.v4.lookup(tuple, now) } else { self.v6.lookup(tuple, now) }
     }
 
+    /// Asks for the memory that an insert with this key will look at, for a few packets later.
+    #[inline]
+    pub fn prefetch(&self, key: &Packed) {
+        if key.v4 {
+            self.v4.aim(key);
+        } else {
+            self.v6.aim(key);
+        }
+    }
+
     /// Stores a flow, unless its client tuple has one.
     ///
     /// A server tuple of the other family, or equal to the client's, counts as taken.

@@ -155,20 +155,19 @@ impl Hit {
 impl From<&Flow> for Hit {
     /// Of a flow that was just made.
     fn from(flow: &Flow) -> Self {
-        let mut hit = Self { entry: flow.entry, side: flow.side, state: flow.state, ..Self::NONE };
-        let keys = [flow.client, flow.server.unwrap_or_default()];
-        if flow.entry.v4 {
-            for (place, key) in hit.keys.chunks_mut(V4::WORDS).zip(keys) {
-                place.copy_from_slice(&V4::pack(&key).0);
-            }
+        let server = flow.server.as_ref();
+        let keys = if flow.entry.v4 {
+            let [c0, c1] = V4::pack(&flow.client).0;
+            let [s0, s1] = server.map_or([0; 2], |server| V4::pack(server).0);
+            [c0, c1, s0, s1, 0, 0, 0, 0, 0, 0]
         } else {
-            for (place, key) in hit.keys.chunks_mut(V6::WORDS).zip(keys) {
-                place.copy_from_slice(&V6::pack(&key).0);
-            }
-        }
-        hit.pair = Pair::after(0, flow.link);
-        hit.ids = u64::from(flow.server_id.0) << 32 | u64::from(flow.service);
-        hit
+            let [c0, c1, c2, c3, c4] = V6::pack(&flow.client).0;
+            let [s0, s1, s2, s3, s4] = server.map_or([0; 5], |server| V6::pack(server).0);
+            [c0, c1, c2, c3, c4, s0, s1, s2, s3, s4]
+        };
+        let ids = u64::from(flow.server_id.0) << 32 | u64::from(flow.service);
+        let pair = Pair::after(0, flow.link);
+        Self { keys, pair, ids, state: flow.state, entry: flow.entry, side: flow.side }
     }
 }
 

@@ -15,6 +15,7 @@ use std::cmp::Reverse;
 use crate::entry::Entry;
 use crate::flow::{EntryRef, Flow, FlowSpec, Inserted, Side};
 use crate::key::Key;
+use crate::processor::matches;
 use crate::slot::{Slot, Spot, WIDTH};
 use crate::state::{Stage, State};
 use crate::step::step;
@@ -24,6 +25,8 @@ use crate::tick::Tick;
 
 /// Attempts at an insert, at most 15.
 const TRIES: u8 = if cfg!(loom) { 2 } else { 12 };
+/// The bits of the first bucket's slots.
+const FIRST: u32 = (1 << WIDTH) - 1;
 /// Tries to settle with one rival whose state keeps changing.
 const RIVAL_TRIES: usize = 4;
 
@@ -133,39 +136,63 @@ impl<K: Key> Table<K> {
     /// Puts a key into the emptier of its buckets, or else into the other.
     fn publish(&self, spot: Spot, mine: Held, side: Side) -> Option<(&AtomicU64, Slot)> {
         let slot = Slot::new(spot.tag, mine.generation, side, mine.index);
-        let [mut first, mut second] = spot.buckets.map(|bucket| self.bucket(bucket));
-        if room(second) > room(first) {
-            (first, second) = (second, first);
+        let [first, second] = spot.buckets.map(|bucket| self.bucket(bucket));
+        // A bit for each empty slot, and the emptier bucket's first.
+        let empty = u32::from(matches(first, second, Slot::EMPTY.tag()));
+        let [of_first, of_second] = [empty & FIRST, empty >> WIDTH];
+        let [emptier, other] =
+            if of_second.count_ones() > of_first.count_ones() { [second, first] } else { [first, second] };
+        let mut left = if std::ptr::eq(emptier, first) { empty } else { of_second | of_first << WIDTH };
+        while left != 0 {
+            let at = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let word = if at < WIDTH { &emptier[at] } else { &other[at - WIDTH] };
+            if word.compare_exchange(Slot::EMPTY.0, slot.0, AcqRel, Relaxed).is_ok() {
+                return Some((word, slot));
+            }
         }
-        let claim = |word: &&AtomicU64| word.compare_exchange(Slot::EMPTY.0, slot.0, AcqRel, Relaxed).is_ok();
-        let empty = |word: &&AtomicU64| word.load(Relaxed) == Slot::EMPTY.0;
-        let word = first.iter().chain(second).filter(empty).find(claim)?;
-        Some((word, slot))
+        None
     }
 
     /// Looks for other flows with this insert's keys. Without an entry of its own (`mine`) an insert only looks for
     /// live ones; with one it settles with its rivals.
+    #[inline]
     fn survey(&self, plan: &Plan<'_, K>, mine: Option<Held>, attempt: u8) -> Option<Obstacle> {
-        let server = plan.server.zip(plan.server_spot).map(|(key, spot)| (Side::Server, key, spot));
-        let keys = [Some((Side::Client, plan.client, plan.client_spot)), server];
-        for (side, key, spot) in keys.into_iter().flatten() {
-            for (bucket, at) in spot.buckets.into_iter().flat_map(|b| (0..WIDTH).map(move |i| (b, i))) {
-                let word = &self.bucket(bucket)[at];
-                let slot = Slot(word.load(Acquire));
-                let own = mine.is_some_and(|m| m.index == slot.index() && m.generation == slot.generation());
-                let same = || slot.tag() == spot.tag && self.entry(slot.index()).key(slot.side()).is(key);
-                if !own
-                    && same()
-                    && let Some(obstacle) = self.confront(plan, mine, side, (word, slot), attempt)
-                {
-                    return Some(obstacle);
-                }
+        self.survey_key(plan, mine, (Side::Client, plan.client, plan.client_spot), attempt).or_else(|| {
+            let (server, spot) = plan.server.zip(plan.server_spot)?;
+            self.survey_key(plan, mine, (Side::Server, server, spot), attempt)
+        })
+    }
+
+    #[inline]
+    fn survey_key(
+        &self,
+        plan: &Plan<'_, K>,
+        mine: Option<Held>,
+        (side, key, spot): (Side, K, Spot),
+        attempt: u8,
+    ) -> Option<Obstacle> {
+        let buckets = spot.buckets.map(|bucket| self.bucket(bucket));
+        let mut tagged = matches(buckets[0], buckets[1], spot.tag);
+        while tagged != 0 {
+            let at = tagged.trailing_zeros() as usize;
+            tagged &= tagged - 1;
+            let word = &buckets[at / WIDTH][at % WIDTH];
+            let slot = Slot(word.load(Acquire));
+            let own = mine.is_some_and(|m| m.index == slot.index() && m.generation == slot.generation());
+            let same = || slot.tag() == spot.tag && self.entry(slot.index()).key(slot.side()).is(key);
+            if !own
+                && same()
+                && let Some(obstacle) = self.confront(plan, mine, side, (word, slot), attempt)
+            {
+                return Some(obstacle);
             }
         }
         None
     }
 
     /// Settles with the flow of a slot that holds one of this insert's keys.
+    #[cold]
     fn confront(
         &self,
         plan: &Plan<'_, K>,
@@ -259,9 +286,4 @@ fn displace<K: Key>(entry: Entry<'_, K>, state: State, slot: (&AtomicU64, Slot))
 /// Empties a slot, if it still holds that word.
 fn retract((word, slot): (&AtomicU64, Slot)) {
     let _ = word.compare_exchange(slot.0, Slot::EMPTY.0, AcqRel, Relaxed);
-}
-
-/// Empty slots of a bucket.
-fn room(bucket: &[AtomicU64; WIDTH]) -> usize {
-    bucket.iter().filter(|slot| slot.load(Relaxed) == Slot::EMPTY.0).count()
 }

@@ -3,7 +3,7 @@
 use crate::drops::Drop;
 use crate::neighbours::{Hop, NeighbourId};
 use arrayvec::ArrayVec;
-use ringlead_flow::{Hit, Packed};
+use ringlead_flow::{Hit, Packed, ServerId};
 use ringlead_io::FrameList;
 use ringlead_io::port::BURST;
 use ringlead_wire::Meta;
@@ -90,6 +90,8 @@ pub(crate) struct Burst {
     pub misses: ArrayVec<u8, BURST>,
     /// The service that a miss asks for (slot), by place in `misses`.
     pub wanted: [Option<u16>; BURST],
+    /// The server that the service's algorithm picked for it, by place in `misses`.
+    pub picked: [Option<ServerId>; BURST],
     /// Whether this burst made the flow: a bit each, by place in `live`.
     pub new: u64,
 }
@@ -107,6 +109,7 @@ impl Burst {
             found: 0,
             misses: ArrayVec::new(),
             wanted: [None; BURST],
+            picked: [None; BURST],
             new: 0,
         }
     }

@@ -6,7 +6,7 @@ use crate::drops::Reason;
 use crate::rewrite::towards;
 use crate::tables::{Chooser, Mode, Pool, Server, Service, Tables};
 use crate::worker::Worker;
-use ringlead_flow::{Flow, FlowSpec, FlowTable, Hit, Inserted, Link, ServerId, Tick, Tuple};
+use ringlead_flow::{Flow, FlowSpec, FlowTable, Hit, Inserted, Link, Packed, ServerId, Tick, Tuple};
 use ringlead_io::Port;
 use ringlead_pick::Cursor;
 use ringlead_wire::{Kind, Meta};
@@ -15,15 +15,15 @@ use std::sync::Arc;
 /// How many servers are tried when the reply's addresses and ports are already another flow's.
 const CHOICES: u32 = 4;
 
-/// Serves every miss of the burst that wants a service. Rare beside look-ups, so it goes frame by frame.
+/// Serves every miss of the burst: picks all servers and asks for the memory that the inserts will need, then inserts.
 #[inline(never)]
 pub(crate) fn schedule<P: Port>(worker: &mut Worker<P>, queue: usize) {
-    for miss in 0..worker.burst.misses.len() {
-        let burst = &worker.burst;
-        let wanted = burst.misses.get(miss).zip(burst.wanted.get(miss).copied().flatten());
-        if let Some((&place, slot)) = wanted {
-            schedule_one(worker, queue, usize::from(place), slot);
-        }
+    let misses = worker.burst.misses.len();
+    for miss in 0..misses {
+        pick_ahead(worker, miss);
+    }
+    for miss in 0..misses {
+        schedule_one(worker, queue, miss);
     }
 }
 
@@ -39,15 +39,38 @@ enum Outcome {
     Drop(Reason),
 }
 
-#[inline(never)]
-fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, slot: u16) {
+/// Makes the algorithm's own choice for a miss.
+fn pick_ahead<P: Port>(worker: &mut Worker<P>, miss: usize) {
+    let burst = &mut *worker.burst;
+    let Some(picked) = burst.picked.get_mut(miss) else { return };
+    *picked = None;
+    let Some((place, slot)) = miss_of(&burst.misses, &burst.wanted, miss) else { return };
+    let (Some(service), Some(key)) = (worker.tables.services.get(slot), burst.keys.get(place)) else {
+        return;
+    };
+    let mut cursor = worker.cursors.get_mut(usize::from(service.pool.index));
+    let tuple = key.tuple();
+    *picked = pick(&worker.tables, &service.pool, &tuple, 0, &mut cursor);
+    if service.mode == Mode::Nat
+        && let Some(server) = picked.and_then(|id| worker.tables.server(id))
+    {
+        worker.flows.prefetch(&Packed::from(&answers(server, &tuple)));
+    }
+}
+
+/// A miss that wants a service: its place in `live`, and the service's slot.
+fn miss_of(misses: &[u8], wanted: &[Option<u16>], miss: usize) -> Option<(usize, u16)> {
+    let (live, slot) = misses.get(miss).zip(wanted.get(miss).copied().flatten())?;
+    Some((usize::from(*live), slot))
+}
+
+fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, miss: usize) {
     let tables = Arc::as_ref(&worker.tables);
     let burst = &mut *worker.burst;
-    let (Some(service), Some(&frame), Some(key)) = (
-        tables.services.get(usize::from(slot)).and_then(Option::as_deref),
-        burst.live.get(place),
-        burst.keys.get(place),
-    ) else {
+    let Some((place, slot)) = miss_of(&burst.misses, &burst.wanted, miss) else { return };
+    let (Some(service), Some(&frame), Some(key)) =
+        (tables.services.get(slot), burst.live.get(place), burst.keys.get(place))
+    else {
         return;
     };
     let frame = usize::from(frame);
@@ -56,8 +79,10 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, slo
     let port = worker.queues.get(queue).map_or(0, |q| q.port_index);
     let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
     let mut cursor = worker.cursors.get_mut(usize::from(service.pool.index));
+    let picked = burst.picked.get(miss).copied().flatten();
     let tuple = &key.tuple();
-    let request = Request { tables, flows: &worker.flows, service, tuple, meta, link, now: worker.tick };
+    let request =
+        Request { tables, flows: &worker.flows, service, tuple, meta, link, picked, now: worker.tick };
     let fate = match request.choose(&mut cursor) {
         Outcome::Flow(flow, new) => {
             if new {
@@ -96,6 +121,8 @@ struct Request<'a> {
     tuple: &'a Tuple,
     meta: &'a Meta,
     link: Link,
+    /// The algorithm's own choice.
+    picked: Option<ServerId>,
     now: Tick,
 }
 
@@ -105,14 +132,17 @@ impl Request<'_> {
         let recomputes = pool.chooser.recomputes();
         if self.meta.kind == Kind::IcmpError {
             // An error never makes a flow; towards a dsr server that can be computed again it needs none.
-            let computed = (recomputes && self.service.mode == Mode::Dsr).then(|| self.pick(pool, 0, cursor));
+            let computed = (recomputes && self.service.mode == Mode::Dsr).then_some(self.picked);
             return computed.flatten().map_or(Outcome::Drop(Reason::IcmpWithoutFlow), Outcome::Stateless);
         }
         if self.meta.kind == Kind::Tcp && !self.meta.flags.is_syn() && !recomputes {
             return Outcome::Drop(Reason::UnknownFlow);
         }
         for attempt in 0..CHOICES {
-            let Some(id) = self.pick(pool, attempt, cursor) else { return Outcome::NoServer };
+            let mut again = || pick(self.tables, pool, self.tuple, attempt, cursor);
+            let Some(id) = (if attempt == 0 { self.picked } else { again() }) else {
+                return Outcome::NoServer;
+            };
             let Some(server) = self.tables.server(id) else { return Outcome::NoServer };
             match self.flows.insert(&self.spec(id, server), self.now) {
                 Inserted::New(flow) => return Outcome::Flow(flow, true),
@@ -128,27 +158,10 @@ impl Request<'_> {
         Outcome::Drop(Reason::TupleTaken)
     }
 
-    /// The server for this packet; attempt 0 is the algorithm's own choice, later ones are its next.
-    fn pick(&self, pool: &Pool, attempt: u32, cursor: &mut Option<&mut Cursor>) -> Option<ServerId> {
-        let member = match &pool.chooser {
-            Chooser::Maglev(table) => {
-                let t = self.tuple;
-                let hash = self.tables.hash.flow(t.src, t.dst, t.sport, t.dport, t.proto);
-                table.pick_again(hash, attempt)
-            }
-            Chooser::RoundRobin(turns) => turns.next(cursor.as_deref_mut()?),
-        };
-        pool.members.get(member?).copied()
-    }
-
     fn spec(&self, id: ServerId, server: &Server) -> FlowSpec {
-        let client = *self.tuple;
-        let port = if server.port == 0 { client.dport } else { server.port };
-        let answers =
-            Tuple { src: server.ip, sport: port, dst: client.src, dport: client.sport, proto: client.proto };
         FlowSpec {
-            client,
-            server: (self.service.mode == Mode::Nat).then_some(answers),
+            client: *self.tuple,
+            server: (self.service.mode == Mode::Nat).then(|| answers(server, self.tuple)),
             server_id: id,
             service: self.service.id.to_u32(),
             profile: self.service.profile,
@@ -156,6 +169,31 @@ impl Request<'_> {
             first: self.meta.flags,
         }
     }
+}
+
+/// The server for a packet; attempt 0 is the algorithm's own choice, later ones are its next.
+fn pick(
+    tables: &Tables,
+    pool: &Pool,
+    tuple: &Tuple,
+    attempt: u32,
+    cursor: &mut Option<&mut Cursor>,
+) -> Option<ServerId> {
+    let member = match &pool.chooser {
+        Chooser::Maglev(table) => {
+            let t = tuple;
+            let hash = tables.hash.flow(t.src, t.dst, t.sport, t.dport, t.proto);
+            table.pick_again(hash, attempt)
+        }
+        Chooser::RoundRobin(turns) => turns.next(cursor.as_deref_mut()?),
+    };
+    pool.members.get(member?).copied()
+}
+
+/// As the server answers the client.
+fn answers(server: &Server, client: &Tuple) -> Tuple {
+    let port = if server.port == 0 { client.dport } else { server.port };
+    Tuple { src: server.ip, sport: port, dst: client.src, dport: client.sport, proto: client.proto }
 }
 
 /// The Ethernet source address; zero for a frame too short to have one, which parsing has dropped already.

@@ -132,13 +132,46 @@ pub struct Server {
     pub accepts: bool,
 }
 
+/// The services of a snapshot by slot, with holes where one was removed.
+#[derive(Debug, Default)]
+pub struct Services {
+    all: Box<[Option<Arc<Service>>]>,
+    /// The id in each slot, or [`NO_SERVICE`]: known flows need no more, and thousands of services fit into the caches.
+    ids: Box<[u32]>,
+}
+
+/// No id: no slot has that number.
+const NO_SERVICE: u32 = u32::MAX;
+
+impl Services {
+    /// The service in a slot.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, slot: u16) -> Option<&Arc<Service>> {
+        self.all.get(usize::from(slot))?.as_ref()
+    }
+
+    /// All slots in order.
+    #[must_use]
+    pub fn slots(&self) -> &[Option<Arc<Service>>] {
+        &self.all
+    }
+}
+
+impl From<Vec<Option<Arc<Service>>>> for Services {
+    fn from(all: Vec<Option<Arc<Service>>>) -> Self {
+        let ids = all.iter().map(|service| service.as_ref().map_or(NO_SERVICE, |s| s.id.to_u32())).collect();
+        Self { all: all.into(), ids }
+    }
+}
+
 /// One immutable snapshot.
 #[derive(Debug)]
 pub struct Tables {
     /// Rises with each snapshot; workers acknowledge it.
     pub epoch: u64,
     /// By slot; holes where a service was removed.
-    pub services: Vec<Option<Arc<Service>>>,
+    pub services: Services,
     /// By server id; ghosts stay until no flow holds them.
     pub servers: Arc<[Option<Server>]>,
     /// Where clients connect to (port 0 = any port) → slot in `services`.
@@ -155,7 +188,7 @@ impl Tables {
     pub fn empty(hash: FrontHash) -> Self {
         Self {
             epoch: 0,
-            services: Vec::new(),
+            services: Services::default(),
             servers: Arc::from([]),
             listen: Arc::default(),
             nat_servers: Arc::default(),
@@ -168,21 +201,21 @@ impl Tables {
     #[must_use]
     pub fn listener(&self, at: Endpoint) -> Option<&Arc<Service>> {
         let slot = self.listen.get(&at).or_else(|| self.listen.get(&Endpoint { port: 0, ..at }))?;
-        self.services.get(usize::from(*slot))?.as_ref()
+        self.services.get(*slot)
     }
 
     /// The service with this id, unless it has been removed.
     #[inline]
     #[must_use]
     pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
-        self.services.get(usize::from(id.slot))?.as_ref().filter(|s| s.id == id)
+        self.services.get(id.slot).filter(|s| s.id == id)
     }
 
     /// Whether the service with this id is still there.
     #[inline]
     #[must_use]
     pub fn has_service(&self, id: ServiceId) -> bool {
-        self.service(id).is_some()
+        self.services.ids.get(usize::from(id.slot)) == Some(&id.to_u32())
     }
 
     /// The server with this id, ghosts included.

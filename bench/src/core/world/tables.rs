@@ -62,7 +62,7 @@ pub(super) fn tables(shape: &Shape) -> Tables {
     }
     Tables {
         epoch: 1,
-        services,
+        services: services.into(),
         servers: servers.into_iter().map(Some).collect(),
         listen: Arc::new(listen),
         nat_servers: Arc::new(nat_servers),

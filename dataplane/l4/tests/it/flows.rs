@@ -176,9 +176,10 @@ fn two_services_on_one_server_do_not_mix_one_clients_replies() {
     };
     let mut listen = (*tables.listen).clone();
     let mut id = tables.listener(at(NAT4.parse().unwrap())).unwrap().id;
-    let original = tables.services[usize::from(id.slot)].clone().unwrap();
-    id.slot = tables.services.len() as u16;
-    tables.services.push(Some(std::sync::Arc::new(ringlead_l4::tables::Service {
+    let original = tables.services.get(id.slot).cloned().unwrap();
+    let mut services = tables.services.slots().to_vec();
+    id.slot = services.len() as u16;
+    services.push(Some(std::sync::Arc::new(ringlead_l4::tables::Service {
         id,
         name: "second".into(),
         mode: original.mode,
@@ -187,6 +188,7 @@ fn two_services_on_one_server_do_not_mix_one_clients_replies() {
         profile: original.profile,
     })));
     listen.insert(at(second), id.slot);
+    tables.services = services.into();
     tables.listen = std::sync::Arc::new(listen);
     rig.publish(tables);
     rig.one(WAN, &client(1, NAT4));

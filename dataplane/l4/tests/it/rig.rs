@@ -218,7 +218,7 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
     }
     Tables {
         epoch,
-        services,
+        services: services.into(),
         servers: servers.into(),
         listen: Arc::new(listen),
         nat_servers: Arc::new(nat_servers),

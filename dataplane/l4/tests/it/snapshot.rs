@@ -27,7 +27,8 @@ fn a_removed_services_flows_do_not_become_another_services() {
     let packet = from_client(Packet::udp("198.51.100.7:5353", NAT4));
     rig.one(WAN, &packet);
     let mut tables = tables(&plan, 2);
-    for service in tables.services.iter_mut().flatten() {
+    let mut services = tables.services.slots().to_vec();
+    for service in services.iter_mut().flatten() {
         let old = Arc::clone(service);
         *service = Arc::new(ringlead_l4::tables::Service {
             id: ringlead_l4::tables::ServiceId { generation: old.id.generation + 1, ..old.id },
@@ -38,6 +39,7 @@ fn a_removed_services_flows_do_not_become_another_services() {
             profile: old.profile,
         });
     }
+    tables.services = services.into();
     rig.publish(tables);
     rig.dropped(WAN, packet.build(), Reason::NotOurs);
 }
