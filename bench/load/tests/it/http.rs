@@ -80,6 +80,19 @@ fn a_connection_carries_as_many_requests_as_allowed() {
     }
 }
 
+/// RFC 9112 section 9.6: who means to close says so in the last request.
+#[test]
+fn the_last_request_of_a_connection_says_that_it_is() {
+    let server = http(|number, request| {
+        let closes = request.headers.iter().any(|header| header.eq_ignore_ascii_case("connection: close"));
+        answer(if closes == (number % 3 == 0) { "200 OK" } else { "400 Bad Request" }, "")
+    });
+    let mut spec = get(&server, 12);
+    spec.requests_per_connection = Some(3);
+    let outcome = run(&spec).unwrap();
+    assert!(outcome.is_clean(), "{outcome:?}");
+}
+
 #[test]
 fn a_server_that_closes_kept_connections_costs_no_request() {
     let server = http(|number, _| match number % 10 {
