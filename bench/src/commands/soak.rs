@@ -86,7 +86,13 @@ fn soak(args: &SoakArgs) -> Result<Verdict, Box<dyn std::error::Error>> {
         way: way(&outcome),
     };
     let shares = shares(&begun, &trial, &findings, leave);
-    let verdict = Verdict::of(&outcome, &shares, &done, &skipped, args.allow_lost);
+    let verdict = Verdict::of(
+        (outcome.invalid.as_ref(), outcome.findings.is_some()),
+        &shares,
+        &done,
+        &skipped,
+        args.allow_lost,
+    );
     let last = args.traffic.control.as_deref().and_then(|socket| Counters::ask(socket).ok());
     add_trial(&mut report, "soak", &outcome);
     add_findings(&mut report, &findings);

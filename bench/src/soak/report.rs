@@ -5,7 +5,7 @@ use super::schedule::Event;
 use super::share::{Share, Shares};
 use super::watch::Done;
 use ringlead_report::{Metric, Report, Row, Unit};
-use ringlead_traffic::Outcome;
+use ringlead_traffic::Invalid;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -50,10 +50,17 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Judges. Up to `allow_lost` frames may be lost.
+    /// Judges a trial that is `invalid` for a reason or not, and whose frames were `judged` by the witness or not. Up to
+    /// `allow_lost` frames may be lost.
     #[must_use]
-    pub fn of(outcome: &Outcome, shares: &Shares, done: &[Done], skipped: &[u64], allow_lost: u64) -> Self {
-        let mut wrong: Vec<String> = outcome.invalid.iter().map(|why| format!("INVALID: {why}")).collect();
+    pub fn of(
+        (invalid, judged): (Option<&Invalid>, bool),
+        shares: &Shares,
+        done: &[Done],
+        skipped: &[u64],
+        allow_lost: u64,
+    ) -> Self {
+        let mut wrong: Vec<String> = invalid.iter().map(|why| format!("INVALID: {why}")).collect();
         let Share { lost, moved, broken, .. } = shares.total;
         if lost > allow_lost {
             wrong.push(format!("{lost} frames lost, {allow_lost} are allowed"));
@@ -64,7 +71,7 @@ impl Verdict {
         if broken > 0 {
             wrong.push(format!("{broken} frames broken"));
         }
-        if outcome.findings.is_none() {
+        if !judged {
             wrong.push("no frame was judged".to_owned());
         }
         let failed = done.iter().filter(|done| done.failed.is_some()).count();
@@ -184,4 +191,65 @@ fn row(sum: &EventSum) -> Row {
         row = count(row, &format!("dropped-{reason}"), *frames);
     }
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn done(event: usize, failed: Option<&str>, dropped: Option<u64>) -> Done {
+        let counters = |count| Counters {
+            drops: [("no-server".to_owned(), count)].into_iter().collect(),
+            ..Counters::default()
+        };
+        Done {
+            event,
+            begun: Duration::from_secs(1),
+            took: Duration::from_millis(5),
+            failed: failed.map(str::to_owned),
+            before: dropped.map(counters),
+        }
+    }
+
+    fn share(lost: u64, moved: u64, moved_with_leave: u64, broken: u64) -> Share {
+        Share { lost, moved, moved_with_leave, broken }
+    }
+
+    fn all(total: Share) -> Shares {
+        Shares { total, ..Shares::default() }
+    }
+
+    #[test]
+    fn only_what_is_allowed_is_good() {
+        let judge = |total, done: &[Done], skipped: &[u64]| {
+            Verdict::of((None, true), &all(total), done, skipped, 3).wrong
+        };
+        assert_eq!(judge(share(3, 0, 9, 0), &[done(0, None, None)], &[1]), Vec::<String>::new());
+        let says = |wrong: Vec<String>, word: &str| wrong.len() == 1 && wrong[0].contains(word);
+        assert!(says(judge(share(4, 0, 0, 0), &[], &[0]), "4 frames lost, 3 are allowed"));
+        assert!(says(judge(share(0, 1, 0, 0), &[], &[0]), "changed its server"));
+        assert!(says(judge(share(0, 0, 0, 1), &[], &[0]), "1 frames broken"));
+        assert!(says(judge(Share::default(), &[done(0, Some("no"), None)], &[0]), "the first one: no"));
+        assert!(says(judge(Share::default(), &[], &[2]), "no event was done"));
+        let trial = |invalid, judged| Verdict::of((invalid, judged), &Shares::default(), &[], &[], 0).wrong;
+        assert!(says(trial(Some(&Invalid::Nothing), true), "INVALID: nothing was sent"));
+        assert!(says(trial(None, false), "no frame was judged"));
+    }
+
+    #[test]
+    fn each_event_has_its_share_and_the_balancers_own_drops() {
+        let events: Vec<Event> =
+            ["1s reload", "2s reload"].iter().map(|line| line.parse().unwrap()).collect();
+        let done = [done(0, None, Some(10)), done(1, Some("no"), Some(14)), done(0, None, None)];
+        let each = vec![share(1, 0, 0, 0), share(2, 0, 0, 0), share(4, 1, 0, 0), share(8, 0, 0, 2)];
+        let sums = sums(&events, &done, &[0, 5], &Shares { each, ..Shares::default() }, None);
+        let of = |n: usize| (sums[n].times, sums[n].failed, sums[n].skipped, sums[n].share);
+        assert_eq!(of(0), (0, 0, 0, share(1, 0, 0, 0)));
+        assert_eq!(of(1), (2, 0, 0, share(10, 0, 0, 2)));
+        assert_eq!(of(2), (1, 1, 5, share(4, 1, 0, 0)));
+        assert_eq!((&sums[1].dropped, &sums[2].dropped), (&None, &None), "not known to their end");
+        let known = super::sums(&events[..1], &done[..1], &[0], &Shares::default(), done[1].before.as_ref());
+        assert_eq!(known[1].dropped.as_ref().map(|dropped| dropped["no-server"]), Some(4));
+    }
 }
