@@ -9,6 +9,7 @@ use crate::flow::{EntryRef, Flow, FlowSpec, Side};
 use crate::hit::Hit;
 use crate::key::Key;
 use crate::link::{Link, Pair};
+use crate::processor::prefetch;
 use crate::slot::Slot;
 use crate::state::State;
 use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, fence};
@@ -99,6 +100,14 @@ impl<'a, K: Key> Entry<'a, K> {
         // until the next change.
         if self.words[TAGS].compare_exchange(old.tags, new.tags, Relaxed, Relaxed).is_ok() {
             let _ = self.words[MAC].compare_exchange(old.mac, new.mac, Relaxed, Relaxed);
+        }
+    }
+
+    /// Asks for the entry's memory.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        for line in self.words.chunks(8) {
+            prefetch(&line[0]);
         }
     }
 

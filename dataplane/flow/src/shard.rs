@@ -25,14 +25,19 @@ impl Shard {
         Self { head: AtomicU64::new(pack(0, first)), flows: AtomicUsize::new(0), cursor: AtomicU32::new(0) }
     }
 
-    /// Takes an entry out of the list; `None` when it is empty or too busy.
+    /// Takes an entry out of the list and asks for the memory of the next one; `None` when it is empty or too busy.
     pub(crate) fn pop<'a, K: Key>(&self, entry: impl Fn(u32) -> Entry<'a, K>) -> Option<u32> {
         let mut head = self.head.load(Acquire);
         for _ in 0..TRIES {
             let first = first(head)?;
-            let next = pack(changes(head) + 1, entry(first).next_free());
+            let second = entry(first).next_free();
+            let next = pack(changes(head) + 1, second);
             match self.head.compare_exchange(head, next, AcqRel, Acquire) {
-                Ok(_) => return Some(first),
+                Ok(_) => {
+                    // Whatever that word was, it was the list's: the exchange says so.
+                    second.map(&entry).inspect(Entry::prefetch);
+                    return Some(first);
+                }
                 Err(found) => head = found,
             }
         }

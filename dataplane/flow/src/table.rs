@@ -117,10 +117,10 @@ impl<K: Key> Table<K> {
         let mut others = matches(first, second, spot.tag);
         step();
         let first = self.next_slot(spot, &mut others).unwrap_or(Slot::EMPTY);
-        self.prefetch_entry(first.index());
+        self.entry(first.index()).prefetch();
         let mut rest = others;
         while let Some(slot) = self.next_slot(spot, &mut rest) {
-            self.prefetch_entry(slot.index());
+            self.entry(slot.index()).prefetch();
         }
         Candidates { first, others }
     }
@@ -273,14 +273,6 @@ impl<K: Key> Table<K> {
 
     pub(crate) const fn shard_of(&self, index: u32) -> usize {
         (index / self.per_shard) as usize
-    }
-
-    #[inline]
-    fn prefetch_entry(&self, index: u32) {
-        let start = index as usize * K::ENTRY;
-        for line in self.entries[start..start + K::ENTRY].chunks(8) {
-            prefetch(&line[0]);
-        }
     }
 }
 
