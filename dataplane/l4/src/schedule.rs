@@ -39,7 +39,8 @@ enum Outcome {
     Drop(Reason),
 }
 
-/// Makes the algorithm's own choice for a miss.
+/// Makes the algorithm's own choice for a miss. Only a packet that may make a flow takes a turn of round-robin: what comes
+/// between must not lead every other client to the same server.
 fn pick_ahead<P: Port>(worker: &mut Worker<P>, miss: usize) {
     let burst = &mut *worker.burst;
     let Some(picked) = burst.picked.get_mut(miss) else { return };
@@ -48,6 +49,10 @@ fn pick_ahead<P: Port>(worker: &mut Worker<P>, miss: usize) {
     let (Some(service), Some(key)) = (worker.tables.services.get(slot), burst.keys.get(place)) else {
         return;
     };
+    let meta = burst.live.get(place).and_then(|&frame| burst.metas.get(usize::from(frame)));
+    if !service.pool.chooser.recomputes() && !meta.is_some_and(begins) {
+        return;
+    }
     let mut cursor = worker.cursors.get_mut(usize::from(service.pool.index));
     let tuple = key.tuple();
     *picked = pick(&worker.tables, &service.pool, &tuple, 0, &mut cursor);
@@ -56,6 +61,11 @@ fn pick_ahead<P: Port>(worker: &mut Worker<P>, miss: usize) {
     {
         worker.flows.prefetch(&Packed::from(&answers(server, &tuple)));
     }
+}
+
+/// Whether a packet begins a conversation, as far as it shows.
+fn begins(meta: &Meta) -> bool {
+    meta.kind == Kind::Udp || meta.kind == Kind::Tcp && meta.flags.is_syn()
 }
 
 /// A miss that wants a service: its place in `live`, and the service's slot.
@@ -121,7 +131,7 @@ struct Request<'a> {
     tuple: &'a Tuple,
     meta: &'a Meta,
     link: Link,
-    /// The algorithm's own choice.
+    /// The algorithm's own choice, made ahead.
     picked: Option<ServerId>,
     now: Tick,
 }
@@ -135,7 +145,7 @@ impl Request<'_> {
             let computed = (recomputes && self.service.mode == Mode::Dsr).then_some(self.picked);
             return computed.flatten().map_or(Outcome::Drop(Reason::IcmpWithoutFlow), Outcome::Stateless);
         }
-        if self.meta.kind == Kind::Tcp && !self.meta.flags.is_syn() && !recomputes {
+        if !recomputes && !begins(self.meta) {
             return Outcome::Drop(Reason::UnknownFlow);
         }
         for attempt in 0..CHOICES {

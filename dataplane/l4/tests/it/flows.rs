@@ -30,6 +30,32 @@ fn round_robin_takes_turns_and_does_not_guess() {
 }
 
 #[test]
+fn a_packet_that_makes_no_flow_takes_no_turn() {
+    let mut rig = Rig::new(&Plan { servers: 2, round_robin: true, ..Plan::default() });
+    let strays = [
+        from_client(Packet::tcp("198.51.100.1:1", DSR4)),
+        from_client(Packet::icmp_error(
+            "203.0.113.9",
+            "192.0.2.2",
+            3,
+            1,
+            0,
+            &Packet::udp(DSR4, "198.51.0.99:9").ip(),
+        )),
+    ];
+    let mut servers = Vec::new();
+    for n in 0..4 {
+        let burst = [strays[n % 2].build(), client(n, DSR4).build()];
+        servers.extend(rig.send(WAN, &burst).iter().map(|(_, frame)| server_of(frame)));
+    }
+    assert_eq!(
+        (servers.len(), rig.drops_of(Reason::UnknownFlow), rig.drops_of(Reason::IcmpWithoutFlow)),
+        (4, 2, 2)
+    );
+    assert!(servers.windows(2).all(|w| w[0] != w[1]), "{servers:?}");
+}
+
+#[test]
 fn maglev_picks_a_connection_up_in_the_middle() {
     let mut rig = Rig::new(&Plan::default());
     let ack = from_client(Packet::tcp("198.51.100.1:1", NAT4).payload(b"middle"));
