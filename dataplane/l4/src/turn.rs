@@ -10,7 +10,7 @@ impl<P: Port> Worker<P> {
     /// Takes up to a burst from each queue through all stages; returns how many frames moved.
     ///
     /// `now_ns` is monotonic time in nanoseconds, read once by the caller. Speed and locking of the stages: nothing here
-    /// allocates, locks or reads a clock, and only `reap`, `refill` and `kick` may make a system call, once a queue.
+    /// allocates, locks or reads a clock, and only `kick` may make a system call, as a rule one a queue.
     pub fn turn(&mut self, now_ns: u64) -> usize {
         self.tick = Tick::from_nanos(now_ns);
         self.pick_up_tables();
@@ -19,7 +19,8 @@ impl<P: Port> Worker<P> {
             let taken = self.take(queue);
             if taken > 0 {
                 // The headers of the next burst come in from memory while this one is worked on.
-                if P::AHEAD && !self.receive((queue + 1) % queues) {
+                let next = (queue + 1) % queues;
+                if P::AHEAD && !self.receive(next) && next != queue {
                     self.receive(queue);
                 }
                 parse::parse(self);
