@@ -43,13 +43,6 @@ impl Packed {
         *self = Self::from(&Tuple::from(meta));
     }
 
-    /// Whether both addresses are IPv4.
-    #[inline]
-    #[must_use]
-    pub const fn is_v4(&self) -> bool {
-        self.v4
-    }
-
     /// The tuple again.
     #[inline]
     #[must_use]
