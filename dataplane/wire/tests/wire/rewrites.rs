@@ -205,6 +205,30 @@ fn routing_in_one_pass_is_rewriting_and_one_less_ttl() {
 }
 
 #[test]
+fn rfc768_one_pass_sends_a_computed_zero_as_all_ones() {
+    for (src, dst) in [V4, V6] {
+        let frame = Packet::udp(src, dst).payload(b"odd").build();
+        let meta = parse(&frame).unwrap();
+        let field = usize::from(meta.l4) + 6;
+        let mut ones = 0;
+        for port in 0..=u16::MAX {
+            let mut pass = frame.clone();
+            if meta.v4 {
+                route_to_server_v4(&mut pass, &meta, [203, 0, 113, 9], port.to_be_bytes());
+            } else {
+                route_to_server_v6(&mut pass, &meta, [7; 16], port.to_be_bytes());
+            }
+            assert_ne!(pass[field..field + 2], [0, 0], "{port}");
+            if pass[field..field + 2] == [0xff, 0xff] {
+                ones += 1;
+                judge::checksums(&pass).unwrap();
+            }
+        }
+        assert!(ones > 0);
+    }
+}
+
+#[test]
 fn macs_are_numbers_or_bytes() {
     let mut frame = Packet::tcp(V4.0, V4.1).mac([1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]).build();
     assert_eq!(source_mac(&frame), 0x0102_0304_0506);
