@@ -19,7 +19,7 @@ use crate::receiver::{Answer, Receiver};
 use crate::sender::{Outlet, Pace, Sender};
 use crate::setup::Mode;
 use crate::size::{FCS, Sizes};
-use crate::spec::{Check, Plan, TrialSpec};
+use crate::spec::{Check, FLOWS_MAX, Plan, TrialSpec};
 use crate::split::{self, Counters};
 use crate::station::Wire;
 use crate::supply::{Flows, ODD_MAX, Supply, flows_all};
@@ -70,6 +70,9 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
         if spec.plan.fragments_pct > 0.0 {
             notes.push("fragments are counted apart, not judged".to_owned());
         }
+        if let Some(all) = flood_repeats(&spec.plan, pps, spec.duration, room) {
+            notes.push(format!("the flood has {all} flows of its own, and then begins with the first again"));
+        }
         if spec.rate == Rate::Full {
             notes.push("at full rate there is no plan: latency counts from each frame's making".to_owned());
         }
@@ -92,6 +95,7 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
             let note = format!("{prime_lost} of the flows' first packets did not arrive: prime more slowly");
             self.notes.push(note);
         }
+        let part = self.measured(if primed { self.spec.plan.flows } else { 0 })?;
         let before = Before {
             balancer: if primed && balancer.is_ok() { self.ask() } else { balancer },
             tx_dropped: self.ends.tx_dropped(),
@@ -99,7 +103,6 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
             started_at: now(),
             prime_lost,
         };
-        let part = self.measured(if primed { self.spec.plan.flows } else { 0 })?;
         let (judge, pace) = (part.judge.clone(), part.pace.clone());
         let phase = self.phase(part, Some((self.spec.interval, observer)))?;
         let Self { ends, spec, pps, notes, .. } = self;
@@ -198,7 +201,11 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
             vlan: self.spec.plan.vlan.filter(|_| setup.mode == Mode::Nat),
         };
         let expectation = expectation(setup, &self.ends.ports)?;
-        let limits = Limits { replies: self.spec.reply, ..Limits::flows(self.flows + ODD_MAX) };
+        let limits = Limits {
+            replies: self.spec.reply,
+            may_vanish_from: self.flows,
+            ..Limits::flows(self.flows + ODD_MAX)
+        };
         Witness::new(expectation, book, trial, limits).map_err(|why| TrafficError::Setup(why.to_string()))
     }
 
@@ -271,6 +278,14 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
         self.ends.phase = self.ends.phase.wrapping_add(1);
         self.ends.phase
     }
+}
+
+/// How many flows a flood has before they come again, where it lasts so long or may.
+fn flood_repeats(plan: &Plan, pps: Option<f64>, duration: Duration, room: u64) -> Option<u64> {
+    let all = room.min(FLOWS_MAX.into());
+    #[allow(clippy::cast_precision_loss, reason = "at most FLOWS_MAX")]
+    let reached = pps.is_none_or(|pps| pps * duration.as_secs_f64() > all as f64);
+    (plan.syn_flood && reached).then_some(all)
 }
 
 fn capture<P>(ends: &Ends<P>, plan: &Plan) -> Result<Option<Arc<Capture>>, TrafficError> {

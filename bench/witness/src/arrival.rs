@@ -10,6 +10,8 @@ pub struct Limits {
     pub flows: u32,
     /// Whether it follows replies too.
     pub replies: bool,
+    /// Packets of flows from this one on may be dropped on the way: that is no loss. What of them comes is judged.
+    pub may_vanish_from: u32,
     /// Examples kept of each kind.
     pub examples: usize,
     /// Moves kept one by one.
@@ -19,10 +21,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For so many flows: no replies, 16 examples, 1000 moves, 4096 gaps.
+    /// For so many flows, none of which may vanish: no replies, 16 examples, 1000 moves, 4096 gaps.
     #[must_use]
     pub const fn flows(flows: u32) -> Self {
-        Self { flows, replies: false, examples: 16, moves: 1000, gaps: 4096 }
+        Self { flows, replies: false, may_vanish_from: u32::MAX, examples: 16, moves: 1000, gaps: 4096 }
     }
 }
 

@@ -64,6 +64,11 @@ impl Gaps {
         true
     }
 
+    /// Takes out the runs of this flow and of all behind it.
+    pub(crate) fn forget_from(&mut self, flow: u32) {
+        self.list.retain(|gap| gap.flow < flow);
+    }
+
     /// Whether every run that was added is here.
     pub(crate) const fn is_complete(&self) -> bool {
         !self.overflowed

@@ -15,27 +15,35 @@ pub(crate) struct Lost {
     pub(crate) missing: Missing,
 }
 
-/// Counts what is missing, forward and then in replies, and records it.
+/// Counts what is missing, forward and then in replies, and records it. Flows from `may_vanish_from` on miss nothing.
 pub(crate) fn account(
     tracks: &[Vec<Track>; 2],
     gaps: &[Gaps; 2],
+    may_vanish_from: u32,
     sent: &mut impl FnMut(u32) -> u64,
     record: &mut Record,
 ) -> Lost {
     let [forward, replies] = tracks;
     let mut all = gaps.clone();
+    all.iter_mut().for_each(|gaps| gaps.forget_from(may_vanish_from));
     let mut lost = Lost::default();
     for (flow, track) in (0_u32..).zip(forward) {
         let all_sent = sent(flow);
         let count = low(all_sent);
+        let reply = usize::try_from(flow).ok().and_then(|flow| replies.get(flow));
         let (absent, beyond) = track.account(count);
+        if flow >= may_vanish_from {
+            never_sent(record, flow, count, beyond);
+            reply.iter().for_each(|reply| never_sent(record, flow, count, reply.account(count).1));
+            continue;
+        }
         // Packets beyond the last one sent leave gaps before them: no more can be lost than was sent.
         let absent = absent.min(all_sent);
         track.missing_at_end(flow, count, &mut all[0]);
         lost.forward += absent;
         lost.missing.forward_flows += u64::from(absent > 0);
         never_sent(record, flow, count, beyond);
-        if let Some(reply) = usize::try_from(flow).ok().and_then(|flow| replies.get(flow)) {
+        if let Some(reply) = reply {
             let (unanswered, beyond) = reply.account(count);
             reply.missing_at_end(flow, count, &mut all[1]);
             let unanswered = unanswered.min(all_sent).saturating_sub(absent);

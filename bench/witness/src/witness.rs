@@ -101,7 +101,8 @@ impl<S: Sender> Witness<S> {
     /// flow were sent; they are numbered from 0.
     #[must_use]
     pub fn finish(mut self, mut sent: impl FnMut(u32) -> u64) -> Findings {
-        let lost = loss::account(&self.tracks, &self.gaps, &mut sent, &mut self.record);
+        let from = self.limits.may_vanish_from;
+        let lost = loss::account(&self.tracks, &self.gaps, from, &mut sent, &mut self.record);
         let mut findings = self.so_far();
         findings.forward.lost = lost.forward;
         findings.reply.lost = lost.reply;
