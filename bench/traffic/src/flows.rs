@@ -23,6 +23,8 @@ pub(crate) struct Space {
     /// Flows from here on are new in each trial: their addresses are `offset` flows further on.
     young_from: u32,
     offset: u32,
+    /// See [`room`](Self::room).
+    room: u64,
 }
 
 /// One flow.
@@ -40,7 +42,10 @@ impl Space {
     pub(crate) fn new(setup: &Setup) -> Self {
         let clients = [setup.clients_v4, setup.clients_v6];
         let hosts = clients.map(|prefix| prefix.hosts());
-        Self { services: setup.services.clone(), clients, hosts, young_from: u32::MAX, offset: 0 }
+        let services = setup.services.clone();
+        let mut space = Self { services, clients, hosts, young_from: u32::MAX, offset: 0, room: 0 };
+        space.room = space.count_room();
+        space
     }
 
     /// The same, flows from `young_from` on having the addresses of flows `offset` further on.
@@ -50,7 +55,11 @@ impl Space {
     }
 
     /// How many flows there can be at most with these prefixes, when all have addresses of their own.
-    pub(crate) fn room(&self) -> u64 {
+    pub(crate) const fn room(&self) -> u64 {
+        self.room
+    }
+
+    fn count_room(&self) -> u64 {
         let family = |v4: bool| self.services.iter().any(|service| service.address.is_ipv4() == v4);
         let smallest = [(0, true), (1, false)].into_iter().filter(|(_, v4)| family(*v4));
         smallest.map(|(n, _)| u64::from(self.hosts[n]) * u64::from(PORTS)).min().unwrap_or(0)
@@ -64,11 +73,24 @@ impl Space {
         let v4 = self.services.get(service).is_none_or(|service| service.address.is_ipv4());
         let (prefix, hosts) =
             if v4 { (&self.clients[0], self.hosts[0]) } else { (&self.clients[1], self.hosts[1]) };
-        let number = if flow >= self.young_from { flow.wrapping_add(self.offset) } else { flow };
+        let number = if flow >= self.young_from { self.young(flow) } else { flow };
         let host = number % hosts;
         let port = PORT_FIRST + (number / hosts + host.wrapping_mul(PORT_STEP) % PORTS) % PORTS;
         #[allow(clippy::cast_possible_truncation, reason = "below 65536")]
         Tuple { client: prefix.host(host), port: port as u16, service }
+    }
+
+    /// Whose addresses a young flow has. Behind the last ones come the first again, but never those of flows that stay.
+    #[inline]
+    fn young(&self, flow: u32) -> u32 {
+        let (number, from) = (u64::from(flow) + u64::from(self.offset), u64::from(self.young_from));
+        let last = self.room.min(u64::from(u32::MAX));
+        let number =
+            if number < last { number } else { from + (number - from) % last.saturating_sub(from).max(1) };
+        #[allow(clippy::cast_possible_truncation, reason = "below `last`")]
+        {
+            number as u32
+        }
     }
 
     pub(crate) fn services(&self) -> &[Service] {
@@ -190,6 +212,18 @@ mod tests {
         assert_eq!(second.tuple(100).service, first.tuple(100).service);
         assert_eq!(second.tuple(100).port, first.tuple(5101).port);
         assert_ne!(second.tuple(100), first.tuple(100));
+    }
+
+    #[test]
+    fn young_flows_never_have_the_addresses_of_flows_that_stay() {
+        let space = space();
+        let room = u32::try_from(space.room()).unwrap();
+        // The young ones of some former trials have used up all but a few addresses.
+        let space = space.with_young(100, room - 150);
+        let client = |flow| (space.tuple(flow).client, space.tuple(flow).port);
+        // Flow numbers of one service.
+        let seen: HashSet<_> = (0..400).step_by(3).map(client).collect();
+        assert_eq!(seen.len(), 134);
     }
 
     #[test]
