@@ -101,6 +101,10 @@ impl Settings {
             format!("duration {:?}: more than nothing and at most 7 days", self.duration)
         } else if self.timeout.is_zero() {
             "a timeout of nothing".to_owned()
+        } else if self.timeout > DURATION_MAX {
+            format!("timeout {:?}: at most 7 days", self.timeout)
+        } else if matches!(self.pace, Pace::Open { lag_max, .. } if lag_max > DURATION_MAX) {
+            "a lag of more than 7 days".to_owned()
         } else if self.total == Some(0) {
             "no requests at all".to_owned()
         } else if let Some(other) = self.bind.iter().find(|source| source.is_ipv4() != self.target.is_ipv4())
@@ -133,6 +137,7 @@ mod tests {
         refused(|s| s.duration = Duration::ZERO, "duration");
         refused(|s| s.duration = Duration::from_secs(8 * 86_400), "7 days");
         refused(|s| s.timeout = Duration::ZERO, "timeout");
+        refused(|s| s.timeout = Duration::MAX, "7 days");
         refused(|s| s.total = Some(0), "no requests");
         refused(|s| s.bind = vec!["10.0.0.1".parse().unwrap()], "10.0.0.1 is of another family");
     }

@@ -154,6 +154,9 @@ impl TrialSpec {
         if self.ramp > self.duration / 2 {
             return refuse("a ramp lasts at most half of the trial");
         }
+        if self.lag_max > DURATION_MAX {
+            return refuse("a lag of at most 7 days");
+        }
         if self.interval < Duration::from_millis(10) {
             return refuse("an interval lasts at least 10ms");
         }
@@ -189,6 +192,7 @@ mod tests {
         assert!(refuses(&|s| s.plan.fragments_pct = 51.0));
         assert!(refuses(&|s| s.duration = Duration::ZERO));
         assert!(refuses(&|s| s.ramp = s.duration));
+        assert!(refuses(&|s| s.lag_max = Duration::MAX));
         assert!(refuses(&|s| (s.plan.syn_flood, s.check) = (true, Check::All)));
         assert!(refuses(&|s| (s.plan.syn_flood, s.plan.zipf) = (true, Some(1.0))));
     }
