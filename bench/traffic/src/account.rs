@@ -10,7 +10,7 @@ use crate::sender::{Pace, Taken};
 use crate::setup::Mode;
 use crate::spec::TrialSpec;
 use crate::split::{self, Counters};
-use crate::station::Wire;
+use crate::station::{Station, Wire};
 use crate::trial::nanos;
 use ringlead_witness::Findings;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,16 +89,27 @@ impl<P: Wire> Account<'_, '_, P> {
         }
     }
 
-    /// Frames that the ports took and never completed.
+    /// Frames that the clients' ports took and never completed.
     fn unsent(&self) -> u64 {
-        let lanes = self.ends.clients.iter().flat_map(|station| &station.lanes);
-        lanes.map(|lane| lane.io.in_flight()).sum()
+        in_flight(&self.ends.clients)
+    }
+
+    /// Answers that left.
+    fn answered(&self) -> u64 {
+        self.phase.answered.saturating_sub(in_flight(&self.ends.servers))
+    }
+
+    /// Frames that came to servers which were to answer and whose answers did not leave.
+    fn unanswered(&self) -> u64 {
+        let came = self.phase.ears[0].heard;
+        let due = came.counted + came.bad_checksums + came.repaired;
+        if self.spec.reply { due.saturating_sub(self.answered()) } else { 0 }
     }
 
     fn replies(&self) -> Option<Replies> {
         let heard = self.phase.ears[1].heard;
         // Spoilt frames are answered like others.
-        let (sent, received) = (self.phase.answered, heard.counted + heard.bad_checksums + heard.repaired);
+        let (sent, received) = (self.answered(), heard.counted + heard.bad_checksums + heard.repaired);
         self.spec.reply.then(|| Replies { sent, received, lost: sent.saturating_sub(received) })
     }
 
@@ -110,7 +121,8 @@ impl<P: Wire> Account<'_, '_, P> {
 
     #[allow(clippy::cast_precision_loss, reason = "a ratio of counts")]
     fn invalid(&self, lag: &Lag, rx_lost: u64) -> Option<Invalid> {
-        let places = self.phase.sender.taken.places();
+        // What a port took and never sent was not sent.
+        let places = self.phase.sender.taken.places().saturating_sub(self.unsent());
         if places == 0 {
             return Some(Invalid::Nothing);
         }
@@ -122,7 +134,11 @@ impl<P: Wire> Account<'_, '_, P> {
                 return Some(Invalid::TooLate { p99_ns: lag.p99_ns, bound_ns: lag.bound_ns });
             }
         }
-        (rx_lost > 0).then_some(Invalid::ReceiverOverrun { frames: rx_lost })
+        if rx_lost > 0 {
+            return Some(Invalid::ReceiverOverrun { frames: rx_lost });
+        }
+        let frames = self.unanswered();
+        (frames > 0).then_some(Invalid::Unanswered { frames })
     }
 
     /// From the ramp's end to the last frame.
@@ -163,7 +179,7 @@ impl<P: Wire> Account<'_, '_, P> {
             let heard = self.phase.ears[end as usize].heard;
             heard.counted + heard.bad_checksums + heard.repaired + heard.fragments + heard.wrong
         };
-        let answered = if through { self.phase.answered } else { 0 };
+        let answered = if through { self.answered() } else { 0 };
         let dsr_replies = self.replies().filter(|_| !through);
         let ends = split::Ends {
             given: taken.plain + taken.bad_checksums + taken.fragments + answered,
@@ -179,13 +195,20 @@ impl<P: Wire> Account<'_, '_, P> {
             Ok(before) => before,
         };
         let odd = self.odd();
-        if total == 0 && odd.fragments_received >= odd.fragments_sent {
+        let spoilt_came = odd.bad_checksums_received + odd.bad_checksums_repaired;
+        let odd_came = odd.fragments_received >= odd.fragments_sent && spoilt_came >= odd.bad_checksums_sent;
+        if total == 0 && odd_came {
             return split::nothing_lost(&ends);
         }
         let socket = self.ends.setup.control.as_deref();
         let after = socket.map_or_else(|| Err("no control socket".to_owned()), split::ask_fresh);
         split::split(&ends, after.as_ref().map(|after| (before, after)).map_err(Clone::clone))
     }
+}
+
+/// Frames that ports took and have not completed.
+fn in_flight<P: Wire>(stations: &[Station<P>]) -> u64 {
+    stations.iter().flat_map(|station| &station.lanes).map(|lane| lane.io.in_flight()).sum()
 }
 
 /// Ends the judge's work: what was sent and has not come is lost.

@@ -48,15 +48,26 @@ pub(crate) fn serve<P: Wire>(crew: &mut Crew<'_, P>, board: &Board, start_ns: u6
             rest(crew, now_ns);
         }
     }
-    let until = monotonic_ns() + FLUSH_NS;
     for (side, ear) in crew.iter_mut() {
-        // What came while this thread had no core; twice, because a turn leaves the newest for the next.
-        turn(side, ear, board, start_ns);
-        turn(side, ear, board, start_ns);
+        empty(side, ear, board, start_ns);
         side.receiver.finish(side.stations);
+        let until = monotonic_ns() + FLUSH_NS;
         while side.stations.iter().any(Station::is_sending) && monotonic_ns() < until {
             side.stations.iter_mut().for_each(Station::begin);
             side.stations.iter_mut().for_each(Station::kick);
+        }
+    }
+}
+
+/// Takes in what came while this thread had no core, which may be more than a turn takes, and sends the answers to it.
+fn empty<P: Wire>(side: &mut Side<'_, P>, ear: &mut Ear, board: &Board, start_ns: u64) {
+    let until = monotonic_ns() + FLUSH_NS;
+    let mut idle = 0;
+    // Twice, because a turn leaves the newest for the next.
+    while idle < 2 {
+        idle = if turn(side, ear, board, start_ns) == 0 { idle + 1 } else { 0 };
+        if monotonic_ns() >= until {
+            return;
         }
     }
 }

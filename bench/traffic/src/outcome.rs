@@ -125,6 +125,11 @@ pub enum Invalid {
         /// Frames lost in the generator's receive rings.
         frames: u64,
     },
+    /// The servers that the generator plays did not answer all that came to them.
+    Unanswered {
+        /// Frames whose answers did not leave.
+        frames: u64,
+    },
 }
 
 impl fmt::Display for Invalid {
@@ -142,6 +147,9 @@ impl fmt::Display for Invalid {
             Self::Nothing => f.write_str("nothing was sent"),
             Self::ReceiverOverrun { frames } => {
                 write!(f, "the generator's own receive rings overflowed: {frames} frames")
+            }
+            Self::Unanswered { frames } => {
+                write!(f, "the generator's own servers fell behind: {frames} frames were not answered")
             }
         }
     }

@@ -55,6 +55,7 @@ impl<P: Wire + Send> Run<'_, '_, P> {
     pub(crate) fn run(self) -> Option<Phase> {
         let Self { clients, servers, pace, start_ns, threads, busy, watch } = self;
         let board = Board::default();
+        let answers = servers.0.receiver.answers();
         let mut crews: Vec<Crew<'_, P>> =
             if threads > 1 { vec![vec![clients], vec![servers]] } else { vec![vec![servers, clients]] };
         let intervals = thread::scope(|scope| {
@@ -64,7 +65,7 @@ impl<P: Wire + Send> Run<'_, '_, P> {
             }
             // Threads stop also when the observer panics.
             let _stop = StopAtEnd(board);
-            let mut watcher = Watcher::new(board, pace, start_ns);
+            let mut watcher = Watcher::new(board, pace, start_ns, answers);
             watcher.watch(watch)
         });
         gather(crews.into_iter().flatten(), intervals)
@@ -100,6 +101,8 @@ struct Watcher<'b> {
     board: &'b Board,
     pace: Pace,
     start_ns: u64,
+    /// Whether each frame that comes to a server is answered.
+    answers: bool,
     /// Where the last interval ended: time, planned, sent, received, replies.
     last: [u64; 5],
     marks: Vec<String>,
@@ -107,8 +110,8 @@ struct Watcher<'b> {
 }
 
 impl<'b> Watcher<'b> {
-    fn new(board: &'b Board, pace: Pace, start_ns: u64) -> Self {
-        Self { board, pace, start_ns, last: [0; 5], marks: Vec::new(), intervals: Vec::new() }
+    fn new(board: &'b Board, pace: Pace, start_ns: u64, answers: bool) -> Self {
+        Self { board, pace, start_ns, answers, last: [0; 5], marks: Vec::new(), intervals: Vec::new() }
     }
 
     fn watch(&mut self, mut watch: Option<(Duration, &mut dyn Observer)>) -> Vec<Interval> {
@@ -171,7 +174,9 @@ impl<'b> Watcher<'b> {
             if now_heard != heard {
                 (heard, since) = (now_heard, now);
             }
-            let missing = self.board.counted_so_far(End::Servers) < self.board.sent_so_far();
+            let came = self.board.counted_so_far(End::Servers);
+            let unanswered = self.answers && self.board.counted_so_far(End::Clients) < came;
+            let missing = unanswered || came < self.board.sent_so_far();
             let quiet = if missing { QUIET_MISSING_NS } else { QUIET_NS };
             if now - since >= quiet || now - begin >= DRAIN_MAX_NS {
                 return;

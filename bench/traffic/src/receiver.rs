@@ -89,6 +89,11 @@ impl Receiver {
         Self { answer, macs, queues, start_ns, judge, answered: 0 }
     }
 
+    /// Whether what arrives here is answered.
+    pub(crate) const fn answers(&self) -> bool {
+        !matches!(self.answer, Answer::No)
+    }
+
     /// Takes in what arrived; returns how many frames. The caller kicks.
     #[inline]
     pub(crate) fn turn<P: Wire>(

@@ -1,10 +1,14 @@
 //! Whole trials over a network in memory: the engine, its threads and its account, without a kernel's sockets.
 
+use crate::board::{Board, End};
+use crate::ear::{Ear, Sign};
+use crate::engine::{Side, serve};
 use crate::flows::Space;
 use crate::generator::Ends;
 use crate::observer::{Observer, Tick};
 use crate::outcome::{Invalid, Outcome};
 use crate::rate::Rate;
+use crate::receiver::{Answer, Receiver};
 use crate::setup::{Mode, Server, Service, Setup};
 use crate::spec::{Check, Plan, TrialSpec};
 use crate::station::{Lane, PortInfo, Station, Wire};
@@ -76,6 +80,8 @@ struct Pipe {
     caps: Caps,
     /// How many frames it still takes.
     room: usize,
+    /// How many frames it says it has not sent yet.
+    stuck: u64,
 }
 
 impl Port for Pipe {
@@ -116,7 +122,7 @@ impl Port for Pipe {
 
 impl Wire for Pipe {
     fn in_flight(&self) -> u64 {
-        0
+        self.stuck
     }
 }
 
@@ -151,7 +157,7 @@ fn ends(spare: u64, room: usize, choose: Choose) -> Ends<Pipe> {
             mode: "pipe".to_owned(),
         };
         let room = if number == 0 { room } else { usize::MAX };
-        let io = Pipe { number, network: Arc::clone(&network), caps, room };
+        let io = Pipe { number, network: Arc::clone(&network), caps, room, stuck: 0 };
         Station::in_memory(Frames::in_memory(4096, 2048).unwrap(), vec![Lane { io, port: number }])
     };
     let info = |(number, port): (usize, &crate::PortRef)| PortInfo {
@@ -244,6 +250,30 @@ fn a_port_that_takes_too_little_makes_the_trial_invalid_and_loses_nothing() {
     assert!(outcome.findings.unwrap().is_clean());
 }
 
+/// What a port took and never sent was not sent: a device that stands still is no pass.
+#[test]
+fn a_port_that_takes_frames_and_sends_none_makes_the_trial_invalid() {
+    let counted = TrialSpec { check: Check::Count, reply: false, ..spec() };
+    let mut ends = ends(0, usize::MAX, usual());
+    for (stuck, why) in [(955, Invalid::Nothing), (100, Invalid::TooFew { planned: 955, sent: 855 })] {
+        ends.clients[0].lanes[0].io.stuck = stuck;
+        assert_eq!(run(&mut ends, &counted).invalid, Some(why));
+    }
+}
+
+/// Answers that the generator itself did not send are its own fault, and not to be passed over.
+#[test]
+fn servers_that_do_not_answer_all_make_the_trial_invalid() {
+    for check in [Check::Count, Check::All] {
+        let mut ends = ends(0, usize::MAX, usual());
+        ends.servers[0].lanes[0].io.room = 100;
+        let outcome = run(&mut ends, &TrialSpec { check, ..spec() });
+        let replies = outcome.replies.unwrap();
+        let Some(Invalid::Unanswered { frames }) = outcome.invalid else { panic!("{:?}", outcome.invalid) };
+        assert_eq!((frames, replies.lost), (outcome.received - replies.sent, 0));
+    }
+}
+
 #[test]
 fn a_sender_that_is_late_is_invalid_though_all_was_sent() {
     let mut strict = spec();
@@ -287,6 +317,25 @@ fn damage_that_is_hidden_on_the_way_is_told_apart() {
     let outcome = run(&mut ends(PRIMING, usize::MAX, repair), &spoilt);
     assert_eq!((outcome.odd.bad_checksums_received, outcome.odd.bad_checksums_repaired), (0, 95));
     assert!(outcome.findings.unwrap().count(Kind::HiddenDamage) > 0);
+}
+
+/// A balancer may well drop what has a wrong checksum; what else it drops is lost.
+#[test]
+fn spoilt_frames_that_are_dropped_are_no_loss() {
+    let mut spoilt = spec();
+    spoilt.plan.bad_checksums_pct = 10.0;
+    let is_right = |frame: &[u8]| ringlead_witness::Parsed::new(frame).unwrap().l4_checksum_ok();
+    let strict: Choose = Box::new(move |_, frame, usual| is_right(frame).then_some(usual));
+    let outcome = run(&mut ends(PRIMING, usize::MAX, strict), &spoilt);
+    assert_eq!((outcome.odd.bad_checksums_sent, outcome.odd.bad_checksums_received), (95, 0));
+    let findings = outcome.findings.unwrap();
+    assert!(outcome.lost == 0 && findings.is_clean() && findings.missing.forward.is_empty(), "{findings:?}");
+
+    let stricter: Choose =
+        Box::new(move |n, frame, usual| (is_right(frame) && !n.is_multiple_of(97)).then_some(usual));
+    let outcome = run(&mut ends(PRIMING, usize::MAX, stricter), &spoilt);
+    let lost = outcome.findings.unwrap().count(Kind::Lost);
+    assert!(outcome.lost > 0 && lost == outcome.lost, "{lost} and {}", outcome.lost);
 }
 
 /// Marks the first tick after 50 ms, and ends the trial after 100.
@@ -354,6 +403,25 @@ fn frames_of_an_earlier_trial_are_told_apart() {
         let old = outcome.findings.map_or(0, |findings| findings.count(Kind::OldTrial));
         assert_eq!(old + stale, 3, "counted as stale or found, never as the trial's");
     }
+}
+
+/// More than a turn takes has come while the thread had no core, and then it is told to stop.
+#[test]
+fn what_is_in_the_rings_at_the_end_is_counted() {
+    let mut ends = ends(0, usize::MAX, usual());
+    let network = Arc::clone(&ends.clients[0].lanes[0].io.network);
+    run(&mut ends, &spec());
+    let mut late = network.lock().unwrap();
+    let frame = late.last.clone();
+    late.arrived[1].extend(std::iter::repeat_n(frame, 3000));
+    drop(late);
+    let receiver = Receiver::new(&ends.servers, Answer::No, Vec::new(), None, 0);
+    let side = Side { stations: &mut ends.servers, receiver, sender: None };
+    let mut crew = vec![(side, Ear::new(End::Servers, Sign::Any))];
+    let board = Board::default();
+    board.stop();
+    serve(&mut crew, &board, 0, false);
+    assert_eq!(crew[0].1.heard.counted, 3000);
 }
 
 #[test]

@@ -105,6 +105,7 @@ fn result(trial: &Trial, load: f64) -> TrialResult {
         Some(Invalid::ReceiverOverrun { .. }) => {
             TrialResult::Invalid { achieved: Some(per_second(trial.received)) }
         }
+        Some(Invalid::Unanswered { .. }) => TrialResult::Invalid { achieved: Some(per_second(replies.sent)) },
         Some(Invalid::Nothing) => TrialResult::Invalid { achieved: None },
     }
 }
