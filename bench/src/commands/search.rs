@@ -65,7 +65,8 @@ pub struct SearchArgs {
     output: OutputArgs,
 }
 
-/// Searches. Exit status: 0 every goal has an answer, 1 one has none or time ran out, 2 refused.
+/// Searches. Exit status: 0 every goal has an answer and latencies were measured, 1 one has none, time ran out or a
+/// latency trial is invalid, 2 refused.
 #[must_use]
 pub fn run(args: &SearchArgs) -> ExitCode {
     match search(args) {
@@ -75,7 +76,7 @@ pub fn run(args: &SearchArgs) -> ExitCode {
     }
 }
 
-/// Whether every goal has an answer.
+/// Whether every goal has an answer, and its latencies.
 fn search(args: &SearchArgs) -> Result<bool, Box<dyn Error>> {
     args.output.check()?;
     let goals = args.goals();
@@ -99,15 +100,17 @@ fn search(args: &SearchArgs) -> Result<bool, Box<dyn Error>> {
     for outcomes in &answers {
         record::add_goal(&mut report, outcomes, bench.bits_per_frame(), args.max.is_none());
     }
+    let mut timed = true;
     if let Some(ndr) = answers.first().and_then(|outcomes| Repeats::of(outcomes)) {
         for (name, share) in [("half of NDR", 0.5), ("90 % of NDR", 0.9)] {
             let outcome = bench.latency(ndr.median * share, args.latency_time())?;
+            timed &= outcome.is_valid();
             super::traffic::add_trial(&mut report, name, &outcome);
         }
     }
     record::add_trials(&mut report, bench.trials());
     args.output.write(&report)?;
-    Ok(answers.iter().flatten().all(record::is_answer))
+    Ok(timed && answers.iter().flatten().all(record::is_answer))
 }
 
 impl SearchArgs {
