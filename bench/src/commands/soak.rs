@@ -86,13 +86,14 @@ fn soak(args: &SoakArgs) -> Result<Verdict, Box<dyn std::error::Error>> {
         way: way(&outcome),
     };
     let shares = shares(&begun, &trial, &findings, leave);
-    let verdict = Verdict::of(
+    let mut verdict = Verdict::of(
         (outcome.invalid.as_ref(), outcome.findings.is_some()),
         &shares,
         &done,
         &skipped,
         args.allow_lost,
     );
+    verdict.add_unkept(&args.event, &done, Duration::from_secs_f64(outcome.seconds));
     let last = args.traffic.control.as_deref().and_then(|socket| Counters::ask(socket).ok());
     add_trial(&mut report, "soak", &outcome);
     add_findings(&mut report, &findings);

@@ -8,6 +8,7 @@ use ringlead_report::{Metric, Report, Row, Unit};
 use ringlead_traffic::Invalid;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Occurrences of events that are kept one by one in the report: those after which something was wrong.
 const WORST_MAX: usize = 1000;
@@ -84,6 +85,17 @@ impl Verdict {
             wrong.push("no event was done".to_owned());
         }
         Self { wrong }
+    }
+
+    /// Adds the events that never happened while there was traffic, which `ended` then: one that waited for another to
+    /// be done may have come too late to show anything.
+    pub fn add_unkept(&mut self, events: &[Event], done: &[Done], ended: Duration) {
+        for (number, event) in events.iter().enumerate() {
+            let mut times = done.iter().filter(|done| done.event == number).map(|done| done.begun);
+            if !times.any(|begun| begun <= ended) {
+                self.wrong.push(format!("'{}' was not begun before the traffic ended", event.text));
+            }
+        }
     }
 
     /// Whether nothing was wrong.
@@ -196,7 +208,6 @@ fn row(sum: &EventSum) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn done(event: usize, failed: Option<&str>, dropped: Option<u64>) -> Done {
         let counters = |count| Counters {
@@ -235,6 +246,23 @@ mod tests {
         let trial = |invalid, judged| Verdict::of((invalid, judged), &Shares::default(), &[], &[], 0).wrong;
         assert!(says(trial(Some(&Invalid::Nothing), true), "INVALID: nothing was sent"));
         assert!(says(trial(None, false), "no frame was judged"));
+    }
+
+    #[test]
+    fn an_event_that_came_after_the_traffic_is_not_kept() {
+        let events: Vec<Event> =
+            ["1s reload", "every 1s reload"].iter().map(|line| line.parse().unwrap()).collect();
+        let wrong = |done: &[Done], ended_ms| {
+            let mut verdict = Verdict::default();
+            verdict.add_unkept(&events, done, Duration::from_millis(ended_ms));
+            verdict.wrong
+        };
+        // All of these were begun after a second.
+        let both = [done(0, None, None), done(1, None, None), done(1, None, None)];
+        assert_eq!(wrong(&both, 1000), Vec::<String>::new());
+        assert_eq!(wrong(&both, 999).len(), 2);
+        let never = wrong(&both[1..], 1000);
+        assert!(never.len() == 1 && never[0].starts_with("'1s reload' was not begun"), "{never:?}");
     }
 
     #[test]
