@@ -22,12 +22,17 @@ $facts[0] as $f
 | $trials as $all
 | ($subjects | map(select(.runs))) as $in
 | ($subjects | map(select(.runs | not))) as $out
-| def of($subject; $cell): $all | map(select(.subject == $subject and .cell == $cell));
+| def quiet: map(select(.foreign <= $f.foreign_max));
+  # Trials that other people's processes disturbed are left out, whatever they say, where two others remain.
+  def of($subject; $cell): ($all | map(select(.subject == $subject and .cell == $cell))) as $t
+    | ($t | quiet) as $q | if ($q | length) >= 2 then $q else $t end;
   def rates($subject; $cell): of($subject; $cell) | map(.mpps);
   def efficiency: map(select(.busy > 0) | .mpps / .busy);
   # Round by round, because both had the same minute.
   def ratios($a; $b; $cell): of($b; $cell) as $base
-    | [of($a; $cell)[] | . as $t | ($base[] | select(.round == $t.round and .mpps > 0) | $t.mpps / .mpps)];
+    | [of($a; $cell)[] | . as $t | ($base[] | select(.round == $t.round and .mpps > 0) | $t.mpps / .mpps)]
+    | if length > 0 or ($base | length) == 0 then . # else no round in which both were undisturbed
+      else [(rates($a; $cell) | median) / (rates($b; $cell) | median)] end;
   def limit($subject; $cell): of($subject.subject; $cell) as $t | (rates("wire"; $cell) | median) as $wire
     | if $subject.subject == "wire" then "the sender"
       elif ($subject.where == "sender's core") then "the core, shared with the sender"
@@ -76,12 +81,16 @@ def beside($peer; $name): (rates($peer; "tcp4") | median) as $p | (rates("ringle
           $re / $pe | fix(2)) × the frames a CPU-second" end;
 
 def foreign: $all | map(.foreign);
+# Cells without two undisturbed trials.
+def disturbed: $all | group_by([.subject, .cell]) | map(select((quiet | length) < 2));
 def noise: (foreign | median) as $m | (foreign | max) as $x | ($all | map(.steal / ($f.cores | tonumber)) | max) as $s
+    | ($all | group_by([.subject, .cell]) | map(select((quiet | length) >= 2) | length - (quiet | length)) | add // 0) as $left
     | "Other processes took \($m | percent) % of the machine in the median trial and \($x | percent) % in the worst; the "
-    + "host kept back up to \($s | percent) %."
-    + (if $m > 0.08 then " **The machine was not quiet: these figures say little. Run it again.**"
-       elif $x > 0.08 then " Above 8 % a trial is disturbed: believe medians there, not the spread."
-       else "" end);
+    + "host kept back up to \($s | percent) %. \($left) of \($all | length) trials are left out because others took over "
+    + "\($f.foreign_max * 100) % of the machine meanwhile"
+    + (if (disturbed | length) == 0 then "." else "; \(disturbed | length) figures have fewer than two others and are of all "
+       + "trials: \([disturbed[] | "\(.[0].subject) \(.[0].cell)"] | join(", "))." end)
+    + (if $m > $f.foreign_max then " **The machine was not quiet: these figures say little. Run it again.**" else "" end);
 
 "# ringlead beside kernel routing, nftables and DPDK
 
@@ -134,7 +143,7 @@ Shown before the first round, at a gentle rate.
 
 ## How to read it
 
-- Medians of \($f.rounds) rounds; min–max beside them. Each round runs every subject once, each time beginning with another.
+- Medians of \($f.rounds) rounds, less what is left out; min–max beside them. Each round runs every subject once, each time beginning with another.
   A trial lasts \($f.ms) ms; its first 200 ms and last 100 ms are left out of rates and times.
 - *÷ testpmd* is taken round by round. testpmd has no tables, no flows, no checksums: it exchanges two addresses. It is
   what AF_XDP and veth allow, not a balancer.
@@ -146,9 +155,9 @@ Shown before the first round, at a gentle rate.
 - *works on*: the programs have a core of their own. The kernel forwards where frames arrive: on the sender's core, or
   with receive packet steering (`rps_cpus`) on the core that the programs have. Both are shown.
 - *limited by the sender*: the subject took at least 95 % of what was offered, or as much as arrives with nothing in
-  between, so it was not at its end. What it lost there it lost in moments when its core was away for longer than its rings
-  last (see the 99.9th percentile below half load). The row without a subject is the sender with its two ports
-  joined. A subject may pass it: what comes after the subject is then done on the subject's core, and no longer on the sender's.
+  between, so it was not at its end. A few per cent of loss are bursts: a receive ring that overflows in a pause. The
+  99.9th percentile at half load shows such pauses too. The row without a subject is the sender with its two ports joined. A
+  subject may pass it: what comes after the subject is then done on the subject's core, and no longer on the sender's.
 - With RPS the sender's core only queues a frame for the other core. For the AF_XDP programs it also runs the steering program
   and copies the frame into their ring: so the sender itself is slower before them, and kernel routing with RPS can show more
   than any of them. A network card does that work on the subject's side in both cases.
