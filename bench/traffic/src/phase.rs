@@ -19,6 +19,8 @@ const START_NS: u64 = 3_000_000;
 const QUIET_NS: u64 = 100_000_000;
 /// or, while frames are missing, for this long: somebody may just have had no core.
 const QUIET_MISSING_NS: u64 = 400_000_000;
+/// Of the priming it is worth waiting longer: what comes later is found in the trial, as a frame of an earlier one.
+const QUIET_PRIMING_NS: u64 = 1_500_000_000;
 /// The drain lasts no longer than this.
 const DRAIN_MAX_NS: u64 = 5_000_000_000;
 
@@ -132,7 +134,7 @@ impl<'b> Watcher<'b> {
                 end = (elapsed / step + 1) * step;
             }
         }
-        self.drain();
+        self.drain(if watch.is_some() { QUIET_MISSING_NS } else { QUIET_PRIMING_NS });
         if let Some((_, observer)) = &mut watch {
             self.close_interval(monotonic_ns().saturating_sub(self.start_ns), *observer);
         }
@@ -164,8 +166,8 @@ impl<'b> Watcher<'b> {
         self.intervals.push(interval);
     }
 
-    /// Waits until nothing comes any more.
-    fn drain(&self) {
+    /// Waits until nothing comes any more, for `quiet_missing` nanoseconds while frames are missing.
+    fn drain(&self, quiet_missing: u64) {
         let begin = monotonic_ns();
         let (mut heard, mut since) = (self.board.heard_so_far(), begin);
         loop {
@@ -177,7 +179,7 @@ impl<'b> Watcher<'b> {
             let came = self.board.counted_so_far(End::Servers);
             let unanswered = self.answers && self.board.counted_so_far(End::Clients) < came;
             let missing = unanswered || came < self.board.sent_so_far();
-            let quiet = if missing { QUIET_MISSING_NS } else { QUIET_NS };
+            let quiet = if missing { quiet_missing } else { QUIET_NS };
             if now - since >= quiet || now - begin >= DRAIN_MAX_NS {
                 return;
             }
