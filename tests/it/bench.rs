@@ -1,8 +1,10 @@
 //! Running `ringlead bench` in a lab: its ports are the client's and the servers', and it plays both ends.
 
-use ringlead_tests::{Family, Lab, Mode, Node, SERVERS, Service, ringlead_binary};
+use ringlead_tests::{Family, Lab, Mode, Node, Ringlead, SERVERS, Service, ringlead_binary};
 use serde_json::Value;
+use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 /// What a run left.
 #[derive(Debug)]
@@ -77,4 +79,24 @@ pub(crate) fn bench(lab: &Lab, command: &str, mode: Mode, families: &[Family], m
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let report = serde_json::from_str(&out).unwrap_or_else(|e| panic!("no record ({e}):\n{out}\n{said}"));
     Ran { code: output.status.code(), report, said }
+}
+
+/// How often a run on a machine that has no core to spare is made again.
+pub(crate) const TRIES: usize = 3;
+
+/// Whether the machine gave a worker no core for a whole second: then rings overflow, and what is lost is nobody's fault.
+/// A worker that was silent though it did not wait for a core stood still by itself, and that is a fault.
+pub(crate) fn starved(ringlead: &Ringlead) -> bool {
+    ringlead.log().contains("has been silent") && waited(ringlead.id()) >= Duration::from_millis(500)
+}
+
+/// The longest that a thread of this process has waited for a core so far, in all: the second number of schedstat.
+fn waited(id: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).expect("list the daemon's threads");
+    let of = |task: fs::DirEntry| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().nth(1)?.parse().ok()
+    };
+    let longest = tasks.filter_map(Result::ok).filter_map(of).max();
+    Duration::from_nanos(longest.expect("threads tell how long they waited"))
 }

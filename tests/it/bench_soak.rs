@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
+use crate::bench::{TRIES, starved};
 use ringlead_tests::{
     Config, Family, Lab, Mode, Protocol, Ringlead, SERVERS, Service, needs_ringlead, ringlead_binary,
 };
@@ -88,26 +88,6 @@ fn config(lab: &Lab, servers: &[u8]) -> String {
         .fold(config, |config, service| config.service(service.with_servers(servers)))
         .render()
 }
-
-/// Whether the machine gave a worker no core for a whole second: then rings overflow, and what is lost is nobody's fault.
-/// A worker that was silent though it did not wait for a core stood still by itself, and that is a fault.
-fn starved(ringlead: &Ringlead) -> bool {
-    ringlead.log().contains("has been silent") && waited(ringlead.id()) >= Duration::from_millis(500)
-}
-
-/// The longest that a thread of this process has waited for a core so far, in all: the second number of schedstat.
-fn waited(id: u32) -> Duration {
-    let tasks = fs::read_dir(format!("/proc/{id}/task")).expect("list the daemon's threads");
-    let of = |task: fs::DirEntry| {
-        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split_whitespace().nth(1)?.parse().ok()
-    };
-    let longest = tasks.filter_map(Result::ok).filter_map(of).max();
-    Duration::from_nanos(longest.expect("threads tell how long they waited"))
-}
-
-/// How often a run on a machine that has no core to spare is made again.
-const TRIES: usize = 3;
 
 #[test]
 fn reloads_every_100_ms_lose_nothing_and_move_nobody() {

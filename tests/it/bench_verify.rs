@@ -1,6 +1,6 @@
 //! `ringlead bench verify`: an honest balancer is found clean, and what goes missing is named.
 
-use crate::bench::bench;
+use crate::bench::{TRIES, bench, starved};
 use ringlead_tests::{
     Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, config, needs_ringlead,
 };
@@ -12,12 +12,20 @@ const GENTLE: [&str; 8] = ["--rate", "2kpps", "--duration", "2s", "--lag-max", "
 fn is_clean(mode: Mode) {
     let lab = Lab::new("bench-clean");
     let _farm = Farm::start(&lab);
-    let _ringlead = Ringlead::start(&lab, &config(&lab));
+    let ringlead = Ringlead::start(&lab, &config(&lab));
     for service in crate::carries::services(mode) {
         lab.await_servers(&service, "123");
     }
     let options = ["--reply", "--proto", "tcp,udp", "--size", "imix", "--new-flows", "50"];
-    let ran = bench(&lab, "verify", mode, &Family::ALL, &[&GENTLE[..], &options[..]].concat());
+    let run = || bench(&lab, "verify", mode, &Family::ALL, &[&GENTLE[..], &options[..]].concat());
+    let mut ran = run();
+    for _ in 1..TRIES {
+        if ran.code == Some(0) || !starved(&ringlead) {
+            break;
+        }
+        eprintln!("a worker had no core for a second: once more");
+        ran = run();
+    }
     assert_eq!(ran.code, Some(0), "{}", ran.summary());
     let (sent, received) = (ran.count("sent"), ran.count("received"));
     assert!(sent > 3000 && received == sent, "{}", ran.summary());
