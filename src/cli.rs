@@ -29,7 +29,7 @@ pub(crate) enum Command {
     /// Send a capture through the packet path and write what came out, each packet with its verdict as comment.
     Replay(ReplayArgs),
     /// Measure: the packet path in memory, and traffic through the network.
-    Bench(ringlead_bench::cli::BenchArgs),
+    Bench(Box<ringlead_bench::cli::BenchArgs>),
     /// Remove what a dead ringlead left: steering programs, pinned maps, service addresses. Needs root.
     Cleanup(ConfigFile),
     /// One end of the demo's traffic, inside a namespace.

@@ -21,7 +21,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Status(args) => status::status(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoEnd(args) => demo::end(&args),
-        Command::Bench(args) => ringlead_bench::cli::run(args),
+        Command::Bench(args) => ringlead_bench::cli::run(*args),
         Command::Replay(args) => replay::replay(&args),
         Command::Cleanup(file) => {
             log_to_stderr();
