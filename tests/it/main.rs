@@ -4,6 +4,7 @@
 
 mod bench;
 mod bench_load;
+mod bench_search;
 mod bench_send;
 mod bench_soak;
 mod bench_verify;
