@@ -1,38 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Which frames are the generator's: TCP and UDP between its client addresses and anybody, sent to this port. Everything
- * else (ARP, ND, health checks, other people's traffic) is the kernel's. Declares what it needs itself, so that no
- * header has to be installed. */
+ * else (ARP, ND, health checks, other people's traffic) is the kernel's. */
 
-typedef unsigned char __u8;
-typedef unsigned short __u16;
-typedef unsigned int __u32;
-typedef unsigned long long __u64;
-
-struct xdp_md {
-	__u32 data;
-	__u32 data_end;
-	__u32 data_meta;
-	__u32 ingress_ifindex;
-	__u32 rx_queue_index;
-	__u32 egress_ifindex;
-};
-
-enum { XDP_PASS = 2 };
-enum { BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_XSKMAP = 17 };
-
-#define SECTION(name) __attribute__((section(name), used))
-#define INLINE static inline __attribute__((always_inline))
-#define UINT(name, value) int(*name)[value]
-#define TYPE(name, value) typeof(value) *name
-
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define BE16(x) ((__u16)((((x) & 0xff) << 8) | (((x) >> 8) & 0xff)))
-#else
-#define BE16(x) ((__u16)(x))
-#endif
-
-static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
-static long (*const redirect_map)(void *map, __u64 index, __u64 otherwise) = (void *)51;
+#include "kernel.h"
 
 /* src/tap.rs has the same layout. Addresses and masks are in network order. */
 struct filter {

@@ -118,11 +118,11 @@ impl FlowTable {
             *spot = if tuple.v4 { self.v4.aim(tuple) } else { self.v6.aim(tuple) };
         }
         for ((tuple, spot), slots) in tuples.iter().zip(&spots).zip(&mut candidates) {
-            *slots = if tuple.v4 { self.v4.candidates(*spot) } else { self.v6.candidates(*spot) };
+            *slots = if tuple.v4 { self.v4.candidates(spot) } else { self.v6.candidates(spot) };
         }
         let mut found = 0;
         for (i, (((tuple, hit), spot), slots)) in
-            tuples.iter().zip(hits).zip(spots).zip(candidates).enumerate()
+            tuples.iter().zip(hits).zip(&spots).zip(&candidates).enumerate()
         {
             let hit = if tuple.v4 {
                 self.v4.settle(V4::of(tuple), spot, slots, now, hit)

@@ -107,7 +107,13 @@ impl State {
     #[must_use]
     pub const fn is_expired(self, now: Tick) -> bool {
         let idle = now.since(self.last_seen());
-        idle > Profile::TIMER_MIN && idle > self.timer()
+        idle > Profile::TIMER_MIN && self.is_outlived(idle)
+    }
+
+    /// Out of the way, because hardly a packet comes to a flow that was silent for that long.
+    #[inline(never)]
+    const fn is_outlived(self, idle: u32) -> bool {
+        idle > self.timer()
     }
 
     /// The state after one more packet.

@@ -112,22 +112,28 @@ impl<K: Key> Table<K> {
 
     /// The slots with a spot's tag; asks for their entries.
     #[inline]
-    pub(crate) fn candidates(&self, spot: Spot) -> Candidates {
+    pub(crate) fn candidates(&self, spot: &Spot) -> Candidates {
         let [first, second] = spot.buckets.map(|bucket| self.bucket(bucket));
         let mut others = matches(first, second, spot.tag);
         step();
         let first = self.next_slot(spot, &mut others).unwrap_or(Slot::EMPTY);
         self.entry(first.index()).prefetch();
-        let mut rest = others;
-        while let Some(slot) = self.next_slot(spot, &mut rest) {
-            self.entry(slot.index()).prefetch();
+        if others != 0 {
+            self.prefetch_among(spot, others);
         }
         Candidates { first, others }
     }
 
+    #[cold]
+    fn prefetch_among(&self, spot: &Spot, mut others: u16) {
+        while let Some(slot) = self.next_slot(spot, &mut others) {
+            self.entry(slot.index()).prefetch();
+        }
+    }
+
     /// The first of those slots, which is taken off. It may have been emptied or reused meanwhile.
     #[inline]
-    fn next_slot(&self, spot: Spot, slots: &mut u16) -> Option<Slot> {
+    fn next_slot(&self, spot: &Spot, slots: &mut u16) -> Option<Slot> {
         if *slots == 0 {
             return None;
         }
@@ -141,28 +147,34 @@ impl<K: Key> Table<K> {
     pub(crate) fn settle(
         &self,
         key: K,
-        spot: Spot,
-        candidates: Candidates,
+        spot: &Spot,
+        candidates: &Candidates,
         now: Tick,
         hit: &mut Hit,
     ) -> bool {
-        let Candidates { first: mut slot, mut others } = candidates;
-        loop {
+        let &Candidates { first, others } = candidates;
+        if first != Slot::EMPTY && self.entry(first.index()).read(first, key, now, hit) {
+            return true;
+        }
+        others != 0 && self.settle_among(key, spot, others, now, hit)
+    }
+
+    /// As [`settle`](Self::settle), for the keys of which another has the tag: one of some thousands.
+    #[cold]
+    fn settle_among(&self, key: K, spot: &Spot, mut others: u16, now: Tick, hit: &mut Hit) -> bool {
+        while let Some(slot) = self.next_slot(spot, &mut others) {
             if slot != Slot::EMPTY && self.entry(slot.index()).read(slot, key, now, hit) {
                 return true;
             }
-            match self.next_slot(spot, &mut others) {
-                Some(next) => slot = next,
-                None => return false,
-            }
         }
+        false
     }
 
     /// See [`FlowTable::lookup`](crate::FlowTable::lookup).
     pub(crate) fn lookup(&self, tuple: &Tuple, now: Tick) -> Option<Flow> {
         let key = K::pack(tuple);
         let (spot, mut hit) = (self.spot(key), Hit::NONE);
-        self.settle(key, spot, self.candidates(spot), now, &mut hit).then(|| hit.flow())
+        self.settle(key, &spot, &self.candidates(&spot), now, &mut hit).then(|| hit.flow())
     }
 
     /// See [`FlowTable::touch`](crate::FlowTable::touch).

@@ -7,8 +7,13 @@ use ringlead_io::Port;
 use ringlead_io::port::BURST;
 use ringlead_wire::{Kind, parse as wire};
 
-/// How many frames ahead the next headers are fetched from the second cache.
-const AHEAD: usize = 6;
+/// How many frames ahead the next headers are fetched into the first cache.
+///
+/// Chunks lie 2 KiB apart, so that headers share few places in every cache: with several workers many of those that
+/// `receive` asked for are only in memory by now, whose time sixteen parsed headers cover and six do not (two workers
+/// at the same time: 48 against 55 ns a packet). The first cache has room for 24 of them; from 32 on they push each
+/// other out.
+const AHEAD: usize = 16;
 
 /// Parses the burst. Frames that can belong to a flow go on in `live`, with their keys.
 #[inline(never)]

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* What the program needs of the kernel's stable interface, so that no header package has to match the build machine. */
+/* What the programs need of the kernel's stable interface, so that no header package has to match the build machine. */
 #ifndef RINGLEAD_KERNEL_H
 #define RINGLEAD_KERNEL_H
 
@@ -22,6 +22,7 @@ enum xdp_action { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT };
 
 enum {
 	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_XSKMAP = 17,
