@@ -4,15 +4,18 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
+pub mod answer;
 pub mod build;
 pub mod checksum;
 pub mod fragment;
 pub mod ip;
 pub mod malformed;
 pub mod meta;
+pub mod mss;
 pub mod parse;
 pub mod reset;
 pub mod rewrite;
+pub mod tunnel;
 
 mod bytes;
 
