@@ -7,7 +7,6 @@ use crate::generator::Ends;
 use crate::outcome::{Invalid, Lag, LossSplit, Odd, Outcome, Replies, SENT_LEAST};
 use crate::phase::Phase;
 use crate::sender::{Pace, Taken};
-use crate::setup::Mode;
 use crate::spec::TrialSpec;
 use crate::split::{self, Counters};
 use crate::station::{Station, Wire};
@@ -174,17 +173,17 @@ impl<P: Wire> Account<'_, '_, P> {
     fn loss(&mut self, total: u64, after_rings: u64) -> LossSplit {
         let taken = self.phase.sender.taken;
         let port_dropped = self.ends.tx_dropped().zip(self.before.tx_dropped);
-        let through = self.ends.setup.mode == Mode::Nat && self.spec.reply;
+        let through = self.ends.setup.mode.replies_pass() && self.spec.reply;
         let all = |end: End| {
             let heard = self.phase.ears[end as usize].heard;
             heard.counted + heard.bad_checksums + heard.repaired + heard.fragments + heard.wrong
         };
         let answered = if through { self.answered() } else { 0 };
-        let dsr_replies = self.replies().filter(|_| !through);
+        let around = self.replies().filter(|_| !through);
         let ends = split::Ends {
             given: taken.plain + taken.bad_checksums + taken.fragments + answered,
             got: all(End::Servers) + if through { all(End::Clients) } else { 0 },
-            around: dsr_replies.map(|replies| replies.lost),
+            around: around.map(|replies| replies.lost),
             total,
             port_dropped: port_dropped.map(|(now, before)| now.saturating_sub(before)),
             after_rings,

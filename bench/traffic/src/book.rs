@@ -3,7 +3,8 @@
 use crate::error::TrafficError;
 use crate::flows::Space;
 use crate::frame::{ACK, TTL, WINDOW};
-use crate::setup::{Mode, Setup};
+use crate::mode::Mode;
+use crate::setup::Setup;
 use crate::station::PortInfo;
 use crate::supply::{flags, spread};
 use ringlead_wire::Protocol;
@@ -51,19 +52,24 @@ impl Sender for Book {
     }
 }
 
-/// The services with their servers. In `nat` mode a server is its address, in `dsr` mode its port.
+/// The services with their servers. In `dsr` mode a server is its port, in `tunnel` mode its address, and else its address
+/// and port.
 pub(crate) fn expectation(setup: &Setup, ports: &[PortInfo]) -> Result<Expectation, TrafficError> {
     let mut servers: Vec<ringlead_witness::Server> = Vec::new();
     for server in &setup.servers {
         let at = ports.iter().position(|info| info.port == server.port);
         let at = at.ok_or_else(|| TrafficError::Setup(format!("{} is no port of ours", server.port)))?;
         let interface = u16::try_from(at).ok();
-        let known = servers.iter().any(|other| other.interface == interface);
-        if setup.mode == Mode::Dsr && known || servers.iter().any(|other| other.address == server.address) {
+        let twin = |other: &ringlead_witness::Server| match setup.mode {
+            Mode::Nat | Mode::Snat => other.address == server.address,
+            Mode::Dsr => other.interface == interface,
+            Mode::Tunnel => other.address.ip() == server.address.ip(),
+        };
+        if servers.iter().any(|other| twin(other) || other.address == server.address) {
             continue;
         }
         let name = match setup.mode {
-            Mode::Nat => format!("{}@{}", server.address, server.port),
+            Mode::Nat | Mode::Snat | Mode::Tunnel => format!("{}@{}", server.address, server.port),
             Mode::Dsr => server.port.to_string(),
         };
         let mac = ports.get(at).map(|info| info.mac);
@@ -71,7 +77,7 @@ pub(crate) fn expectation(setup: &Setup, ports: &[PortInfo]) -> Result<Expectati
     }
     let services = setup.services.iter().map(|service| {
         let fits = |server: &ringlead_witness::Server| {
-            setup.mode == Mode::Dsr || server.address.is_ipv4() == service.address.is_ipv4()
+            !setup.mode.replies_pass() || server.address.is_ipv4() == service.address.is_ipv4()
         };
         let mine = (0_u16..).zip(&servers).filter(|(_, server)| fits(server)).map(|(index, _)| index);
         ringlead_witness::Service {
@@ -80,13 +86,11 @@ pub(crate) fn expectation(setup: &Setup, ports: &[PortInfo]) -> Result<Expectati
                 Protocol::Tcp => Transport::Tcp,
                 Protocol::Udp => Transport::Udp,
             },
-            mode: match setup.mode {
-                Mode::Nat => ringlead_witness::Mode::Nat,
-                Mode::Dsr => ringlead_witness::Mode::Dsr,
-            },
+            mode: setup.mode.of_witness(),
             servers: mine.collect(),
         }
     });
     let services = services.collect();
-    Ok(Expectation { services, servers })
+    let (snat, tunnel) = (setup.snat.clone(), setup.tunnel.clone());
+    Ok(Expectation { services, servers, snat, tunnel })
 }

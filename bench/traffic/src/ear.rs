@@ -2,7 +2,8 @@
 
 use crate::board::End;
 use crate::book::Judge;
-use ringlead_witness::{Arrival, IntervalLog, Latency, Look, Parsed, Stamp, stamp};
+use crate::mode;
+use ringlead_witness::{Arrival, IntervalLog, Latency, Look, Parsed, Stamp, Tunnel, stamp};
 use std::time::{Duration, SystemTime};
 use std::{fmt, io};
 
@@ -86,6 +87,7 @@ pub(crate) struct Ear {
     pub(crate) heard: Heard,
     pub(crate) latency: Latency,
     pub(crate) log: Option<Log>,
+    tunnel: Option<Tunnel>,
 }
 
 /// What a frame turned out to be.
@@ -99,7 +101,13 @@ pub(crate) enum Sort {
 
 impl Ear {
     pub(crate) fn new(end: End, sign: Sign) -> Self {
-        Self { end, sign, heard: Heard::default(), latency: Latency::new(), log: None }
+        Self { end, sign, heard: Heard::default(), latency: Latency::new(), log: None, tunnel: None }
+    }
+
+    /// What it hears comes in this tunnel.
+    pub(crate) fn behind(mut self, tunnel: Option<Tunnel>) -> Self {
+        self.tunnel = tunnel;
+        self
     }
 
     /// Frames come that arrived `at_ns` after the start. Once a burst.
@@ -122,7 +130,7 @@ impl Ear {
             self.heard.counted += 1;
             return Sort::Ours;
         };
-        let Ok(packet) = Parsed::new(frame) else {
+        let Some(packet) = mode::packet(self.tunnel.as_ref(), frame) else {
             // The judge knows more of it than that it is none of ours.
             judge.map(|judge| judge.look(frame, &self.arrival(port, at_ns)));
             self.heard.foreign += 1;

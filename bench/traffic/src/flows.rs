@@ -175,7 +175,7 @@ impl Picker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setup::Mode;
+    use crate::mode::Mode;
     use ringlead_wire::Protocol;
     use std::collections::{BTreeMap, HashSet};
 

@@ -238,7 +238,8 @@ fn adjust(frame: &mut [u8], at: usize, old: u16, new: u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setup::{Mode, Setup};
+    use crate::mode::Mode;
+    use crate::setup::Setup;
     use proptest::prelude::*;
     use ringlead_witness::{Parsed, stamp};
 

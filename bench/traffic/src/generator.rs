@@ -10,6 +10,7 @@ use crate::station::{PortInfo, Station, Wire};
 use crate::trial::Trial;
 use ringlead_io::af_xdp::XdpPort;
 use ringlead_io::device;
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Both ends of the traffic. Dropping it takes its programs off the ports.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ pub(crate) struct Ends<P> {
     pub(crate) hops: Vec<[[u8; 6]; 2]>,
     /// Bits a second of the sending ports together; `None` when one does not say.
     pub(crate) line_bps: Option<f64>,
-    /// The last phase's number, which its stamps carry.
+    /// The last phase's number, which its stamps carry. The first is any: late frames of a run just ended must not pass
+    /// for this one's.
     pub(crate) phase: u8,
     /// Addresses used up by flows that came and went in earlier trials.
     pub(crate) young_offset: u32,
@@ -61,8 +63,16 @@ impl Generator {
         let ports: Vec<PortInfo> = infos.into_iter().map(|(_, info)| info).collect();
         let hops = setup.out.iter().map(|port| hops(setup, port)).collect::<Result<_, _>>()?;
         let line_bps = setup.out.iter().map(line_bps).sum();
-        let ends =
-            Ends { setup: setup.clone(), ports, clients, servers, hops, line_bps, phase: 0, young_offset: 0 };
+        let ends = Ends {
+            setup: setup.clone(),
+            ports,
+            clients,
+            servers,
+            hops,
+            line_bps,
+            phase: first_phase(),
+            young_offset: 0,
+        };
         Ok(Self { ends })
     }
 
@@ -91,6 +101,11 @@ impl Generator {
     pub fn trial(&mut self, spec: &TrialSpec, observer: &mut dyn Observer) -> Result<Outcome, TrafficError> {
         Trial::new(&mut self.ends, spec)?.run(observer)
     }
+}
+
+/// Any number: the standard library's hasher has a random key in each process.
+fn first_phase() -> u8 {
+    RandomState::new().build_hasher().finish().to_be_bytes()[0]
 }
 
 /// The namespaces of the ports, clients' and servers' apart, each once.

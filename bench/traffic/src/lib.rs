@@ -25,6 +25,7 @@ mod trial;
 
 pub mod error;
 pub mod generator;
+pub mod mode;
 pub mod observer;
 pub mod outcome;
 pub mod rate;
@@ -34,11 +35,12 @@ pub mod spec;
 
 pub use error::TrafficError;
 pub use generator::Generator;
+pub use mode::Mode;
 pub use observer::{Observer, Tick};
 pub use outcome::{Interval, Invalid, Lag, LossSplit, Odd, Outcome, Replies};
 pub use rate::{Rate, Short};
-pub use ringlead_witness::{Findings, Latency, Summary};
-pub use setup::{Mode, PortRef, Prefix, Server, Service, Setup};
+pub use ringlead_witness::{Encapsulation, Findings, Latency, Net, Snat, Spread, Summary, Tunnel};
+pub use setup::{PortRef, Prefix, Server, Service, Setup};
 pub use size::Sizes;
 pub use spec::{Check, Plan, TrialSpec};
 pub use station::PortInfo;

@@ -9,10 +9,11 @@ use crate::book::Judge;
 use crate::clock::monotonic_ns;
 use crate::ear::{Ear, Sort};
 use crate::frame::reflect;
+use crate::mode;
 use crate::station::{Station, Wire};
 use ringlead_io::port::BURST;
 use ringlead_io::{Frame, FrameList, Frames};
-use ringlead_witness::{Parsed, stamp};
+use ringlead_witness::{Tunnel, stamp};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const BURSTS_MAX: usize = 4;
 /// The same where they are judged: all that a receive ring holds.
 const BURSTS_JUDGED_MAX: usize = 128;
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
 
 /// How servers answer.
 #[derive(Clone, Debug)]
@@ -57,6 +60,8 @@ struct Queue {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     answer: Answer,
+    /// Frames come in this tunnel.
+    tunnel: Option<Tunnel>,
     /// Ethernet address of each of the generator's ports.
     macs: Vec<[u8; 6]>,
     queues: Vec<Queue>,
@@ -86,7 +91,13 @@ impl Receiver {
                 answers: VecDeque::new(),
             }));
         }
-        Self { answer, macs, queues, start_ns, judge, answered: 0 }
+        Self { answer, tunnel: None, macs, queues, start_ns, judge, answered: 0 }
+    }
+
+    /// What it receives comes in this tunnel.
+    pub(crate) fn behind(mut self, tunnel: Option<Tunnel>) -> Self {
+        self.tunnel = tunnel;
+        self
     }
 
     /// Whether what arrives here is answered.
@@ -145,11 +156,13 @@ impl Receiver {
             ear.prick_up(at_ns);
             for frame in list.drain(..) {
                 if judged {
-                    let planned = planned(station.frames.bytes(&frame));
+                    let planned = planned(self.tunnel.as_ref(), station.frames.bytes(&frame));
                     queue.taken.push_back(Taken { frame, at_ns, planned });
                 } else {
                     let taken = Taken { frame, at_ns, planned: None };
-                    hear(&self.answer, &self.macs, queue, station, ear, taken, None);
+                    let server =
+                        Server { answer: &self.answer, macs: &self.macs, tunnel: self.tunnel.as_ref() };
+                    server.hear(queue, station, ear, taken, None);
                 }
             }
             if count < BURST {
@@ -173,7 +186,8 @@ impl Receiver {
             due -= usize::from(queue.due > 0);
             queue.due = queue.due.saturating_sub(1);
             let station = &mut stations[queue.station];
-            hear(&self.answer, &self.macs, queue, station, ear, taken, Some(&mut judge));
+            let server = Server { answer: &self.answer, macs: &self.macs, tunnel: self.tunnel.as_ref() };
+            server.hear(queue, station, ear, taken, Some(&mut judge));
         }
         drop(judge);
         for number in 0..self.queues.len() {
@@ -211,37 +225,61 @@ impl Receiver {
     }
 }
 
-/// Hears one frame, and answers it or gives it back.
-#[inline]
-fn hear<P: Wire>(
-    answer: &Answer,
-    macs: &[[u8; 6]],
-    queue: &mut Queue,
-    station: &mut Station<P>,
-    ear: &mut Ear,
-    taken: Taken,
-    judge: Option<&mut Judge>,
-) {
-    let Taken { mut frame, at_ns, .. } = taken;
-    let Station { frames, lanes, .. } = station;
-    let number = lanes[queue.lane].port;
-    let bytes = frames.bytes(&frame);
-    let sort = ear.hear(bytes, u16::try_from(number).unwrap_or(u16::MAX), at_ns, judge);
-    let to = match answer {
-        Answer::No => None,
-        Answer::Back => bytes.get(6..12).and_then(|mac| mac.first_chunk().copied()),
-        Answer::Around(mac) => Some(*mac),
-    };
-    let from = macs.get(number).copied().unwrap_or_default();
-    match to.filter(|_| sort == Sort::Ours) {
-        Some(to) if reflect(frames.bytes_mut(&mut frame), to, from) => queue.answers.push_back(frame),
-        _ => frames.free(frame),
+/// What receiving ports do with a frame besides hearing it.
+struct Server<'a> {
+    answer: &'a Answer,
+    macs: &'a [[u8; 6]],
+    tunnel: Option<&'a Tunnel>,
+}
+
+impl Server<'_> {
+    /// Hears one frame, and answers it or gives it back.
+    #[inline]
+    fn hear<P: Wire>(
+        &self,
+        queue: &mut Queue,
+        station: &mut Station<P>,
+        ear: &mut Ear,
+        taken: Taken,
+        judge: Option<&mut Judge>,
+    ) {
+        let Taken { mut frame, at_ns, .. } = taken;
+        let Station { frames, lanes, .. } = station;
+        let number = lanes[queue.lane].port;
+        let bytes = frames.bytes(&frame);
+        let sort = ear.hear(bytes, u16::try_from(number).unwrap_or(u16::MAX), at_ns, judge);
+        let to = match self.answer {
+            Answer::No => None,
+            Answer::Back => bytes.get(6..12).and_then(|mac| mac.first_chunk().copied()),
+            Answer::Around(mac) => Some(*mac),
+        };
+        let from = self.macs.get(number).copied().unwrap_or_default();
+        let to = to.filter(|_| sort == Sort::Ours && self.unwrap(frames, &mut frame));
+        match to {
+            Some(to) if reflect(frames.bytes_mut(&mut frame), to, from) => queue.answers.push_back(frame),
+            _ => frames.free(frame),
+        }
+    }
+
+    /// Takes the tunnel's header off, as a server does: what was in it follows an Ethernet header, whose addresses
+    /// are left to the answer. False for a frame without a packet.
+    #[inline]
+    fn unwrap(&self, frames: &mut Frames, frame: &mut Frame) -> bool {
+        let Some(tunnel) = self.tunnel else { return true };
+        let Some(packet) = mode::packet(Some(tunnel), frames.bytes(frame)) else { return false };
+        let (l3, end) = (packet.l3(), packet.end());
+        let ether_type = if packet.is_v4() { [0x08, 0x00] } else { [0x86, 0xdd] };
+        let cut = frames.set_len(frame, end) && frames.shrink_head(frame, l3.saturating_sub(ETHERNET));
+        if let Some(field) = frames.bytes_mut(frame).get_mut(12..ETHERNET) {
+            field.copy_from_slice(&ether_type);
+        }
+        cut
     }
 }
 
 /// When a frame was due, by its stamp.
-fn planned(frame: &[u8]) -> Option<u32> {
-    let packet = Parsed::new(frame).ok()?;
+fn planned(tunnel: Option<&Tunnel>, frame: &[u8]) -> Option<u32> {
+    let packet = mode::packet(tunnel, frame)?;
     stamp::peek(&packet).ok().map(|stamp| stamp.planned)
 }
 

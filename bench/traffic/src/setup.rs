@@ -1,7 +1,9 @@
 //! Where the generator stands: its ports, the services it speaks to, and the servers it plays.
 
 use crate::error::TrafficError;
+use crate::mode::Mode;
 use ringlead_wire::Protocol;
+use ringlead_witness::{Snat, Tunnel};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -60,34 +62,6 @@ impl fmt::Display for PortRef {
             Some(netns) => write!(f, "{netns}/{}", self.device),
             None => f.write_str(&self.device),
         }
-    }
-}
-
-/// How the balancer forwards.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// The destination is translated; replies come back through the balancer.
-    Nat,
-    /// Only the Ethernet addresses change; replies go around the balancer.
-    Dsr,
-}
-
-impl FromStr for Mode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "nat" => Ok(Self::Nat),
-            "dsr" => Ok(Self::Dsr),
-            _ => Err(format!("'{text}' is no mode: nat or dsr")),
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if *self == Self::Nat { "nat" } else { "dsr" })
     }
 }
 
@@ -194,14 +168,19 @@ pub struct Setup {
     pub out: Vec<PortRef>,
     /// Ports besides the servers' that receive.
     pub inputs: Vec<PortRef>,
-    /// The servers. In `nat` mode an arriving frame must be for one of them.
+    /// The servers. But in `dsr` mode an arriving frame must be for one of them: by address and port, in `tunnel` mode by
+    /// the outer address.
     pub servers: Vec<Server>,
-    /// The port that replies go to directly in `dsr` mode; `None`: the first of `out`.
+    /// The port that replies go to directly in `dsr` and `tunnel` mode; `None`: the first of `out`.
     pub back: Option<PortRef>,
     /// The services.
     pub services: Vec<Service>,
     /// How the balancer forwards.
     pub mode: Mode,
+    /// Where clients come from at servers in `snat` mode.
+    pub snat: Snat,
+    /// How frames are wrapped in `tunnel` mode.
+    pub tunnel: Tunnel,
     /// The Ethernet address of the balancer; `None`: the kernel of the sending port's namespace is asked.
     pub next_hop: Option<[u8; 6]>,
     /// Source addresses of IPv4 flows. RFC 2544 §C.2.2 set 198.18.0.0/15 aside for this.
@@ -234,6 +213,8 @@ impl Setup {
             back: None,
             services: Vec::new(),
             mode,
+            snat: Snat::default(),
+            tunnel: Tunnel::default(),
             next_hop: None,
             clients_v4: v4,
             clients_v6: v6,
@@ -281,6 +262,7 @@ impl Setup {
         if !self.clients_v4.base.is_ipv4() || self.clients_v6.base.is_ipv4() {
             return refuse("a client prefix of each family: an IPv4 and an IPv6 one".to_owned());
         }
+        self.check_mode()?;
         let both =
             |port: &&PortRef| self.servers.iter().any(|s| s.port == **port) || self.inputs.contains(port);
         match self.out.iter().find(both) {

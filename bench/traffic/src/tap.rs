@@ -1,10 +1,12 @@
 //! The program on each port that takes the generator's frames and leaves everything else to the kernel.
 
 use crate::error::TrafficError;
+use crate::mode::{Mode, SNAT_NETS_MAX};
 use crate::setup::Setup;
 use aya::maps::{Array, MapError, XskMap};
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, Pod};
+use ringlead_witness::Net;
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
@@ -21,26 +23,61 @@ struct Filter {
     mac: [u8; 6],
     any: u8,
     unused: u8,
+    tunnel: [u8; 2],
+    snat_first: u16,
+    snat_last: u16,
+    unused2: u16,
+    snat4: [[[u8; 4]; 2]; SNAT_NETS_MAX],
+    snat6: [[[u8; 16]; 2]; SNAT_NETS_MAX],
 }
 
-// SAFETY: bytes only, without padding (48 of them), so every bit pattern is a value; the C side has the same layout.
+// SAFETY: numbers only, without padding (376 bytes), so every bit pattern is a value; the C side has the same layout.
 #[allow(unsafe_code, reason = "aya asks for this promise about what goes into a map")]
 unsafe impl Pod for Filter {}
-const _: () = assert!(size_of::<Filter>() == 48);
+const _: () = assert!(size_of::<Filter>() == 376);
 
 impl Filter {
     fn new(setup: &Setup, mac: [u8; 6]) -> Self {
-        let (mut net4, mut mask4, mut net6, mut mask6) = ([0; 4], [0; 4], [0; 16], [0; 16]);
-        if let IpAddr::V4(base) = setup.clients_v4.base {
-            net4 = base.octets();
-            mask4 = u32::MAX.checked_shl(32 - u32::from(setup.clients_v4.len)).unwrap_or(0).to_be_bytes();
+        let [net4, mask4] = v4(&setup.clients_v4.into()).unwrap_or_default();
+        let [net6, mask6] = v6(&setup.clients_v6.into()).unwrap_or_default();
+        let snat = if setup.mode == Mode::Snat { setup.snat.sources.as_slice() } else { &[] };
+        let (mut snat4, mut snat6) = ([NOTHING_4; SNAT_NETS_MAX], [NOTHING_6; SNAT_NETS_MAX]);
+        snat4.iter_mut().zip(snat.iter().filter_map(v4)).for_each(|(place, net)| *place = net);
+        snat6.iter_mut().zip(snat.iter().filter_map(v6)).for_each(|(place, net)| *place = net);
+        Self {
+            net4,
+            mask4,
+            net6,
+            mask6,
+            mac,
+            any: u8::from(setup.any_address),
+            unused: 0,
+            tunnel: setup.tunnelled().map_or(0, |tunnel| tunnel.port).to_be_bytes(),
+            snat_first: *setup.snat.ports.start(),
+            snat_last: *setup.snat.ports.end(),
+            unused2: 0,
+            snat4,
+            snat6,
         }
-        if let IpAddr::V6(base) = setup.clients_v6.base {
-            net6 = base.octets();
-            mask6 = u128::MAX.checked_shl(128 - u32::from(setup.clients_v6.len)).unwrap_or(0).to_be_bytes();
-        }
-        Self { net4, mask4, net6, mask6, mac, any: u8::from(setup.any_address), unused: 0 }
     }
+}
+
+/// Entries that hold no address: under no mask is anything left to be equal to ones.
+const NOTHING_4: [[u8; 4]; 2] = [[0xff; 4], [0; 4]];
+const NOTHING_6: [[u8; 16]; 2] = [[0xff; 16], [0; 16]];
+
+/// An IPv4 prefix as address and mask.
+fn v4(net: &Net) -> Option<[[u8; 4]; 2]> {
+    let IpAddr::V4(base) = net.base else { return None };
+    let mask = u32::MAX.checked_shl(32 - u32::from(net.len.min(32))).unwrap_or(0);
+    Some([(base.to_bits() & mask).to_be_bytes(), mask.to_be_bytes()])
+}
+
+/// An IPv6 prefix as address and mask.
+fn v6(net: &Net) -> Option<[[u8; 16]; 2]> {
+    let IpAddr::V6(base) = net.base else { return None };
+    let mask = u128::MAX.checked_shl(128 - u32::from(net.len.min(128))).unwrap_or(0);
+    Some([(base.to_bits() & mask).to_be_bytes(), mask.to_be_bytes()])
 }
 
 /// The program on one device. Dropping it, or the process's end, takes it off.
@@ -96,7 +133,6 @@ impl Tap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setup::Mode;
 
     #[test]
     fn the_filter_holds_prefixes_in_network_order() {

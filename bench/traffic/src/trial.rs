@@ -17,7 +17,6 @@ use crate::phase::{Phase, Run, start_ns};
 use crate::rate::Rate;
 use crate::receiver::{Answer, Receiver};
 use crate::sender::{Outlet, Pace, Sender};
-use crate::setup::Mode;
 use crate::size::{FCS, Sizes};
 use crate::spec::{Check, FLOWS_MAX, Plan, TrialSpec};
 use crate::split::{self, Counters};
@@ -132,8 +131,8 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
             supply: Supply::Flows(Box::new(Flows::new(&plan, &space, &maker, trial, plan.flows, 0))),
             pace: Pace::Planned { pacer, grace_ns },
             sign: Sign::Stamp { trial, odd_from: u32::MAX },
-            // A connection is open when both ends have spoken; in dsr mode the balancer does not hear servers.
-            answer: self.spec.reply || self.ends.setup.mode == Mode::Nat,
+            // A connection is open when both ends have spoken, where the balancer hears both.
+            answer: self.spec.reply || self.ends.setup.mode.replies_pass(),
             judge: None,
         };
         let phase = self.phase(part, None)?;
@@ -189,16 +188,16 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
         let setup = &self.ends.setup;
         let back = self.back_mac();
         let outlets = self.outlets();
-        let macs = outlets.iter().map(|outlet| match setup.mode {
-            Mode::Nat => outlet.ether[0].last_chunk().copied().unwrap_or_default(),
-            Mode::Dsr => back,
+        let macs = outlets.iter().map(|outlet| {
+            let own = outlet.ether[0].last_chunk().copied();
+            if setup.mode.replies_pass() { own.unwrap_or_default() } else { back }
         });
         let book = Book {
             space: Arc::clone(space),
             primed,
             odd_from: self.flows,
             client_macs: macs.collect(),
-            vlan: self.spec.plan.vlan.filter(|_| setup.mode == Mode::Nat),
+            vlan: self.spec.plan.vlan.filter(|_| setup.mode.replies_pass()),
         };
         let expectation = expectation(setup, &self.ends.ports)?;
         let limits = Limits {
@@ -216,20 +215,21 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
     ) -> Result<Phase, TrafficError> {
         let outlets = self.outlets();
         let macs: Vec<[u8; 6]> = self.ends.ports.iter().map(|info| info.mac).collect();
-        let answer = match (part.answer, self.ends.setup.mode) {
+        let answer = match (part.answer, self.ends.setup.mode.replies_pass()) {
             (false, _) => Answer::No,
-            (true, Mode::Nat) => Answer::Back,
-            (true, Mode::Dsr) => Answer::Around(self.back_mac()),
+            (true, true) => Answer::Back,
+            (true, false) => Answer::Around(self.back_mac()),
         };
+        let tunnel = self.ends.setup.tunnelled();
         let start_ns = start_ns();
         let Part { pace, supply, sign, judge, .. } = part;
         let Ends { clients, servers, setup, .. } = &mut *self.ends;
         let at_clients = Receiver::new(clients, Answer::No, macs.clone(), judge.clone(), start_ns);
-        let at_servers = Receiver::new(servers, answer, macs, judge, start_ns);
+        let at_servers = Receiver::new(servers, answer, macs, judge, start_ns).behind(tunnel.clone());
         let sender = Sender::new(outlets, pace.clone(), supply);
         let clients = Side { stations: clients, receiver: at_clients, sender: Some(sender) };
         let servers = Side { stations: servers, receiver: at_servers, sender: None };
-        let mut ear = Ear::new(End::Servers, sign);
+        let mut ear = Ear::new(End::Servers, sign).behind(tunnel);
         if watch.is_some() && self.spec.latency_log {
             let log = Log::new(self.spec.interval, self.spec.duration);
             ear.log = Some(log.map_err(|e| TrafficError::io("begin a latency log", e))?);
@@ -266,7 +266,7 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
         outlets
     }
 
-    /// Where `dsr` servers send their replies.
+    /// Where servers whose replies go around the balancer send their replies.
     fn back_mac(&self) -> [u8; 6] {
         let setup = &self.ends.setup;
         let back = setup.back.as_ref().or(setup.out.first());

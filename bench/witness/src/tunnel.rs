@@ -5,6 +5,7 @@ use crate::net::Net;
 use crate::parsed::{Parsed, Transport, Unparsed};
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 /// The UDP port that IANA set aside for GUE.
 pub const GUE_PORT: u16 = 6080;
@@ -33,6 +34,19 @@ impl fmt::Display for Encapsulation {
             Self::Gue => "gue",
             Self::GueZero => "gue-0",
         })
+    }
+}
+
+impl FromStr for Encapsulation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ipip" => Ok(Self::Ipip),
+            "gue" => Ok(Self::Gue),
+            "gue-0" => Ok(Self::GueZero),
+            _ => Err(format!("'{text}' is no tunnel: ipip, gue or gue-0")),
+        }
     }
 }
 

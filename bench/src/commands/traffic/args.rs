@@ -2,10 +2,11 @@
 
 use clap::Args;
 use ringlead_traffic::{
-    Mode, Plan, PortRef, Prefix, Rate, Server, Service, Setup, Sizes, TrafficError, TrialSpec,
+    Encapsulation, Mode, Plan, PortRef, Prefix, Rate, Server, Service, Setup, Sizes, TrafficError, TrialSpec,
 };
 use ringlead_wire::Protocol;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub struct TrafficArgs {
     /// Servers to play: address and port as the balancer knows them, and where their frames arrive
     #[arg(long, value_name = "ADDR:PORT@[NETNS/]DEV,…", value_delimiter = ',', help_heading = "Ports")]
     pub server: Vec<Server>,
-    /// Where dsr servers send replies [default: the first --out port]
+    /// Where dsr and tunnel servers send replies [default: the first --out port]
     #[arg(long, value_name = "[NETNS/]DEV", help_heading = "Ports")]
     pub back: Option<PortRef>,
     /// The balancer's Ethernet address [default: what the kernel resolves]
@@ -49,9 +50,24 @@ pub struct TrafficArgs {
     /// Protocols of the services: tcp, udp or both (tcp,udp)
     #[arg(long, value_name = "PROTO,…", value_delimiter = ',', default_value = "tcp", value_parser = protocol, help_heading = "Traffic")]
     pub proto: Vec<Protocol>,
-    /// How the balancer forwards: nat or dsr
+    /// How the balancer forwards: nat, dsr, snat or tunnel
     #[arg(long, value_name = "MODE", default_value = "nat", help_heading = "Traffic")]
     pub mode: Mode,
+    /// snat: the prefixes that clients come from at servers
+    #[arg(long, value_name = "PREFIX,…", value_delimiter = ',', help_heading = "Traffic")]
+    pub snat_source: Vec<Prefix>,
+    /// snat: the ports that clients come from at servers [default: 1-65535]
+    #[arg(long, value_name = "FIRST-LAST", value_parser = ports, help_heading = "Traffic")]
+    pub snat_ports: Option<RangeInclusive<u16>>,
+    /// tunnel: how packets come to servers: ipip, gue (variant 1) or gue-0 (variant 0) [default: ipip]
+    #[arg(long, value_name = "KIND", help_heading = "Traffic")]
+    pub tunnel: Option<Encapsulation>,
+    /// tunnel: the servers' UDP port of GUE [default: 6080]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Traffic")]
+    pub tunnel_port: Option<u16>,
+    /// tunnel: the prefixes that outer source addresses must lie in [default: anywhere]
+    #[arg(long, value_name = "PREFIX,…", value_delimiter = ',', help_heading = "Traffic")]
+    pub tunnel_source: Vec<Prefix>,
     /// Flows at a time: up to 10M
     #[arg(long, value_name = "N", default_value = "1000", value_parser = count, help_heading = "Traffic")]
     pub flows: u32,
@@ -67,7 +83,7 @@ pub struct TrafficArgs {
     /// Client addresses; may be given once for each family [default: 198.18.0.0/16 and 2001:2:0:1::/64]
     #[arg(long, value_name = "PREFIX,…", value_delimiter = ',', help_heading = "Traffic")]
     pub from: Vec<Prefix>,
-    /// VLAN of the frames, 1 to 4094
+    /// VLAN of the clients' frames, 1 to 4094; servers' frames are untagged
     #[arg(long, value_name = "ID", help_heading = "Traffic")]
     pub vlan: Option<u16>,
     /// Servers send each frame back, and it is looked at again at the client's port
@@ -94,6 +110,7 @@ impl TrafficArgs {
         setup.back.clone_from(&self.back);
         setup.services = self.services().map_err(TrafficError::Setup)?;
         setup.next_hop = self.mac;
+        self.set_mode(&mut setup)?;
         setup.threads = self.threads;
         setup.busy = self.busy;
         setup.control.clone_from(&self.control);
@@ -101,6 +118,35 @@ impl TrafficArgs {
             *(if prefix.base.is_ipv4() { &mut setup.clients_v4 } else { &mut setup.clients_v6 }) = *prefix;
         }
         Ok(setup)
+    }
+
+    /// What the modes need; an option of another mode is a mistake.
+    fn set_mode(&self, setup: &mut Setup) -> Result<(), TrafficError> {
+        let of_snat =
+            [("--snat-source", !self.snat_source.is_empty()), ("--snat-ports", self.snat_ports.is_some())];
+        let of_tunnel = [
+            ("--tunnel", self.tunnel.is_some()),
+            ("--tunnel-port", self.tunnel_port.is_some()),
+            ("--tunnel-source", !self.tunnel_source.is_empty()),
+        ];
+        for (mode, options) in [(Mode::Snat, of_snat.as_slice()), (Mode::Tunnel, &of_tunnel)] {
+            let stray = options.iter().find(|(_, given)| *given && self.mode != mode);
+            if let Some((name, _)) = stray {
+                return Err(TrafficError::Setup(format!("{name} is for --mode {mode}, not {}", self.mode)));
+            }
+        }
+        let nets = |prefixes: &[Prefix]| prefixes.iter().map(|prefix| (*prefix).into()).collect();
+        setup.snat.sources = nets(&self.snat_source);
+        setup.tunnel.sources = nets(&self.tunnel_source);
+        if let Some(ports) = &self.snat_ports {
+            setup.snat.ports = ports.clone();
+        }
+        setup.tunnel.encapsulation = self.tunnel.unwrap_or_default();
+        setup.tunnel.port = self.tunnel_port.unwrap_or(setup.tunnel.port);
+        if setup.tunnel.encapsulation == Encapsulation::Ipip && self.tunnel_port.is_some() {
+            return Err(TrafficError::Setup("--tunnel-port: ipip has no ports".to_owned()));
+        }
+        Ok(())
     }
 
     /// What is sent.
@@ -164,6 +210,15 @@ fn protocol(text: &str) -> Result<Protocol, String> {
     }
 }
 
+/// `1024-65535`, or one port.
+fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse::<u16>(), last.parse::<u16>()) {
+        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(first..=last),
+        _ => Err(format!("'{text}' is no range of ports: 1024-65535")),
+    }
+}
+
 fn mac(text: &str) -> Result<[u8; 6], String> {
     let why = || format!("'{text}' is no Ethernet address: 02:00:00:00:00:01");
     let bytes: Vec<u8> = text
@@ -207,18 +262,48 @@ mod tests {
     }
 
     #[test]
+    fn modes_have_their_own_options() {
+        let base = "--out c0 --server 10.2.0.11:80@e0 --to 10.9.0.1:80";
+        let setup = |more: &str| read(&format!("{base} {more}")).unwrap().setup().unwrap();
+        let snat = setup("--mode snat --snat-source 10.3.0.7/24,fd03::/120 --snat-ports 1024-2047");
+        snat.check().unwrap();
+        let sources: Vec<String> = snat.snat.sources.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (sources.as_slice(), snat.snat.ports),
+            (&["10.3.0.0/24".into(), "fd03::/120".into()][..], 1024..=2047)
+        );
+        assert_eq!(setup("--mode snat --snat-source 10.3.0.7/24 --snat-ports 9").snat.ports, 9..=9);
+        let gue = setup("--mode tunnel --tunnel gue-0 --tunnel-port 5555 --tunnel-source 10.4.0.0/16").tunnel;
+        assert_eq!((gue.encapsulation, gue.port, gue.sources.len()), (Encapsulation::GueZero, 5555, 1));
+        let plain = setup("--mode tunnel").tunnel;
+        assert_eq!((plain.encapsulation, plain.port, plain.sources.len()), (Encapsulation::Ipip, 6080, 0));
+    }
+
+    #[test]
     fn nonsense_is_refused_by_name() {
         let base = "--out c0 --server 10.2.0.11:80@e0";
         for (more, word) in [
             ("--flows many", "many"),
             ("--size 20", "20"),
-            ("--mode tunnel", "tunnel"),
+            ("--mode gre", "gre"),
+            ("--tunnel gre", "gre"),
+            ("--tunnel-port 0", "0"),
+            ("--snat-ports 9-8", "9-8"),
             ("--proto sctp", "sctp"),
             ("--mac 02:00", "02:00"),
             ("--from 10.0.0.0", "10.0.0.0"),
             ("--threads 3", "3"),
         ] {
             assert!(read(&format!("{base} {more}")).is_err_and(|why| why.contains(word)), "{more}");
+        }
+        for (more, word) in [
+            ("--mode snat --tunnel ipip", "--tunnel is for --mode tunnel"),
+            ("--tunnel-source 10.0.0.0/8", "--tunnel-source is for --mode tunnel"),
+            ("--mode tunnel --snat-ports 9", "--snat-ports is for --mode snat"),
+            ("--mode tunnel --tunnel-port 9", "ipip has no ports"),
+        ] {
+            let setup = read(&format!("{base} --to 10.9.0.1:80 {more}")).unwrap().setup();
+            assert!(setup.is_err_and(|why| why.to_string().contains(word)), "{more}");
         }
         let args = read(&format!("{base} --to 10.9.0.1")).unwrap();
         assert!(args.setup().is_err_and(|why| why.to_string().contains("10.9.0.1")));

@@ -60,7 +60,7 @@ pub fn add_trial(report: &mut Report, name: &str, outcome: &Outcome) {
     }
     row = latency(row, "latency", outcome.latency.as_ref());
     row = latency(row, "reply-latency", outcome.reply_latency.as_ref());
-    report.results.push(odd(row, outcome));
+    report.results.push(spread(odd(row, outcome), outcome));
     report.series.push(rates(name, &outcome.intervals, outcome.replies.is_some()));
     for (what, recorded) in [("to servers", &outcome.latencies), ("of replies", &outcome.reply_latencies)] {
         if !recorded.histogram().is_empty() {
@@ -92,6 +92,22 @@ fn latency(mut row: Row, name: &str, summary: Option<&Summary>) -> Row {
         ("max", s.max_ns),
     ] {
         row = row.metric(&format!("{name}-{part}"), Metric::less(ns as f64, Unit::Ns));
+    }
+    row
+}
+
+/// Over how many addresses and ports snat and tunnels spread the flows.
+#[allow(clippy::cast_precision_loss, reason = "counts as metrics")]
+fn spread(mut row: Row, outcome: &Outcome) -> Row {
+    let spread = outcome.findings.as_ref().map(|findings| findings.spread).unwrap_or_default();
+    for (name, count) in [
+        ("sources-at-servers", spread.sources),
+        ("source-ports-at-servers", spread.ports),
+        ("snat-mappings", spread.mappings),
+    ] {
+        if count > 0 {
+            row = row.metric(name, Metric::neutral(count as f64, Unit::Count));
+        }
     }
     row
 }
