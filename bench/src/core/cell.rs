@@ -5,7 +5,7 @@ use ringlead_l4::tables::Mode;
 use serde::{Serialize, Serializer};
 
 /// Every mode of the packet path. A mode that is added there does not compile here until [`place`] knows it.
-pub const MODES: [Mode; 2] = [Mode::Nat, Mode::Dsr];
+pub const MODES: [Mode; 3] = [Mode::Nat, Mode::Dsr, Mode::Tunnel];
 
 /// A mode's place in [`MODES`].
 #[must_use]
@@ -13,6 +13,7 @@ pub const fn place(mode: Mode) -> usize {
     match mode {
         Mode::Nat => 0,
         Mode::Dsr => 1,
+        Mode::Tunnel => 2,
     }
 }
 
@@ -21,7 +22,7 @@ pub const fn place(mode: Mode) -> usize {
 pub const fn replies(mode: Mode) -> bool {
     match mode {
         Mode::Nat => true,
-        Mode::Dsr => false,
+        Mode::Dsr | Mode::Tunnel => false,
     }
 }
 

@@ -45,10 +45,7 @@ impl Plan {
             let service = Service {
                 id,
                 name: Arc::from(config.name.as_str()),
-                mode: match config.mode {
-                    Mode::Nat => tables::Mode::Nat,
-                    Mode::Dsr => tables::Mode::Dsr,
-                },
+                delivery: self.delivery(config),
                 pool: Arc::clone(pool),
                 on_no_server: match config.on_no_server {
                     OnNoServer::Drop => tables::OnNoServer::Drop,

@@ -22,6 +22,7 @@ mod run;
 mod schedule;
 mod settle;
 mod tick;
+mod tunnel;
 mod turn;
 
 pub use shared::Shared;

@@ -3,7 +3,6 @@
 use crate::burst::Fate;
 use crate::drops::Reason;
 use crate::parse::narrow;
-use crate::tables::ServiceId;
 use crate::worker::Worker;
 use ringlead_flow::{Hit, Phase, Side};
 use ringlead_io::Port;
@@ -29,7 +28,7 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
         }
         let place = usize::from(burst.live[k]) % BURST;
         let (hit, meta) = (&burst.hits[k], &burst.metas[place]);
-        if !worker.tables.has_service(ServiceId::from_u32(hit.service())) {
+        if !worker.tables.has_service(hit.service()) {
             burst.fates[place] = Fate::Drop(Reason::NotOurs.into());
         } else if may_choose_again(meta)
             && hit.side() == Side::Client

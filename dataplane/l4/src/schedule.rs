@@ -3,13 +3,13 @@
 use crate::answer;
 use crate::burst::Fate;
 use crate::drops::Reason;
-use crate::rewrite::towards;
-use crate::tables::{Chooser, Mode, Pool, Server, Service, Tables};
+use crate::tables::{Chooser, Pool, Server, Service, Tables, Way};
+use crate::tunnel::Entrance;
 use crate::worker::Worker;
 use ringlead_flow::{Flow, FlowSpec, FlowTable, Hit, Inserted, Link, Packed, ServerId, Tick, Tuple};
 use ringlead_io::Port;
 use ringlead_pick::Cursor;
-use ringlead_wire::{Kind, Meta};
+use ringlead_wire::{Kind, Meta, checksum};
 use std::sync::Arc;
 
 /// How many servers are tried when the reply's addresses and ports are already another flow's.
@@ -56,7 +56,7 @@ fn pick_ahead<P: Port>(worker: &mut Worker<P>, miss: usize) {
     let mut cursor = worker.cursors.get_mut(usize::from(service.pool.index));
     let tuple = key.tuple();
     *picked = pick(&worker.tables, &service.pool, &tuple, 0, &mut cursor);
-    if service.mode == Mode::Nat
+    if service.delivery.is_two_sided()
         && let Some(server) = picked.and_then(|id| worker.tables.server(id))
     {
         worker.flows.prefetch(&Packed::from(&answers(server, &tuple)));
@@ -109,8 +109,7 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, miss: usize) {
         }
         Outcome::Stateless(server) => {
             worker.tally.stateless += 1;
-            let hop = tables.server(server).map(|server| towards(&worker.shared.neighbours, server));
-            hop.unwrap_or_else(|| Fate::Drop(Reason::NoServer.into()))
+            without_flow(worker, queue, frame, slot, server)
         }
         Outcome::NoServer => {
             let answer = service.on_no_server;
@@ -121,6 +120,35 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, miss: usize) {
     if let Some(decided) = worker.burst.fates.get_mut(frame) {
         *decided = fate;
     }
+}
+
+/// Sends a packet to its server without an entry.
+fn without_flow<P: Port>(
+    worker: &mut Worker<P>,
+    queue: usize,
+    place: usize,
+    slot: u16,
+    server: ServerId,
+) -> Fate {
+    let partial = worker.queues.get(queue).is_some_and(|q| q.partial_checksums);
+    let burst = &mut *worker.burst;
+    let (Some(frame), Some(meta)) = (burst.frames.get_mut(place), burst.metas.get_mut(place)) else {
+        return Fate::Drop(Reason::NoServer.into());
+    };
+    if partial
+        && meta.kind != Kind::IcmpError
+        && checksum::fix_partial(worker.frames.bytes_mut(frame), meta)
+    {
+        worker.tally.completed_checksums += 1;
+    }
+    let mut entrance = Entrance {
+        tables: &worker.tables,
+        neighbours: &worker.shared.neighbours,
+        frames: &mut worker.frames,
+        frame_max: &worker.frame_max,
+        next_id: &mut worker.next_id,
+    };
+    entrance.enter(frame, meta, slot, server)
 }
 
 /// One packet that asks for a server.
@@ -141,8 +169,8 @@ impl Request<'_> {
         let pool = &*self.service.pool;
         let recomputes = pool.chooser.recomputes();
         if self.meta.kind == Kind::IcmpError {
-            // An error never makes a flow; towards a dsr server that can be computed again it needs none.
-            let computed = (recomputes && self.service.mode == Mode::Dsr).then_some(self.picked);
+            // An error never makes a flow; where the server can be computed again, and answers by itself, it needs none.
+            let computed = (recomputes && !self.service.delivery.is_two_sided()).then_some(self.picked);
             return computed.flatten().map_or(Outcome::Drop(Reason::IcmpWithoutFlow), Outcome::Stateless);
         }
         if !recomputes && !begins(self.meta) {
@@ -158,7 +186,7 @@ impl Request<'_> {
                 Inserted::New(flow) => return Outcome::Flow(flow, true),
                 Inserted::Existing(flow) => return Outcome::Flow(flow, false),
                 Inserted::TupleTaken => {}
-                Inserted::Full | Inserted::Contended if self.service.mode == Mode::Dsr && recomputes => {
+                Inserted::Full | Inserted::Contended if recomputes && !self.service.delivery.is_two_sided() => {
                     return Outcome::Stateless(id);
                 }
                 Inserted::Full => return Outcome::Drop(Reason::TableFull),
@@ -171,9 +199,9 @@ impl Request<'_> {
     fn spec(&self, id: ServerId, server: &Server) -> FlowSpec {
         FlowSpec {
             client: *self.tuple,
-            server: (self.service.mode == Mode::Nat).then(|| answers(server, self.tuple)),
+            server: self.service.delivery.is_two_sided().then(|| answers(server, self.tuple)),
             server_id: id,
-            service: self.service.id.to_u32(),
+            service: Way::mark(self.service.id, &self.service.delivery),
             profile: self.service.profile,
             link: self.link,
             first: self.meta.flags,

@@ -7,6 +7,8 @@ use ringlead_pick::{FrontHash, Maglev, RoundRobin};
 use ringlead_wire::{Endpoint, Ip};
 use std::sync::Arc;
 
+pub use crate::tunnel::{Prefix, Tunnel};
+
 /// The most services a snapshot holds.
 pub const SERVICES_MAX: usize = 16_384;
 /// The most servers a snapshot holds, ghosts included.
@@ -19,6 +21,8 @@ pub enum Mode {
     Nat,
     /// Only the Ethernet address changes; the server answers the client directly.
     Dsr,
+    /// The packet travels inside another one to the server, which answers the client directly.
+    Tunnel,
 }
 
 impl Mode {
@@ -28,7 +32,39 @@ impl Mode {
         match self {
             Self::Nat => "nat",
             Self::Dsr => "dsr",
+            Self::Tunnel => "tunnel",
         }
+    }
+}
+
+/// A mode with what it needs.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// [`Mode::Nat`].
+    Nat,
+    /// [`Mode::Dsr`].
+    Dsr,
+    /// [`Mode::Tunnel`].
+    Tunnel(Tunnel),
+}
+
+impl Delivery {
+    /// Its mode.
+    #[inline]
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        match self {
+            Self::Nat => Mode::Nat,
+            Self::Dsr => Mode::Dsr,
+            Self::Tunnel(_) => Mode::Tunnel,
+        }
+    }
+
+    /// Whether replies come back through us.
+    #[inline]
+    #[must_use]
+    pub const fn is_two_sided(&self) -> bool {
+        matches!(self, Self::Nat)
     }
 }
 
@@ -51,19 +87,54 @@ pub struct ServiceId {
     pub generation: u16,
 }
 
+/// Bits of a service's slot in a word.
+const SLOT: u32 = SERVICES_MAX as u32 - 1;
+const _: () = assert!(SERVICES_MAX == 1 << 14, "two bits between slot and generation are the way's");
+
 impl ServiceId {
-    /// In one word, as flow entries keep it.
+    /// In one word, as flow entries keep it: `{generation 16, way 2, slot 14}`, highest bits first, the way 0.
     #[inline]
     #[must_use]
     pub const fn to_u32(self) -> u32 {
-        (self.generation as u32) << 16 | self.slot as u32
+        (self.generation as u32) << 16 | self.slot as u32 & SLOT
     }
 
-    /// From the word that [`to_u32`](Self::to_u32) made.
+    /// From the word that [`to_u32`](Self::to_u32) made, whatever way it has been given.
     #[inline]
     #[must_use]
     pub const fn from_u32(word: u32) -> Self {
-        Self { slot: (word & 0xffff) as u16, generation: (word >> 16) as u16 }
+        Self { slot: (word & SLOT) as u16, generation: (word >> 16) as u16 }
+    }
+}
+
+/// What `rewrite` has to do to a flow's packets. The flow itself says it, in its service's word: known flows then need no
+/// look at their service, and keep their way when the service's mode changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(crate) enum Way {
+    /// What the flow's two ends say: nat with a server's end, dsr without.
+    Plain = 0,
+    /// Into a tunnel.
+    Tunnel = 1 << 14,
+}
+
+impl Way {
+    const MASK: u32 = 0b11 << 14;
+
+    /// A service's word with the way of its mode.
+    #[inline]
+    pub(crate) const fn mark(id: ServiceId, delivery: &Delivery) -> u32 {
+        let way = match delivery {
+            Delivery::Nat | Delivery::Dsr => Self::Plain,
+            Delivery::Tunnel(_) => Self::Tunnel,
+        };
+        id.to_u32() | way as u32
+    }
+
+    /// Of a flow.
+    #[inline]
+    pub(crate) const fn of(word: u32) -> Self {
+        if word & Self::MASK == 0 { Self::Plain } else { Self::Tunnel }
     }
 }
 
@@ -75,7 +146,7 @@ pub struct Service {
     /// Its name in the configuration.
     pub name: Arc<str>,
     /// How its packets are sent on.
-    pub mode: Mode,
+    pub delivery: Delivery,
     /// Who serves it.
     pub pool: Arc<Pool>,
     /// The answer when nobody can.
@@ -211,11 +282,11 @@ impl Tables {
         self.services.get(id.slot).filter(|s| s.id == id)
     }
 
-    /// Whether the service with this id is still there.
+    /// Whether the service whose id is in a flow's word is still there.
     #[inline]
     #[must_use]
-    pub fn has_service(&self, id: ServiceId) -> bool {
-        self.services.ids.get(usize::from(id.slot)) == Some(&id.to_u32())
+    pub fn has_service(&self, word: u32) -> bool {
+        self.services.ids.get((word & SLOT) as usize) == Some(&(word & !Way::MASK))
     }
 
     /// The server with this id, ghosts included.

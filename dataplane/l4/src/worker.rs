@@ -61,6 +61,12 @@ pub struct Worker<P> {
     pub(crate) egress: [u8; PORTS_MAX],
     /// Configured port → its own Ethernet address, a number of 48 bits.
     pub(crate) macs: [u64; PORTS_MAX],
+    /// Configured port → the longest frame without tags that leaves by it; 0 where this worker has no queue.
+    pub(crate) frame_max: [u16; PORTS_MAX],
+    /// The least of those: what is not longer fits everywhere.
+    pub(crate) fits: u16,
+    /// The identification of the last tunnel packet that may be fragmented.
+    pub(crate) next_id: u16,
     /// Follows the shared pointer: one load a turn.
     pub(crate) latest: Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>,
     /// The snapshot of this turn.
@@ -87,6 +93,7 @@ impl<P: Port> Worker<P> {
     pub fn new(config: WorkerConfig, frames: Frames, ports: Vec<(u8, P)>, shared: Shared) -> Self {
         let mut egress = [u8::MAX; PORTS_MAX];
         let mut macs = [0; PORTS_MAX];
+        let mut longest = [0; PORTS_MAX];
         let mut queues = Vec::with_capacity(ports.len());
         for (port_index, port) in ports {
             if let (Some(place @ &mut u8::MAX), Ok(index)) =
@@ -100,6 +107,9 @@ impl<P: Port> Worker<P> {
                 *mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
             }
             let (frame_max, partial_checksums) = (caps.frame_max, caps.partial_checksums);
+            if let Some(longest) = longest.get_mut(usize::from(port_index)) {
+                *longest = u16::try_from(frame_max).unwrap_or(u16::MAX);
+            }
             let (ahead, out) = (FrameList::new(), FrameList::new());
             queues.push(Queue { port_index, port, ahead, out, frame_max, partial_checksums });
         }
@@ -108,6 +118,9 @@ impl<P: Port> Worker<P> {
         Self {
             egress,
             macs,
+            frame_max: longest,
+            fits: longest.into_iter().filter(|max| *max > 0).min().unwrap_or(0),
+            next_id: 0,
             queues,
             frames,
             latest: Cache::new(Arc::clone(&shared.tables)),

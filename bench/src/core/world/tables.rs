@@ -5,12 +5,17 @@ use crate::core::world::{Shape, narrow, traffic};
 use ahash::{AHashMap, RandomState};
 use ringlead_flow::{Profile, ServerId};
 use ringlead_l4::neighbours::NeighbourId;
-use ringlead_l4::tables::{Chooser, OnNoServer, Pool, Server, Service, ServiceId, Tables};
+use ringlead_l4::tables::{
+    Chooser, Delivery, Mode, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
+};
 use ringlead_pick::{FrontHash, Maglev, Member, default_size};
+use ringlead_wire::tunnel::{Encapsulation, Variant};
 use ringlead_wire::{Endpoint, Protocol};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+/// What tunnel packets get.
+pub(super) const ENCAPSULATION: Encapsulation = Encapsulation::Gue { variant: Variant::One, port: 6080 };
 /// Fixed, so that instruction counts repeat.
 const SEED: RandomState = RandomState::with_seeds(5, 6, 7, 8);
 
@@ -50,7 +55,7 @@ pub(super) fn tables(shape: &Shape) -> Tables {
             services.push(Some(Arc::new(Service {
                 id: ServiceId { slot, generation: 1 },
                 name: format!("{}-{n}", family.name()).into(),
-                mode: shape.mode,
+                delivery: delivery(shape.mode),
                 pool: Arc::new(pool),
                 on_no_server: OnNoServer::Drop,
                 profile: Profile::Lb,
@@ -67,6 +72,20 @@ pub(super) fn tables(shape: &Shape) -> Tables {
         listen: Arc::new(listen),
         nat_servers: Arc::new(nat_servers),
         hash,
+    }
+}
+
+/// GUE in its default variant, between addresses of the family.
+fn delivery(mode: Mode) -> Delivery {
+    let prefix = |ip: IpAddr, bits| Prefix::new(ip.into(), bits).expect("a prefix");
+    match mode {
+        Mode::Nat => Delivery::Nat,
+        Mode::Dsr => Delivery::Dsr,
+        Mode::Tunnel => Delivery::Tunnel(Tunnel {
+            encapsulation: ENCAPSULATION,
+            source_v4: prefix(Ipv4Addr::new(172, 16, 0, 0).into(), 16),
+            source_v6: prefix(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0).into(), 64),
+        }),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use crate::core::cell::{Family, replies};
 use crate::core::world::Shape;
+use crate::core::world::tables::ENCAPSULATION;
 use ringlead_flow::Tuple;
 use ringlead_io::{Frame, Frames};
+use ringlead_l4::tables::Mode;
 use ringlead_wire::build::Packet;
 use ringlead_wire::{Ip, Meta, TcpFlags, parse, rewrite};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -33,6 +35,8 @@ pub struct Traffic {
     family: Family,
     /// Whether the destination is rewritten, so that servers answer through us.
     translated: bool,
+    /// Bytes of outer headers.
+    overhead: usize,
     /// By service.
     asks: Vec<Template>,
     firsts: Vec<Template>,
@@ -51,6 +55,7 @@ impl Traffic {
         Self {
             family,
             translated: replies(shape.mode),
+            overhead: if shape.mode == Mode::Tunnel { ENCAPSULATION.overhead(!family.is_v6()) } else { 0 },
             asks: services().map(|n| Template::new(&ask(n))).collect(),
             firsts: services().map(|n| Template::new(&ask(n).flags(TcpFlags::SYN))).collect(),
             answers: (0..shape.servers).map(|n| Template::new(&answer(n))).collect(),
@@ -105,7 +110,8 @@ impl Traffic {
     /// # Panics
     /// When it is not: then something else was measured than what is meant.
     pub(super) fn learn(&mut self, flow: usize, sent: &[u8]) {
-        let meta = parse(sent).expect("what is sent can be parsed");
+        let opened = self.open(sent);
+        let meta = parse(&opened).expect("what is sent can be parsed");
         let (ip, port) = (client(flow, self.family).ip().into(), client(flow, self.family).port());
         assert_eq!((meta.src, meta.sport), (ip, port), "the frames came back in another order");
         let server = u16::from_be_bytes([sent[4], sent[5]]);
@@ -117,6 +123,12 @@ impl Traffic {
         let mac = server_mac(server.into());
         assert_eq!((meta.dst, meta.dport, &sent[..6]), (to.ip().into(), to.port(), &mac[..]));
         self.chosen[flow] = server;
+    }
+
+    /// The client's frame of a sent one: without the outer headers where there are some.
+    fn open(&self, sent: &[u8]) -> Vec<u8> {
+        let (ethernet, rest) = sent.split_at(14);
+        [ethernet, &rest[self.overhead..]].concat()
     }
 
     /// Flows take the services in turn.

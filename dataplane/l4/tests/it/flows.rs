@@ -208,7 +208,7 @@ fn two_services_on_one_server_do_not_mix_one_clients_replies() {
     services.push(Some(std::sync::Arc::new(ringlead_l4::tables::Service {
         id,
         name: "second".into(),
-        mode: original.mode,
+        delivery: original.delivery.clone(),
         pool: original.pool.clone(),
         on_no_server: original.on_no_server,
         profile: original.profile,
