@@ -1,9 +1,14 @@
 //! Building the immutable tables. Pools that did not change are shared with the last snapshot.
 
 use super::{Plan, Reach, ServerRecord};
-use crate::config::{Algorithm, Mode, OnNoServer, OperatorState, PoolConfig, Profile};
+use crate::config::{
+    Algorithm, Mode, OnNoServer, OperatorState, PoolConfig, Profile, ServiceConfig, SourcePrefix,
+    TunnelConfig,
+};
 use ringlead_flow::ServerId;
-use ringlead_l4::tables::{self, Chooser, Pool, SERVICES_MAX, Server, Service, Tables};
+use ringlead_l4::tables::{
+    self, Chooser, Delivery, Pool, Prefix, SERVICES_MAX, Server, Service, Tables, Tunnel,
+};
 use ringlead_pick::{Maglev, Member, RoundRobin, default_size};
 use ringlead_wire::Ip;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +76,19 @@ impl Plan {
         }
     }
 
+    /// How a service's packets travel.
+    fn delivery(&self, config: &ServiceConfig) -> Delivery {
+        match config.mode {
+            Mode::Nat => Delivery::Nat,
+            Mode::Dsr => Delivery::Dsr,
+            Mode::Tunnel { tunnel } => {
+                let tunnel = self.config.tunnels.get(tunnel).and_then(tunnel_of);
+                // The checks leave no other; a plan that was made otherwise still forwards.
+                tunnel.map_or(Delivery::Dsr, Delivery::Tunnel)
+            }
+        }
+    }
+
     fn server_table(&self) -> Arc<[Option<Server>]> {
         let len = self.servers.keys().next_back().map_or(0, |&last| last as usize + 1);
         let mut servers = vec![None; len];
@@ -133,6 +151,15 @@ impl Plan {
             servers: config.servers.len(),
         }
     }
+}
+
+fn tunnel_of(config: &TunnelConfig) -> Option<Tunnel> {
+    let prefix = |at: SourcePrefix| Prefix::new(at.ip, at.bits);
+    Some(Tunnel {
+        encapsulation: config.encapsulation,
+        source_v4: prefix(config.source_v4)?,
+        source_v6: prefix(config.source_v6)?,
+    })
 }
 
 /// What the packet path needs of a server; `None` while nobody knows how to reach it.

@@ -160,7 +160,12 @@ fn note<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, frame: &Fra
     let names = flow.map(|flow| {
         let service = tables.service(ServiceId::from_u32(flow.service()));
         let server = tables.server(flow.server_id()).map_or("?", |s| &*s.name);
-        (service.map_or("?", |s| &*s.name), service.map_or("?", |s| s.delivery.mode().name()), server, flow.side())
+        (
+            service.map_or("?", |s| &*s.name),
+            service.map_or("?", |s| s.delivery.mode().name()),
+            server,
+            flow.side(),
+        )
     });
     let verdict = match (burst.fates.get(place), names) {
         (Some(Fate::Drop(reason)), _) => Verdict::Dropped(*reason),

@@ -135,9 +135,7 @@ fn without_flow<P: Port>(
     let (Some(frame), Some(meta)) = (burst.frames.get_mut(place), burst.metas.get_mut(place)) else {
         return Fate::Drop(Reason::NoServer.into());
     };
-    if partial
-        && meta.kind != Kind::IcmpError
-        && checksum::fix_partial(worker.frames.bytes_mut(frame), meta)
+    if partial && meta.kind != Kind::IcmpError && checksum::fix_partial(worker.frames.bytes_mut(frame), meta)
     {
         worker.tally.completed_checksums += 1;
     }
@@ -186,7 +184,9 @@ impl Request<'_> {
                 Inserted::New(flow) => return Outcome::Flow(flow, true),
                 Inserted::Existing(flow) => return Outcome::Flow(flow, false),
                 Inserted::TupleTaken => {}
-                Inserted::Full | Inserted::Contended if recomputes && !self.service.delivery.is_two_sided() => {
+                Inserted::Full | Inserted::Contended
+                    if recomputes && !self.service.delivery.is_two_sided() =>
+                {
                     return Outcome::Stateless(id);
                 }
                 Inserted::Full => return Outcome::Drop(Reason::TableFull),

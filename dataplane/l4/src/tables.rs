@@ -88,8 +88,9 @@ pub struct ServiceId {
 }
 
 /// Bits of a service's slot in a word.
-const SLOT: u32 = SERVICES_MAX as u32 - 1;
-const _: () = assert!(SERVICES_MAX == 1 << 14, "two bits between slot and generation are the way's");
+const SLOT: u32 = 0x3fff;
+const _: () =
+    assert!(SERVICES_MAX == SLOT as usize + 1, "two bits between slot and generation are the way's");
 
 impl ServiceId {
     /// In one word, as flow entries keep it: `{generation 16, way 2, slot 14}`, highest bits first, the way 0.

@@ -98,7 +98,8 @@ impl Entrance<'_> {
         overhead: usize,
     ) -> Option<()> {
         // The outer headers stand where the tags were, and where the Ethernet header was; that moves in front of them.
-        let (l3, end, wanted) = (usize::from(meta.l3), usize::from(meta.end), overhead + usize::from(UNTAGGED));
+        let (l3, end, wanted) =
+            (usize::from(meta.l3), usize::from(meta.end), overhead + usize::from(UNTAGGED));
         if !self.frames.set_len(frame, end) {
             return None;
         }
@@ -121,8 +122,7 @@ impl Entrance<'_> {
             id: *self.next_id,
         };
         let bytes = self.frames.bytes_mut(frame);
-        let packed =
-            encapsulate(bytes, wanted, wanted + end - l3, meta.v4, tunnel.encapsulation, &outer);
+        let packed = encapsulate(bytes, wanted, wanted + end - l3, meta.v4, tunnel.encapsulation, &outer);
         let ethertype = if outer_v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
         bytes.get_mut(12..14)?.copy_from_slice(&ethertype.to_be_bytes());
         meta.l3 = UNTAGGED;

@@ -36,7 +36,14 @@ pub(crate) struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { servers: 3, round_robin: false, on_no_server: OnNoServer::Drop, flows_max: 4096, workers: 1, encapsulation: Encapsulation::Ipip }
+        Self {
+            servers: 3,
+            round_robin: false,
+            on_no_server: OnNoServer::Drop,
+            flows_max: 4096,
+            workers: 1,
+            encapsulation: Encapsulation::Ipip,
+        }
     }
 }
 

@@ -17,8 +17,12 @@ const ALL: [Encapsulation; 3] = [
     Encapsulation::Gue { variant: Variant::Zero, port: PORT },
 ];
 /// Client, service, whether its servers have IPv6.
-const COMBINATIONS: [(&str, &str, bool); 4] =
-    [(CLIENT4, TUNNEL44, false), (CLIENT4, TUNNEL46, true), (CLIENT6, TUNNEL64, false), (CLIENT6, TUNNEL66, true)];
+const COMBINATIONS: [(&str, &str, bool); 4] = [
+    (CLIENT4, TUNNEL44, false),
+    (CLIENT4, TUNNEL46, true),
+    (CLIENT6, TUNNEL64, false),
+    (CLIENT6, TUNNEL66, true),
+];
 
 /// The outer addresses, the outer UDP source port, and the inner packet.
 struct Opened {
@@ -75,7 +79,10 @@ fn every_combination_carries_the_packet_as_it_is() {
                 let opened = open(&frame, encapsulation);
                 let server = server_address(server_of(&frame), v6);
                 assert_eq!(port, LAN);
-                assert_eq!(format!("{}", opened.dst), server.rsplit_once(':').unwrap().0.trim_matches(['[', ']']));
+                assert_eq!(
+                    format!("{}", opened.dst),
+                    server.rsplit_once(':').unwrap().0.trim_matches(['[', ']'])
+                );
                 assert_eq!(opened.inner, ip_of(&packet), "{encapsulation:?} {client} {service}");
             }
         }
@@ -155,7 +162,9 @@ fn rfc4459_a_packet_too_big_for_the_tunnel_is_answered_with_the_exact_mtu() {
             let v4 = client == CLIENT4;
             let room = mtu - encapsulation.overhead(!v6);
             let headers = if v4 { 28 } else { 48 };
-            let of = |len: usize| from_client(Packet::udp(client, service).dont_fragment(true).payload(vec![5; len - headers]));
+            let of = |len: usize| {
+                from_client(Packet::udp(client, service).dont_fragment(true).payload(vec![5; len - headers]))
+            };
             let (port, _) = rig.one(WAN, &of(room));
             assert_eq!(port, LAN, "just fits");
             let made = rig.counters().made.get();
