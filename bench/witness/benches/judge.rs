@@ -57,7 +57,7 @@ fn measure(payload: usize, flows: u32) -> (f64, f64) {
     };
     let server =
         Server { name: "s".into(), address: (SERVER, 80).into(), mac: None, interface: Some(1), vlan: None };
-    let expect = Expectation { services: vec![service], servers: vec![server] };
+    let expect = Expectation { services: vec![service], servers: vec![server], ..Expectation::default() };
     let mut witness = Witness::new(expect, Plan, 1, Limits::flows(flows)).expect("a plan");
     let arrival = Arrival { interface: 1, end: End::Servers, at_ns: 1 };
     let look = timed(&frames, |frame| {

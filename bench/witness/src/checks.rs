@@ -4,8 +4,10 @@
 use crate::expect::{Checksum, Expectation, Mode, Sent, Server, Service};
 use crate::findings::Direction;
 use crate::kind::Kind;
+use crate::net::Nets;
 use crate::parsed::{Parsed, Transport};
 use crate::record::{Record, Who};
+use crate::tunnel::Outer;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -14,6 +16,8 @@ use std::net::SocketAddr;
 pub(crate) struct Case<'a> {
     pub(crate) expect: &'a Expectation,
     pub(crate) packet: &'a Parsed<'a>,
+    /// What a tunnel put around it.
+    pub(crate) outer: Option<&'a Outer>,
     pub(crate) sent: &'a Sent,
     pub(crate) service: &'a Service,
     pub(crate) direction: Direction,
@@ -45,17 +49,47 @@ impl Case<'_> {
     /// Addresses on the way to a server.
     #[inline]
     fn forward(&self, record: &mut Record) -> Option<u16> {
-        self.endpoint(record, "source", self.sent.client, self.packet.source());
+        match self.service.mode {
+            Mode::Nat | Mode::Dsr | Mode::Tunnel => {
+                self.endpoint(record, "source", self.sent.client, self.packet.source());
+            }
+            Mode::Snat => self.snat_source(record),
+        }
         let found = match self.service.mode {
-            Mode::Nat => self.nat_server(record),
+            Mode::Nat | Mode::Snat => self.nat_server(record),
             Mode::Dsr => {
                 self.endpoint(record, "destination", self.service.address, self.packet.destination());
                 self.dsr_server(record)
+            }
+            Mode::Tunnel => {
+                self.endpoint(record, "destination", self.service.address, self.packet.destination());
+                self.tunnelled(record)
             }
         };
         let server = self.expect.servers.get(usize::from(found?))?;
         self.receiver(record, &server.name, server.mac, server.interface, server.vlan);
         found
+    }
+
+    /// Whether the packet comes from the SNAT pool. Whose mapping it is only the flows' history tells.
+    #[inline]
+    fn snat_source(&self, record: &mut Record) {
+        if self.is_from_snat_pool() {
+            return;
+        }
+        let (snat, from) = (&self.expect.snat, self.packet.source());
+        let of_the_pool = Nets(&snat.sources).contain(from.ip());
+        let kind = if of_the_pool { Kind::WrongPort } else { Kind::WrongAddress };
+        let (first, last) = (snat.ports.start(), snat.ports.end());
+        let expected = format_args!("source in {}, port {first} to {last}", Nets(&snat.sources));
+        record.find(kind, self.who, expected, format_args!("source {from}"));
+    }
+
+    /// Whether it comes from an address and port of the SNAT pool.
+    #[inline]
+    pub(crate) fn is_from_snat_pool(&self) -> bool {
+        let (snat, from) = (&self.expect.snat, self.packet.source());
+        Nets(&snat.sources).contain(from.ip()) && snat.ports.contains(&from.port())
     }
 
     /// The server whose address and port the packet is for.
@@ -102,7 +136,7 @@ impl Case<'_> {
 
     /// The first server of the service that fits; the flow's last one is tried before all others.
     #[inline]
-    fn server(&self, fits: impl Fn(&Server) -> bool) -> Option<u16> {
+    pub(crate) fn server(&self, fits: impl Fn(&Server) -> bool) -> Option<u16> {
         let fits = |index: &u16| self.expect.servers.get(usize::from(*index)).is_some_and(&fits);
         self.last_server.filter(fits).or_else(|| self.service.servers.iter().copied().find(fits))
     }
@@ -276,7 +310,7 @@ impl fmt::Display for Tag {
     }
 }
 
-struct Tos(u8);
+pub(crate) struct Tos(pub(crate) u8);
 
 impl fmt::Display for Tos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,10 +1,13 @@
 //! What must come back: the services, their servers, and the headers that each packet was sent with.
 
+use crate::net::Net;
 use crate::parsed::Transport;
+use crate::tunnel::Tunnel;
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Most servers of an expectation.
@@ -21,6 +24,12 @@ pub enum Mode {
     Nat,
     /// Only the Ethernet addresses change: the destination MAC names the server. Replies do not pass the balancer.
     Dsr,
+    /// As nat, and the source becomes an address and port of [`Expectation::snat`], the same for all of a flow's packets
+    /// and no other live flow's.
+    Snat,
+    /// The packet stays as it was inside an outer header ([`Expectation::tunnel`]) whose destination names the server.
+    /// Replies do not pass the balancer.
+    Tunnel,
 }
 
 impl Mode {
@@ -29,8 +38,8 @@ impl Mode {
     #[must_use]
     pub(crate) const fn hops(self) -> u8 {
         match self {
-            Self::Nat => 1,
-            Self::Dsr => 0,
+            Self::Nat | Self::Snat => 1,
+            Self::Dsr | Self::Tunnel => 0,
         }
     }
 }
@@ -40,7 +49,7 @@ impl Mode {
 pub struct Server {
     /// As findings call it.
     pub name: String,
-    /// Its address and port; in dsr mode only a label.
+    /// Its address and port; in dsr mode only a label, and in tunnel mode only the address counts.
     pub address: SocketAddr,
     /// The destination MAC of its frames, where known. In dsr mode servers on one interface need it.
     pub mac: Option<[u8; 6]>,
@@ -70,6 +79,26 @@ pub struct Expectation {
     pub services: Vec<Service>,
     /// The servers of all services.
     pub servers: Vec<Server>,
+    /// Where snat services put clients.
+    pub snat: Snat,
+    /// How tunnel services wrap packets.
+    pub tunnel: Tunnel,
+}
+
+/// The addresses and ports that snat services put in the place of clients'.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snat {
+    /// The addresses.
+    pub sources: Vec<Net>,
+    /// The ports.
+    pub ports: RangeInclusive<u16>,
+}
+
+impl Default for Snat {
+    /// No address, every port but 0.
+    fn default() -> Self {
+        Self { sources: Vec::new(), ports: 1..=u16::MAX }
+    }
 }
 
 impl Expectation {
@@ -89,14 +118,20 @@ impl Expectation {
         if service.servers.is_empty() {
             return Err(Impossible(format!("{name} has no server")));
         }
+        if service.mode == Mode::Snat && (self.snat.sources.is_empty() || self.snat.ports.is_empty()) {
+            return Err(Impossible(format!(
+                "{name} is an snat service, and there is no SNAT address or port"
+            )));
+        }
         let mut seen = HashSet::new();
         for &index in &service.servers {
             let Some(server) = self.servers.get(usize::from(index)) else {
                 return Err(Impossible(format!("{name} has a server {index}, which does not exist")));
             };
             let identity = match service.mode {
-                Mode::Nat => (Some(server.address), None, None),
+                Mode::Nat | Mode::Snat => (Some(server.address), None, None),
                 Mode::Dsr => (None, server.mac, server.interface),
+                Mode::Tunnel => (Some(SocketAddr::new(server.address.ip(), 0)), None, None),
             };
             if identity == (None, None, None) {
                 let why = "its MAC address or its interface must be known, or its frames cannot be told";
@@ -106,7 +141,7 @@ impl Expectation {
                 let why = "has another server like it: their frames cannot be told apart";
                 return Err(Impossible(format!("{name} {why} ({})", server.name)));
             }
-            if service.mode == Mode::Nat && server.address.is_ipv4() != name.is_ipv4() {
+            if matches!(service.mode, Mode::Nat | Mode::Snat) && server.address.is_ipv4() != name.is_ipv4() {
                 return Err(Impossible(format!("{name}, server {}: of another family", server.name)));
             }
         }

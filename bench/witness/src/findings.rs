@@ -36,6 +36,9 @@ pub struct Findings {
     pub moves: Moves,
     /// Packets that never came.
     pub missing: Missing,
+    /// Over what snat and tunnel spread the flows; zeros in other modes.
+    #[serde(default)]
+    pub spread: Spread,
 }
 
 impl Findings {
@@ -56,6 +59,17 @@ impl Findings {
     pub fn count(&self, kind: Kind) -> u64 {
         self.counts.get(&kind).copied().unwrap_or(0)
     }
+}
+
+/// From how many different ends flows came to servers: addresses of the SNAT pool, or a tunnel's outer sources.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Spread {
+    /// Addresses; counted up to 65 536.
+    pub sources: u64,
+    /// Ports: of the SNAT pool, or a GUE tunnel's UDP source ports.
+    pub ports: u64,
+    /// Mappings of snat: addresses with their ports.
+    pub mappings: u64,
 }
 
 /// One direction.

@@ -2,6 +2,7 @@
 
 use crate::parsed::Parsed;
 use crate::sum;
+use crate::tunnel::Outer;
 use etherparse::defrag::IpDefragBuf;
 use etherparse::{IpFragOffset, IpNumber};
 use std::collections::{HashMap, VecDeque};
@@ -29,6 +30,7 @@ struct Waiting {
     ip_header: Vec<u8>,
     count: u64,
     uneven: bool,
+    outer: Option<Outer>,
 }
 
 /// A packet of which every byte has come.
@@ -38,19 +40,21 @@ pub(crate) struct Whole {
     pub(crate) frame: Vec<u8>,
     /// Whether its fragments differed in what they should share.
     pub(crate) uneven: bool,
+    /// What a tunnel put around its first fragment to come.
+    pub(crate) outer: Option<Outer>,
 }
 
 impl Fragments {
     /// Adds a fragment, and returns the packet when this was the last one missing.
-    pub(crate) fn add(&mut self, fragment: &Parsed<'_>) -> Option<Whole> {
+    pub(crate) fn add(&mut self, fragment: &Parsed<'_>, outer: Option<&Outer>) -> Option<Whole> {
         let cut = Cut::of(fragment)?;
         let key = (fragment.source().ip(), fragment.destination().ip(), cut.id, fragment.protocol());
         if !self.waiting.contains_key(&key) {
             self.make_room();
             self.oldest_first.push_back(key);
         }
-        let waiting = self.waiting.entry(key).or_insert_with(|| Waiting::new(fragment));
-        waiting.add(fragment, &cut);
+        let waiting = self.waiting.entry(key).or_insert_with(|| Waiting::new(fragment, outer));
+        waiting.add(fragment, &cut, outer);
         if !waiting.payload.is_complete() {
             return None;
         }
@@ -74,30 +78,41 @@ impl Fragments {
 }
 
 impl Waiting {
-    fn new(first: &Parsed<'_>) -> Self {
+    fn new(first: &Parsed<'_>, outer: Option<&Outer>) -> Self {
         Self {
             payload: IpDefragBuf::new(IpNumber(first.protocol()), Vec::new(), Vec::new()),
             ethernet: first.ethernet_header().to_vec(),
             ip_header: shared(first).to_vec(),
             count: 0,
             uneven: false,
+            outer: outer.copied(),
         }
     }
 
-    fn add(&mut self, fragment: &Parsed<'_>, cut: &Cut) {
+    fn add(&mut self, fragment: &Parsed<'_>, cut: &Cut, outer: Option<&Outer>) {
         self.count += 1;
         let header = shared(fragment);
         let (tos, ttl) = if fragment.is_v4() { (1, 8) } else { (0, 7) };
         let same = |at: usize| header.get(at) == self.ip_header.get(at);
         let even = same(tos) && same(ttl) && fragment.ethernet_header() == self.ethernet;
         let fits = self.payload.add(cut.offset, cut.more, fragment.payload()).is_ok();
-        self.uneven |= !even || !fits;
+        let paths = [self.outer.as_ref(), outer]
+            .map(|outer| outer.map(|outer| (outer.source, outer.destination, outer.tos)));
+        self.uneven |= !even || !fits || paths[0] != paths[1];
+        // Of the outer headers' own faults none may be lost: all are the packet's.
+        if let (Some(whole), Some(outer)) = (&mut self.outer, outer) {
+            whole.add_faults(outer);
+        }
     }
 
     /// Puts the packet together (RFC 791 §3.2, RFC 8200 §4.5).
     fn whole(self, protocol: u8) -> Whole {
         let (payload, _) = self.payload.take_bufs();
-        let mut header = self.ip_header;
+        let (mut header, mut ethernet) = (self.ip_header, self.ethernet);
+        // An outer header's type goes with it.
+        if let Some(ether_type) = ethernet.last_chunk_mut::<2>() {
+            *ether_type = if header.len() == 40 { [0x86, 0xdd] } else { [0x08, 0x00] };
+        }
         if header.len() == 40 {
             header[6] = protocol;
             header[4..6].copy_from_slice(&length(payload.len()));
@@ -111,7 +126,7 @@ impl Waiting {
             let checksum = !sum::sum(&header);
             header[10..12].copy_from_slice(&checksum.to_be_bytes());
         }
-        Whole { frame: [self.ethernet, header, payload].concat(), uneven: self.uneven }
+        Whole { frame: [ethernet, header, payload].concat(), uneven: self.uneven, outer: self.outer }
     }
 }
 
@@ -161,7 +176,7 @@ mod tests {
         let mut add = |id: u16, flags: [u8; 2]| {
             frame[18..20].copy_from_slice(&id.to_be_bytes());
             frame[20..22].copy_from_slice(&flags);
-            fragments.add(&Parsed::new(&frame).unwrap()).is_some()
+            fragments.add(&Parsed::new(&frame).unwrap(), None).is_some()
         };
         let (first, last) = ([0x20, 0], [0, 3]);
         assert!((0..=WAITING_MAX).all(|id| !add(u16::try_from(id).unwrap(), first)));

@@ -72,6 +72,22 @@ kinds! {
         "A packet came so late that it cannot be told from a duplicate; it also counts as lost.";
     Lost, "lost",
         "A packet that was sent did not come.";
+    ChangedMapping, "changed-mapping",
+        "The flow came to the same server from another address or port of the SNAT pool than before.";
+    SharedMapping, "shared-mapping",
+        "Two live flows of one protocol came from the same address and port of the SNAT pool (RFC 4787 REQ-3).";
+    NotTunnelled, "not-tunnelled",
+        "The packet came to its server without the tunnel's header, or in another encapsulation.";
+    OuterChecksum, "outer-checksum",
+        "A checksum of the tunnel's header is wrong: IPv4, or UDP where there is one.";
+    OuterHeader, "outer-header",
+        "The tunnel's header has a wrong length, a TTL of 0, or another DF bit than the packet inside (RFC 2003 section 3.1).";
+    OuterDscp, "outer-dscp",
+        "The tunnel's DSCP or ECN is not the packet's (RFC 6040 section 4.1, normal mode).";
+    OuterAddress, "outer-address",
+        "The tunnel leads to no server, or comes from outside of its source prefix.";
+    OuterChanged, "outer-changed",
+        "The tunnel's source address, UDP source port or flow label changed within the flow.";
 }
 
 impl fmt::Display for Kind {

@@ -9,26 +9,35 @@ pub mod expect;
 pub mod findings;
 pub mod kind;
 pub mod latency;
+pub mod net;
 pub mod parsed;
 pub mod stamp;
 pub mod sum;
+pub mod tunnel;
 pub mod witness;
 
 mod checks;
+mod encapsulated;
 mod fragments;
 mod gaps;
 mod loss;
+mod mappings;
+mod outers;
 mod record;
+mod spread;
 mod track;
 
 pub use arrival::{Arrival, End, Limits, Look};
-pub use expect::{Checksum, Expectation, Impossible, Mode, Sender, Sent, Server, Service};
-pub use findings::{Direction, Example, Findings, Missing, Move, Moves, Pair, Tally};
+pub use expect::{Checksum, Expectation, Impossible, Mode, Sender, Sent, Server, Service, Snat};
+pub use findings::{Direction, Example, Findings, Missing, Move, Moves, Pair, Spread, Tally};
 pub use gaps::Gap;
 pub use kind::Kind;
 pub use latency::{IntervalLog, Latency, Summary};
+pub use mappings::LIVE_NS;
+pub use net::Net;
 pub use parsed::{Parsed, Transport, Unparsed};
 pub use stamp::{Layout, Stamp, TooShort, Unread};
+pub use tunnel::{Encapsulation, GUE_PORT, Outer, Tunnel};
 pub use witness::Witness;
 
 #[cfg(doctest)]

@@ -36,6 +36,8 @@ impl Transport {
 #[derive(Clone, Copy, Debug)]
 pub struct Parsed<'a> {
     frame: &'a [u8],
+    /// Bytes of Ethernet header and tags; an outer header may stand between these and `l3`.
+    l2: usize,
     l3: usize,
     l4: usize,
     payload: usize,
@@ -76,8 +78,21 @@ impl<'a> Parsed<'a> {
             l3 += 4;
         }
         match ether_type {
-            IPV4 => ipv4(frame, l3, vlan),
-            IPV6 => ipv6(frame, l3, vlan),
+            IPV4 => ipv4(frame, l3, l3, vlan),
+            IPV6 => ipv6(frame, l3, l3, vlan),
+            _ => Err(Unparsed::NotIp),
+        }
+    }
+
+    /// The packet that begins `skipped` bytes into this one's payload and ends with it, or before.
+    ///
+    /// # Errors
+    /// See [`Unparsed`].
+    pub(crate) fn inside(&self, skipped: usize) -> Result<Self, Unparsed> {
+        let (frame, l3) = (&self.frame[..self.end], self.payload + skipped);
+        match frame.get(l3).map(|first| first >> 4) {
+            Some(4) => ipv4(frame, self.l2, l3, self.vlan),
+            Some(6) => ipv6(frame, self.l2, l3, self.vlan),
             _ => Err(Unparsed::NotIp),
         }
     }
@@ -138,7 +153,13 @@ impl<'a> Parsed<'a> {
     /// Ethernet header and VLAN tags.
     #[must_use]
     pub fn ethernet_header(&self) -> &'a [u8] {
-        &self.frame[..self.l3]
+        &self.frame[..self.l2]
+    }
+
+    /// Where the IP header starts in the frame.
+    #[must_use]
+    pub const fn l3(&self) -> usize {
+        self.l3
     }
 
     /// Where the transport header starts in the frame.
@@ -241,7 +262,7 @@ impl<'a> Parsed<'a> {
     }
 }
 
-fn ipv4(frame: &[u8], l3: usize, vlan: Option<u16>) -> Result<Parsed<'_>, Unparsed> {
+fn ipv4(frame: &[u8], l2: usize, l3: usize, vlan: Option<u16>) -> Result<Parsed<'_>, Unparsed> {
     let header = Ipv4HeaderSlice::from_slice(&frame[l3..]).map_err(|_| Unparsed::Malformed("IPv4 header"))?;
     let l4 = l3 + header.slice().len();
     let end = l3 + usize::from(header.total_len());
@@ -250,6 +271,7 @@ fn ipv4(frame: &[u8], l3: usize, vlan: Option<u16>) -> Result<Parsed<'_>, Unpars
     }
     transport(Parsed {
         frame,
+        l2,
         l3,
         l4,
         payload: l4,
@@ -263,7 +285,7 @@ fn ipv4(frame: &[u8], l3: usize, vlan: Option<u16>) -> Result<Parsed<'_>, Unpars
     })
 }
 
-fn ipv6(frame: &[u8], l3: usize, vlan: Option<u16>) -> Result<Parsed<'_>, Unparsed> {
+fn ipv6(frame: &[u8], l2: usize, l3: usize, vlan: Option<u16>) -> Result<Parsed<'_>, Unparsed> {
     let header = Ipv6HeaderSlice::from_slice(&frame[l3..]).map_err(|_| Unparsed::Malformed("IPv6 header"))?;
     let (mut l4, mut protocol) = (l3 + 40, header.next_header().0);
     let end = l4 + usize::from(header.payload_length());
@@ -280,6 +302,7 @@ fn ipv6(frame: &[u8], l3: usize, vlan: Option<u16>) -> Result<Parsed<'_>, Unpars
     }
     transport(Parsed {
         frame,
+        l2,
         l3,
         l4,
         payload: l4,

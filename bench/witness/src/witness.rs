@@ -3,15 +3,18 @@
 use crate::arrival::{Arrival, End, Limits, Look};
 use crate::checks::Case;
 use crate::expect::{Expectation, Impossible, Mode, Sender, Sent, Service};
-use crate::findings::{Direction, Findings, Tally};
+use crate::findings::{Direction, Findings, Spread, Tally};
 use crate::fragments::Fragments;
 use crate::gaps::Gaps;
 use crate::kind::Kind;
 use crate::loss;
+use crate::mappings::Mappings;
+use crate::outers::Outers;
 use crate::parsed::{Parsed, Unparsed};
 use crate::record::{Record, Who};
 use crate::stamp::{self, FLOWS_MAX, Stamp, Unread};
 use crate::track::{Order, Track};
+use crate::tunnel::Outer;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
@@ -25,6 +28,10 @@ pub struct Witness<S> {
     /// Addresses and ports that are a service's or a nat server's, and the bare addresses, with port 0.
     known: HashSet<SocketAddr>,
     tracks: [Vec<Track>; 2],
+    /// Of snat services' flows; none where there is no such service.
+    mappings: Option<Mappings>,
+    /// Of tunnel services' flows; none where there is no such service.
+    outers: Option<Outers>,
     gaps: [Gaps; 2],
     received: [u64; 2],
     fragments: Fragments,
@@ -44,8 +51,11 @@ impl<S: Sender> Witness<S> {
             return Err(Impossible(format!("{} flows: a stamp tells {FLOWS_MAX} apart", limits.flows)));
         }
         let flows = usize::try_from(limits.flows).unwrap_or(0);
+        let has = |mode: Mode| expect.services.iter().any(|service| service.mode == mode);
         let tracks = |wanted: bool| vec![Track::default(); if wanted { flows } else { 0 }];
         Ok(Self {
+            mappings: has(Mode::Snat).then(|| Mappings::new(flows)),
+            outers: has(Mode::Tunnel).then(|| Outers::new(flows)),
             known: known(&expect),
             expect,
             sender,
@@ -64,20 +74,20 @@ impl<S: Sender> Witness<S> {
     /// Judges one frame, as received, without FCS.
     #[inline]
     pub fn look(&mut self, frame: &[u8], arrival: &Arrival) -> Look {
+        // Servers' frames may be wrapped; what comes to clients alone never is.
+        if self.outers.is_some()
+            && arrival.end != End::Clients
+            && let Some(opened) = self.expect.tunnel.open(frame)
+        {
+            return match opened {
+                Ok((outer, packet)) => self.came(Came { packet: &packet, outer: Some(&outer), arrival }),
+                Err(what) => self.malformed(what, arrival),
+            };
+        }
         match Parsed::new(frame) {
-            Ok(packet) if packet.is_fragment() => self.fragment(&packet, arrival),
-            Ok(packet) => self.packet(&packet, arrival),
+            Ok(packet) => self.came(Came { packet: &packet, outer: None, arrival }),
             Err(Unparsed::NotIp) => self.stranger(),
-            Err(Unparsed::Malformed(what)) => {
-                let who = Who { stamp: None, at_ns: arrival.at_ns };
-                self.record.find(
-                    Kind::Malformed,
-                    who,
-                    format_args!("a whole packet"),
-                    format_args!("a bad {what}"),
-                );
-                Look::Wrong
-            }
+            Err(Unparsed::Malformed(what)) => self.malformed(what, arrival),
         }
     }
 
@@ -91,6 +101,7 @@ impl<S: Sender> Witness<S> {
             fragments: self.fragments_seen,
             fragments_left: self.fragments.left(),
             foreign: self.foreign,
+            spread: self.spread(),
             ..Findings::default()
         };
         self.record.put_into(&mut findings);
@@ -110,8 +121,24 @@ impl<S: Sender> Witness<S> {
         findings
     }
 
+    fn spread(&self) -> Spread {
+        let mapped = self.mappings.as_ref().map(Mappings::seen).unwrap_or_default();
+        let wrapped = self.outers.as_ref().map(Outers::seen).unwrap_or_default();
+        Spread {
+            sources: mapped.sources + wrapped.sources,
+            ports: mapped.ports + wrapped.ports,
+            mappings: mapped.mappings,
+        }
+    }
+
     #[inline]
-    fn packet(&mut self, packet: &Parsed<'_>, arrival: &Arrival) -> Look {
+    fn came(&mut self, came: Came<'_>) -> Look {
+        if came.packet.is_fragment() { self.fragment(came) } else { self.packet(came) }
+    }
+
+    #[inline]
+    fn packet(&mut self, came: Came<'_>) -> Look {
+        let Came { packet, arrival, .. } = came;
         let (stamp, damaged) = match stamp::read(packet) {
             Ok(stamp) => (stamp, false),
             Err(Unread::Payload(stamp)) => (stamp, true),
@@ -137,34 +164,31 @@ impl<S: Sender> Witness<S> {
                 format_args!("{bytes} bytes with a wrong CRC-32"),
             );
         }
-        let first = self.judge(packet, &sent, direction, arrival.interface, who, stamp);
+        let first = self.judge(came, &sent, direction, who, stamp);
         Look::Ours { stamp, direction, first }
     }
 
     /// Checks the headers, and where the packet stands in its flow.
     #[inline]
-    fn judge(
-        &mut self,
-        packet: &Parsed<'_>,
-        sent: &Sent,
-        direction: Direction,
-        interface: u16,
-        who: Who,
-        stamp: Stamp,
-    ) -> bool {
+    fn judge(&mut self, came: Came<'_>, sent: &Sent, direction: Direction, who: Who, stamp: Stamp) -> bool {
         let way = direction as usize;
         self.received[way] += 1;
         let flow = usize::try_from(stamp.flow).unwrap_or(usize::MAX);
         let mut track = self.tracks[way].get_mut(flow);
         let (expect, last_server) = (&self.expect, track.as_ref().and_then(|track| track.server()));
         let Some(service) = service_of(expect, sent) else { return false };
-        let case = Case { expect, packet, sent, service, direction, interface, last_server, who };
+        let Came { packet, outer, arrival } = came;
+        let interface = arrival.interface;
+        let case = Case { expect, packet, outer, sent, service, direction, interface, last_server, who };
         let server = case.check(&mut self.record);
         // Replies need not be followed; their headers are judged all the same.
         let Some(track) = &mut track else { return true };
-        if let Some(server) = server
-            && let Some((from, first_time)) = track.went_to(server)
-        {
+        let moved = server.and_then(|server| Some((server, track.went_to(server)?)));
+        if direction == Direction::Forward {
+            let ends = Ends { mappings: &mut self.mappings, outers: &mut self.outers };
+            ends.note(&case, stamp.flow, moved.is_some(), &mut self.record);
+        }
+        if let Some((server, (from, first_time))) = moved {
             let name =
                 |index| expect.servers.get(usize::from(index)).map_or("?", |server| server.name.as_str());
             let (old, new) = (name(from), name(server));
@@ -239,7 +263,15 @@ impl<S: Sender> Witness<S> {
     }
 
     #[cold]
-    fn fragment(&mut self, packet: &Parsed<'_>, arrival: &Arrival) -> Look {
+    fn malformed(&mut self, what: &str, arrival: &Arrival) -> Look {
+        let who = Who { stamp: None, at_ns: arrival.at_ns };
+        self.record.find(Kind::Malformed, who, format_args!("a whole packet"), format_args!("a bad {what}"));
+        Look::Wrong
+    }
+
+    #[cold]
+    fn fragment(&mut self, came: Came<'_>) -> Look {
+        let Came { packet, outer, arrival } = came;
         let bare = |endpoint: SocketAddr| SocketAddr::new(endpoint.ip(), 0);
         if !self.known.contains(&bare(packet.source())) && !self.known.contains(&bare(packet.destination())) {
             return self.stranger();
@@ -250,7 +282,7 @@ impl<S: Sender> Witness<S> {
             let got = format_args!("a wrong one, in a fragment");
             self.record.find(Kind::BadIpChecksum, who, format_args!("a right one"), got);
         }
-        let Some(whole) = self.fragments.add(packet) else { return Look::Fragment };
+        let Some(whole) = self.fragments.add(packet, outer) else { return Look::Fragment };
         if whole.uneven {
             let got = format_args!("fragments that differ, overlap or contradict each other");
             self.record.find(
@@ -261,12 +293,62 @@ impl<S: Sender> Witness<S> {
             );
         }
         match Parsed::new(&whole.frame) {
-            Ok(packet) => self.packet(&packet, arrival),
+            Ok(packet) => self.packet(Came { packet: &packet, outer: whole.outer.as_ref(), arrival }),
             Err(_) => {
                 let got = format_args!("fragments of no packet");
                 self.record.find(Kind::Malformed, who, format_args!("a whole packet"), got);
                 Look::Wrong
             }
+        }
+    }
+}
+
+/// A packet as it came.
+#[derive(Clone, Copy)]
+struct Came<'a> {
+    packet: &'a Parsed<'a>,
+    /// What a tunnel put around it.
+    outer: Option<&'a Outer>,
+    arrival: &'a Arrival,
+}
+
+/// What flows must keep besides their server.
+struct Ends<'a> {
+    mappings: &'a mut Option<Mappings>,
+    outers: &'a mut Option<Outers>,
+}
+
+impl Ends<'_> {
+    /// Compares a packet's with what its flow had. To a flow that `moved` another server's are as good as a new flow's:
+    /// the move itself is the finding.
+    #[inline]
+    fn note(self, case: &Case<'_>, flow: u32, moved: bool, record: &mut Record) {
+        let who = case.who;
+        if case.service.mode == Mode::Snat
+            && case.is_from_snat_pool()
+            && let Some(mappings) = self.mappings
+        {
+            let from = case.packet.source();
+            let faults = mappings.note(flow, case.service.transport, from, who.at_ns);
+            if let Some(before) = faults.before.filter(|_| !moved) {
+                record.find(Kind::ChangedMapping, who, format_args!("{before}"), format_args!("{from}"));
+            }
+            if let Some(other) = faults.shared_with {
+                let expected = format_args!("a mapping of its own");
+                record.find(
+                    Kind::SharedMapping,
+                    who,
+                    expected,
+                    format_args!("{from}, which is flow {other}'s"),
+                );
+            }
+        }
+        if case.service.mode == Mode::Tunnel
+            && let (Some(outers), Some(outer)) = (self.outers, case.outer)
+            && let Some((before, now)) = outers.note(flow, outer)
+            && !moved
+        {
+            record.find(Kind::OuterChanged, who, format_args!("{before}"), format_args!("{now}"));
         }
     }
 }
@@ -296,8 +378,8 @@ fn known(expect: &Expectation) -> HashSet<SocketAddr> {
         add(service.address);
         let servers = service.servers.iter().filter_map(|index| expect.servers.get(usize::from(*index)));
         match service.mode {
-            Mode::Nat => servers.for_each(|server| add(server.address)),
-            Mode::Dsr => {}
+            Mode::Nat | Mode::Snat => servers.for_each(|server| add(server.address)),
+            Mode::Dsr | Mode::Tunnel => {}
         }
     }
     known

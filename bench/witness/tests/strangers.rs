@@ -202,7 +202,7 @@ fn what_cannot_be_judged_is_refused() {
     };
     let refused = |mode, servers: Vec<Server>, ids: &[u16]| {
         let service = Service { address, transport: Transport::Tcp, mode, servers: ids.to_vec() };
-        let expect = Expectation { services: vec![service], servers };
+        let expect = Expectation { services: vec![service], servers, ..Expectation::default() };
         expect.check().err().map(|why| why.to_string()).unwrap_or_default()
     };
     assert_eq!(refused(Mode::Nat, vec![server(1, None, None)], &[0]), "");

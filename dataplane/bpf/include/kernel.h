@@ -29,8 +29,10 @@ enum {
 };
 enum { BPF_F_NO_PREALLOC = 1 };
 
-/* Helpers are called by number; neither of these is reserved to GPL programs. */
+/* Helpers are called by number; none of these is reserved to GPL programs. */
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
+/* Moves the packet's start by `delta` bytes, negative towards its front; every pointer into the packet is void afterwards. */
+static long (*const adjust_head)(struct xdp_md *ctx, int delta) = (void *)44;
 static long (*const redirect_map)(void *map, __u64 index, __u64 otherwise) = (void *)51;
 
 #define SECTION(name) __attribute__((section(name), used))

@@ -13,6 +13,7 @@ mod packed;
 mod processor;
 mod shard;
 mod slot;
+pub mod snat;
 mod state;
 mod step;
 mod sync;

@@ -36,6 +36,15 @@ impl Tick {
         Self(self.0.wrapping_add(ticks))
     }
 
+    /// Whether the two are that many ticks apart, whichever is the later one: true also for a time of long ago that
+    /// [`since`](Self::since) would take for one to come.
+    #[inline]
+    #[must_use]
+    pub(crate) const fn is_apart(self, other: Self, ticks: u32) -> bool {
+        let ahead = self.0.wrapping_sub(other.0);
+        ahead >= ticks && ahead.wrapping_neg() >= ticks
+    }
+
     /// The later of two ticks.
     #[inline]
     #[must_use]
@@ -62,5 +71,15 @@ mod tests {
         assert_eq!(before.since(before.plus(5)), 0);
         assert_eq!(before.later(before.plus(5)), before.plus(5));
         assert_eq!(before.plus(5).later(before), before.plus(5));
+    }
+
+    #[test]
+    fn apart_is_either_way_round_and_across_the_wrap() {
+        let before = Tick(u32::MAX - 1);
+        for (other, apart) in [(before.plus(4), false), (before.plus(5), true), (before.plus(1 << 31), true)]
+        {
+            assert_eq!((before.is_apart(other, 5), other.is_apart(before, 5)), (apart, apart));
+        }
+        assert!(!before.is_apart(before, 1));
     }
 }

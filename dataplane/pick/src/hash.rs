@@ -8,8 +8,43 @@ use siphasher::sip::SipHasher13;
 
 /// Bytes of a hashed flow: two addresses, two ports, a protocol.
 const FLOW_BYTES: usize = 37;
-/// Bytes of a hashed server: an address and a port.
+/// Bytes of a hashed source address.
+const SOURCE_BYTES: usize = 16;
+/// Bytes of a hashed server, or of a source with the port it asks for: an address and a port.
 const SERVER_BYTES: usize = 18;
+
+/// What of a flow decides its server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum HashBy {
+    /// Both addresses, both ports and the protocol: every flow for itself.
+    #[default]
+    FiveTuple,
+    /// The source address: all flows of a client go together, whatever the service.
+    Source,
+    /// The source address and the destination port: all flows of a client to one port go together, TCP and UDP alike.
+    SourceAndPort,
+}
+
+impl HashBy {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::FiveTuple, Self::Source, Self::SourceAndPort];
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FiveTuple => "5-tuple",
+            Self::Source => "src",
+            Self::SourceAndPort => "src+dport",
+        }
+    }
+
+    /// The value of that name; `None` when there is none.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|by| by.name() == name)
+    }
+}
 
 /// SipHash-1-3 (Aumasson and Bernstein, 2012, with one compression and three finalisation rounds), keyed.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +75,41 @@ impl FrontHash {
         self.sip.hash(&bytes)
     }
 
+    /// The hash of what decides a packet's server.
+    ///
+    /// The layouts, where an address is 16 bytes (IPv4 as `::ffff:a.b.c.d`) and a port 2, big endian:
+    ///
+    /// | by | bytes | content |
+    /// |---|---|---|
+    /// | [`FiveTuple`](HashBy::FiveTuple) | 37 | as [`flow`](Self::flow), the same hash |
+    /// | [`Source`](HashBy::Source) | 16 | source address |
+    /// | [`SourceAndPort`](HashBy::SourceAndPort) | 18 | source address, destination port |
+    ///
+    /// Ports are in host order here.
+    #[inline]
+    #[must_use]
+    pub fn flow_by(&self, by: HashBy, src: Ip, dst: Ip, sport: u16, dport: u16, proto: u8) -> u64 {
+        match by {
+            HashBy::FiveTuple => self.flow(src, dst, sport, dport, proto),
+            HashBy::Source => {
+                let bytes: [u8; SOURCE_BYTES] = src.octets();
+                self.sip.hash(&bytes)
+            }
+            HashBy::SourceAndPort => self.address_and_port(src, dport),
+        }
+    }
+
     /// The identity of a server, for [`Member::identity`](crate::Member::identity).
     ///
     /// The layout, 18 bytes: address (16, IPv4 as `::ffff:a.b.c.d`), port (2, big endian). Neither its name nor
     /// its place in the file counts, so nodes whose files differ there still agree.
     #[must_use]
     pub fn server(&self, address: Ip, port: u16) -> u64 {
+        self.address_and_port(address, port)
+    }
+
+    #[inline]
+    fn address_and_port(&self, address: Ip, port: u16) -> u64 {
         let mut bytes = [0; SERVER_BYTES];
         bytes[..16].copy_from_slice(&address.octets());
         bytes[16..].copy_from_slice(&port.to_be_bytes());

@@ -161,10 +161,13 @@ fn turns(members: &[Member], size: u32) -> Vec<Turn> {
 /// Makes the stride's hash independent of the offset's.
 const STRIDE: u64 = 0x7374_7269_6465_2121;
 
+/// SplitMix64's increment.
+pub(crate) const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014) after its increment.
 #[inline]
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+pub(crate) const fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(GAMMA);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

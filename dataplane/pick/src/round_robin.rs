@@ -1,29 +1,22 @@
 //! Weighted round-robin: one smooth sequence shared by all workers, a cursor for each.
 
+use crate::Cursor;
+
 /// The longest sequence, but for one more entry a server: weights that need more are scaled down to it.
 pub const SEQUENCE_MAX: u64 = 16_384;
 
 /// The most servers a sequence can tell apart; further ones get no turn.
 pub const SERVERS_MAX: usize = 65_536;
 
+/// Turns that are passed over before all servers are searched for one that may take a flow.
+const TURNS: usize = 64;
+
 /// An immutable order of turns in which each server occurs in proportion to its weight, spread evenly.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RoundRobin {
     sequence: Box<[u16]>,
-}
-
-/// Where one worker stands in the sequence. It outlives a change of the sequence.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Cursor {
-    turn: usize,
-}
-
-impl Cursor {
-    /// A cursor that starts `worker` turns in, so that workers do not all begin with the same server.
-    #[must_use]
-    pub const fn new(worker: usize) -> Self {
-        Self { turn: worker }
-    }
+    /// The servers that have turns, each once.
+    servers: Box<[u16]>,
 }
 
 impl RoundRobin {
@@ -34,7 +27,9 @@ impl RoundRobin {
         let sum: i64 = weights.iter().sum();
         let mut credits = vec![0; weights.len()];
         let sequence = (0..sum).filter_map(|_| turn(&weights, &mut credits, sum)).collect();
-        Self { sequence }
+        let servers =
+            (0..=u16::MAX).zip(&weights).filter(|(_, w)| **w > 0).map(|(server, _)| server).collect();
+        Self { sequence, servers }
     }
 
     /// The index of the server whose turn it is; `None` when no server has weight.
@@ -49,6 +44,31 @@ impl RoundRobin {
         let server = self.sequence.get(cursor.turn)?;
         cursor.turn += 1;
         Some(usize::from(*server))
+    }
+
+    /// The index of the next server in turn that `may` take a flow; `None` when none with weight may.
+    ///
+    /// A server that may not loses its turn. After 64 lost turns, which a long sequence may have on end, the servers
+    /// are searched from a random one on: O(servers), and no server is left out.
+    #[inline]
+    #[must_use]
+    pub fn next_where(&self, cursor: &mut Cursor, may: impl Fn(usize) -> bool) -> Option<usize> {
+        for _ in 0..self.sequence.len().min(TURNS) {
+            let server = self.next(cursor)?;
+            if may(server) {
+                return Some(server);
+            }
+        }
+        if self.sequence.len() <= TURNS { None } else { self.search(cursor, &may) }
+    }
+
+    /// The first server from a random one on that may; a fixed start would send everything to its neighbour.
+    #[cold]
+    fn search(&self, cursor: &mut Cursor, may: &impl Fn(usize) -> bool) -> Option<usize> {
+        let bound = u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
+        let start = usize::try_from(cursor.below(bound)).unwrap_or(0).min(self.servers.len());
+        let (before, after) = self.servers.split_at(start);
+        after.iter().chain(before).map(|&server| usize::from(server)).find(|&server| may(server))
     }
 
     /// The whole order, as indices; empty when no server has weight.

@@ -15,6 +15,7 @@ pub mod mss;
 pub mod parse;
 pub mod reset;
 pub mod rewrite;
+pub mod translate;
 pub mod tunnel;
 
 mod bytes;

@@ -25,7 +25,7 @@ pub const fn mss_of_mtu(mtu: u16, v4: bool) -> u16 {
 ///
 /// Never raises one and never adds one; other segments and frames stay as they are. The checksum is changed by
 /// difference: a right one stays right and a wrong one wrong, and a partial one has to be completed before
-/// ([`fix_partial`](crate::checksum::fix_partial)). Options are walked until the first that is malformed.
+/// ([`fix_partial`](crate::checksum::fix_partial)). Options are walked until one has an impossible length.
 #[inline]
 pub fn clamp_mss(frame: &mut [u8], meta: &Meta, max: u16) -> bool {
     let opens = meta.flags.0 & (TcpFlags::SYN | TcpFlags::RST | TcpFlags::FIN) == TcpFlags::SYN;
