@@ -12,6 +12,7 @@ pub mod worker;
 
 mod answer;
 mod burst;
+mod choose;
 mod classify;
 mod emit;
 mod hold;
@@ -21,6 +22,7 @@ mod rewrite;
 mod run;
 mod schedule;
 mod settle;
+mod snat;
 mod tick;
 mod tunnel;
 mod turn;

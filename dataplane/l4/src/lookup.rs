@@ -35,7 +35,8 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
             && must_choose_again(&worker.tables, hit)
         {
             if flows.remove(hit) {
-                worker.counters.add_server_flows(hit.server_id().0, -1);
+                worker.tables.give_port_back(&hit.flow());
+                worker.shared.loads.sub(hit.server_id().0);
                 worker.counters.flows_ended.add(1);
             }
             found &= !(1 << k);

@@ -8,6 +8,7 @@ use crate::hold::Held;
 use crate::shared::Shared;
 use crate::tables::{SERVICES_MAX, Tables};
 use arc_swap::{ArcSwap, Cache};
+use ringlead_flow::snat::SnatRandom;
 use ringlead_flow::{FlowTable, Tick};
 use ringlead_io::{FrameList, Frames, Port};
 use ringlead_pick::Cursor;
@@ -23,6 +24,8 @@ pub struct WorkerConfig {
     pub index: usize,
     /// How many workers there are.
     pub workers: usize,
+    /// Random bits, other ones for each worker: nobody shall guess the source ports that it takes.
+    pub seed: [u64; 4],
 }
 
 /// One queue of a configured port, and the frames that wait for room in its ring.
@@ -83,6 +86,9 @@ pub struct Worker<P> {
     pub(crate) ask_drivers_ns: u64,
     pub(crate) tick: Tick,
     pub(crate) next_shard: usize,
+    /// The pool of source ports whose quarantines were looked at last.
+    pub(crate) next_pool: usize,
+    pub(crate) random: SnatRandom,
 }
 
 impl<P: Port> Worker<P> {
@@ -114,7 +120,7 @@ impl<P: Port> Worker<P> {
             queues.push(Queue { port_index, port, ahead, out, frame_max, partial_checksums });
         }
         let counters =
-            shared.counters.get(config.index).cloned().unwrap_or_else(|| Arc::new(Counters::new(0)));
+            shared.counters.get(config.index).cloned().unwrap_or_else(|| Arc::new(Counters::new()));
         Self {
             egress,
             macs,
@@ -136,6 +142,8 @@ impl<P: Port> Worker<P> {
             ask_drivers_ns: 0,
             tick: Tick::from_nanos(0),
             next_shard: config.index,
+            next_pool: 0,
+            random: SnatRandom::new(config.seed),
             shared,
             config,
         }
