@@ -14,24 +14,6 @@ pub enum DecapError {
     System(String),
 }
 
-impl DecapError {
-    /// What was done to which device, and the whole chain of causes.
-    pub(crate) fn system(device: &str, doing: &str, error: &dyn Error) -> Self {
-        Self::System(format!("{device}: {doing}: {}", causes(error)))
-    }
-}
-
-/// An error with its causes: aya says "failed" at the top and the reason at the bottom.
-pub(crate) fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
-}
-
 impl fmt::Display for DecapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -14,6 +14,9 @@ mod decap;
 mod error;
 mod layout;
 mod outer;
+mod program;
+#[cfg(test)]
+mod tests;
 
 pub use counters::{Counters, Taken};
 pub use decap::{ADDRESSES_MAX, Decap};

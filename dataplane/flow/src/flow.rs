@@ -27,7 +27,8 @@ pub struct FlowSpec {
     /// As the client sends: client → service.
     pub client: Tuple,
     /// As the server answers: server → client (nat) or server → our address (snat). `None` where the server's packets
-    /// do not pass here (dsr, tunnel). Must be of the client's family and differ from `client`.
+    /// do not pass here (dsr, tunnel). Must differ from `client`; of the other family where addresses are translated
+    /// (NAT64, NAT46).
     pub server: Option<Tuple>,
     /// The server that was chosen.
     pub server_id: ServerId,
@@ -39,6 +40,15 @@ pub struct FlowSpec {
     pub link: Link,
     /// The first packet's TCP flags; nothing for other transports.
     pub first: TcpFlags,
+}
+
+impl FlowSpec {
+    /// Whether the tuples are of different families.
+    #[inline]
+    #[must_use]
+    pub fn is_mixed(&self) -> bool {
+        self.server.is_some_and(|server| server.is_v4() != self.client.is_v4())
+    }
 }
 
 /// Where a flow lives: good for as long as that flow does, harmless afterwards.

@@ -18,7 +18,7 @@ use crate::tuple::Tuple;
 /// How large a table is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sizes {
-    /// Flows of each family, 1 to 2^30 - 1.
+    /// Flows of each family, 1 to 2^30 - 1. A flow with a tuple of each counts as an IPv6 one.
     pub flows_max: usize,
     /// Workers that use the table; at least 1.
     pub workers: usize,
@@ -61,7 +61,7 @@ impl std::error::Error for TableError {}
 pub struct Count {
     /// IPv4 flows.
     pub v4: usize,
-    /// IPv6 flows.
+    /// IPv6 flows, and those with a tuple of each family.
     pub v6: usize,
 }
 
@@ -134,7 +134,19 @@ impl FlowTable {
         found
     }
 
-    /// The flow that a tuple belongs to, whichever end sends it. An expired flow is none.
+    /// The flow of a tuple that no flow of its family has: one whose other tuple is of the other family. Only an IPv4 tuple
+    /// needs this second look-up, for such flows are kept among the IPv6 ones.
+    #[cold]
+    #[must_use]
+    pub fn lookup_widened(&self, tuple: &Packed, now: Tick) -> Option<Hit> {
+        let wide = tuple.widened()?;
+        let (spot, mut hit) = (self.v6.aim(&wide), Hit::NONE);
+        let candidates = self.v6.candidates(&spot);
+        self.v6.settle(V6::of(&wide), &spot, &candidates, now, &mut hit).then_some(hit)
+    }
+
+    /// The flow that a tuple belongs to, whichever end sends it. An expired flow is none. For an IPv4 tuple of a flow whose
+    /// other tuple is an IPv6 one see [`lookup_widened`](Self::lookup_widened).
     #[must_use]
     pub fn lookup(&self, tuple: &Tuple, now: Tick) -> Option<Flow> {
         if tuple.is_v4() { self.v4.lookup(tuple, now) } else { self.v6.lookup(tuple, now) }
@@ -152,13 +164,33 @@ impl FlowTable {
 
     /// Stores a flow, unless its client tuple has one.
     ///
-    /// A server tuple of the other family, or equal to the client's, counts as taken.
+    /// A server tuple equal to the client's counts as taken. Tuples of different families are both kept in the IPv6 table,
+    /// where another worker that inserts the IPv4 one at this very moment into the IPv4 table does not see it: then that
+    /// other flow is the one that look-ups find, and this one expires.
     pub fn insert(&self, spec: &FlowSpec, now: Tick) -> Inserted {
         let v4 = spec.client.is_v4();
-        if spec.server.is_some_and(|server| server == spec.client || server.is_v4() != v4) {
-            return Inserted::TupleTaken;
+        if let Some(server) = spec.server {
+            if server == spec.client {
+                return Inserted::TupleTaken;
+            }
+            if server.is_v4() != v4 {
+                return self.insert_mixed(spec, now);
+            }
         }
         if v4 { self.v4.insert(spec, now) } else { self.v6.insert(spec, now) }
+    }
+
+    /// Stores a flow with a tuple of each family, unless an IPv4 flow has the IPv4 one.
+    #[cold]
+    fn insert_mixed(&self, spec: &FlowSpec, now: Tick) -> Inserted {
+        if spec.client.is_v4() {
+            if let Some(flow) = self.v4.lookup(&spec.client, now) {
+                return Inserted::Existing(flow);
+            }
+        } else if spec.server.is_some_and(|server| self.v4.lookup(&server, now).is_some()) {
+            return Inserted::TupleTaken;
+        }
+        self.v6.insert(spec, now)
     }
 
     /// Counts a packet of `flow`, sent by `flow.side`: refreshes last-seen and the TCP state (`flags` mean nothing for

@@ -8,7 +8,7 @@ use crate::state::State;
 /// A consistent copy of one flow as it was at the look-up. It says what a [`Flow`] says, and costs a third.
 #[derive(Clone, Copy, Debug)]
 pub struct Hit {
-    /// The client's key and then the server's, as long as the family's keys are; nothing behind them.
+    /// The client's key and then the server's, as long as the table's keys are; nothing behind them.
     pub(crate) keys: [u64; 10],
     pub(crate) pair: Pair,
     pub(crate) ids: u64,
@@ -72,11 +72,19 @@ impl Hit {
         self.pair.is(mac, port, vlans, vlan)
     }
 
-    /// Whether the flow is an IPv4 one.
+    /// Whether the flow is an IPv4 one: both its tuples, if it has two.
     #[inline]
     #[must_use]
     pub const fn is_v4(&self) -> bool {
         self.entry.v4
+    }
+
+    /// Whether one of the flow's tuples is an IPv4 and the other an IPv6 one; then [`is_v4`](Self::is_v4) is false. What says
+    /// something of an IPv6 flow holds for both tuples, with IPv4 addresses in mapped form.
+    #[inline]
+    #[must_use]
+    pub const fn is_mixed(&self) -> bool {
+        self.state.is_mixed()
     }
 
     /// Whether the server's packets pass here too, so that [`server_v4`](Self::server_v4) or
@@ -105,6 +113,25 @@ impl Hit {
         ([a, b, c, d], [e, f])
     }
 
+    /// Of an IPv4 flow: the client's address and port, both in network order.
+    #[inline]
+    #[must_use]
+    pub const fn client_v4(&self) -> ([u8; 4], [u8; 2]) {
+        let [addresses, ends, ..] = self.keys;
+        let ([a, b, c, d, ..], [_, _, _, e, f, ..]) = (addresses.to_be_bytes(), ends.to_be_bytes());
+        ([a, b, c, d], [e, f])
+    }
+
+    /// Of a two-sided IPv4 flow: the address and port that the server answers to, both in network order: the client's, or
+    /// with snat ours.
+    #[inline]
+    #[must_use]
+    pub const fn mapping_v4(&self) -> ([u8; 4], [u8; 2]) {
+        let [_, _, addresses, ends, ..] = self.keys;
+        let ([.., a, b, c, d], [.., e, f, _]) = (addresses.to_be_bytes(), ends.to_be_bytes());
+        ([a, b, c, d], [e, f])
+    }
+
     /// Of a two-sided IPv6 flow: the server's address and port, both in network order.
     #[inline]
     #[must_use]
@@ -119,6 +146,25 @@ impl Hit {
     #[must_use]
     pub fn service_v6(&self) -> ([u8; 16], [u8; 2]) {
         let [_, _, high, low, ends, ..] = self.keys;
+        let [.., e, f, _] = ends.to_be_bytes();
+        (whole(high, low), [e, f])
+    }
+
+    /// Of an IPv6 flow: the client's address and port, both in network order.
+    #[inline]
+    #[must_use]
+    pub fn client_v6(&self) -> ([u8; 16], [u8; 2]) {
+        let [high, low, _, _, ends, ..] = self.keys;
+        let [_, _, _, e, f, ..] = ends.to_be_bytes();
+        (whole(high, low), [e, f])
+    }
+
+    /// Of a two-sided IPv6 flow: the address and port that the server answers to, both in network order: the client's, or
+    /// with snat ours.
+    #[inline]
+    #[must_use]
+    pub fn mapping_v6(&self) -> ([u8; 16], [u8; 2]) {
+        let [_, _, _, _, _, _, _, high, low, ends] = self.keys;
         let [.., e, f, _] = ends.to_be_bytes();
         (whole(high, low), [e, f])
     }

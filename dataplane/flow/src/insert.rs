@@ -56,7 +56,7 @@ enum Obstacle {
 }
 
 impl<K: Key> Table<K> {
-    /// See [`FlowTable::insert`](crate::FlowTable::insert). The tuples are of this family.
+    /// See [`FlowTable::insert`](crate::FlowTable::insert). The tuples are of this family, or, in the IPv6 table, of different ones.
     pub(crate) fn insert(&self, spec: &FlowSpec, now: Tick) -> Inserted {
         let (client, server) = (K::pack(&spec.client), spec.server.as_ref().map(K::pack));
         let server_spot = server.map(|key| self.spot(key));
@@ -117,6 +117,7 @@ impl<K: Key> Table<K> {
         let state = State::tentative(mine.generation, plan.spec.profile, plan.spec.client.proto, one_sided)
             .attempted(attempt)
             .started(plan.spec.first, plan.now);
+        let state = if !K::V4 && plan.spec.is_mixed() { state.mixed() } else { state };
         entry.set_state(state);
         state
     }

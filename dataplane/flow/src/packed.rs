@@ -43,6 +43,14 @@ impl Packed {
         *self = Self::from(&Tuple::from(meta));
     }
 
+    /// An IPv4 tuple as the IPv6 table keeps it, its addresses in mapped form: the key of a flow whose other tuple is an
+    /// IPv6 one. `None` for an IPv6 tuple, which is in that form already.
+    #[cold]
+    #[must_use]
+    pub fn widened(&self) -> Option<Self> {
+        self.v4.then(|| Self { words: V6::pack(&V4::of(self).unpack()).words(), v4: false })
+    }
+
     /// The tuple again.
     #[inline]
     #[must_use]

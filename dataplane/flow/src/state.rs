@@ -7,7 +7,7 @@ use crate::tcp::{Phase, Seen};
 use crate::tick::Tick;
 use crate::timer::Profile;
 
-/// `{generation 16, stage 3, seen 5, datagram 1, one-sided 1, attempt 4, profile 2, last-seen 32}`, highest bits first.
+/// `{generation 16, stage 3, seen 5, datagram 1, one-sided 1, attempt 4, mixed 1, profile 1, last-seen 32}`, highest bits first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct State(pub(crate) u64);
 
@@ -31,6 +31,7 @@ impl State {
     const SEEN: u32 = 40;
     const STAGE: u32 = 45;
     const PROFILE: u32 = 32;
+    const MIXED: u64 = 1 << 33;
     const ATTEMPT: u32 = 34;
     const ONE_SIDED: u64 = 1 << 38;
     const DATAGRAM: u64 = 1 << 39;
@@ -46,6 +47,11 @@ impl State {
         let one_sided = if one_sided { Self::ONE_SIDED } else { 0 };
         let traits = u64::from(profile as u8) << Self::PROFILE | datagram | one_sided;
         Self(Self::vacant(generation, Stage::Tentative).0 | traits)
+    }
+
+    /// Of the same insert, of a flow whose two tuples are of different families.
+    pub(crate) const fn mixed(self) -> Self {
+        Self(self.0 | Self::MIXED)
     }
 
     /// Of the same insert at its attempt number `attempt`, below 16.
@@ -84,7 +90,7 @@ impl State {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "fields are cut out of the word")]
     pub const fn profile(self) -> Profile {
-        Profile::from_bits((self.0 >> Self::PROFILE) as u8 & 3)
+        Profile::from_bits((self.0 >> Self::PROFILE) as u8 & 1)
     }
 
     /// When its last packet came.
@@ -167,6 +173,11 @@ impl State {
     #[inline]
     pub(crate) const fn is_one_sided(self) -> bool {
         self.0 & Self::ONE_SIDED != 0
+    }
+
+    #[inline]
+    pub(crate) const fn is_mixed(self) -> bool {
+        self.0 & Self::MIXED != 0
     }
 
     #[inline]

@@ -8,15 +8,17 @@ mod support;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Profile, Tick, Tuple};
+use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Packed, Profile, Tick, Tuple};
 use ringlead_wire::TcpFlags;
-use support::{client, link, lookup_bursts, server, spec, table};
+use support::{client, find, link, lookup_bursts, server, spec, table};
 
 const SIZE: usize = 12;
+/// The number of the first server tuple of a translated flow.
+const TRANSLATED: u32 = 100;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Insert { client: u32, server: Option<u32>, v4: bool, flags: u8, rfc5382: bool },
+    Insert { client: u32, server: Option<u32>, v4: bool, mixed: bool, flags: u8, rfc5382: bool },
     Touch { client: u32, v4: bool, server_side: bool, flags: u8 },
     Link { client: u32, v4: bool, link: u32 },
     Remove { client: u32, v4: bool },
@@ -28,8 +30,9 @@ fn op() -> impl Strategy<Value = Op> {
     let n = 0..16_u32;
     let flags = prop::sample::select(vec![0x02, 0x10, 0x12, 0x11, 0x04]);
     prop_oneof![
-        4 => (n.clone(), prop::option::of(n.clone()), any::<bool>(), flags.clone(), any::<bool>())
-            .prop_map(|(client, server, v4, flags, rfc5382)| Op::Insert { client, server, v4, flags, rfc5382 }),
+        4 => (n.clone(), prop::option::of(n.clone()), any::<[bool; 2]>(), flags.clone(), any::<bool>()).prop_map(
+            |(client, server, [v4, mixed], flags, rfc5382)| Op::Insert { client, server, v4, mixed, flags, rfc5382 }
+        ),
         4 => (n.clone(), any::<bool>(), any::<bool>(), flags)
             .prop_map(|(client, v4, server_side, flags)| Op::Touch { client, v4, server_side, flags }),
         1 => (n.clone(), any::<bool>(), 0..200_u32).prop_map(|(client, v4, link)| Op::Link { client, v4, link }),
@@ -54,10 +57,11 @@ impl Model {
     fn apply(&mut self, op: &Op) {
         self.expire();
         match *op {
-            Op::Insert { client: n, server: s, v4, flags, rfc5382 } => {
+            Op::Insert { client: n, server: s, v4, mixed, flags, rfc5382 } => {
                 self.next_id += 1;
                 let profile = if rfc5382 { Profile::Rfc5382 } else { Profile::Lb };
-                let server = s.map(|s| server(s, v4));
+                // The address and port of a translated flow are of a pool, so no flow of one family has them.
+                let server = s.map(|s| if mixed { server(s + TRANSLATED, !v4) } else { server(s, v4) });
                 let first = TcpFlags(flags);
                 let spec = FlowSpec { profile, first, ..spec(client(n, v4), server, self.next_id) };
                 self.insert((n, v4), spec);
@@ -65,9 +69,9 @@ impl Model {
             Op::Touch { client: n, v4, server_side, flags } => {
                 let Some((spec, flow)) = self.flows.get_mut(&(n, v4)) else { return };
                 let tuple = spec.server.filter(|_| server_side).unwrap_or(spec.client);
-                let found = self.table.lookup(&tuple, self.now).unwrap();
+                let found = find(&self.table, &tuple, self.now).unwrap().flow();
                 assert!(self.table.touch(&found, TcpFlags(flags), self.now));
-                flow.state = self.table.lookup(&tuple, self.now).unwrap().state;
+                flow.state = find(&self.table, &tuple, self.now).unwrap().state();
                 assert_eq!(flow.state.last_seen(), self.now);
             }
             Op::Link { client, v4, link: n } => {
@@ -89,9 +93,16 @@ impl Model {
     }
 
     fn insert(&mut self, key: (u32, bool), spec: FlowSpec) {
+        // As a packet does: it is looked up, and in the wider form too, before it makes a flow.
+        if let Some(wide) = self.table.lookup_widened(&Packed::from(&spec.client), self.now) {
+            assert_eq!(self.flows.get(&key).map(|(_, flow)| *flow), Some(wide.flow()));
+            assert!(wide.is_mixed());
+            return;
+        }
         let inserted = self.table.insert(&spec, self.now);
         let taken = |flow: &Flow| flow.server.is_some() && flow.server == spec.server;
-        let in_use = self.table.len();
+        let in_use = self.table.count();
+        let in_use = if spec.client.is_v4() && !spec.is_mixed() { in_use.v4 } else { in_use.v6 };
         if let Some((_, flow)) = self.flows.get(&key) {
             assert_eq!(inserted, Inserted::Existing(*flow));
         } else if self.flows.values().any(|(_, flow)| taken(flow)) {
@@ -130,8 +141,12 @@ impl Model {
     fn check(&mut self) {
         self.expire();
         let all = (0..16).flat_map(|n| [true, false].map(|v4| (n, v4)));
-        let tuples: Vec<Tuple> = all.flat_map(|(n, v4)| [client(n, v4), server(n, v4)]).collect();
+        let tuples: Vec<Tuple> =
+            all.flat_map(|(n, v4)| [client(n, v4), server(n, v4), server(n + TRANSLATED, v4)]).collect();
         for (tuple, found) in tuples.iter().zip(lookup_bursts(&self.table, &tuples, self.now)) {
+            let wide = self.table.lookup_widened(&Packed::from(tuple), self.now).map(|hit| hit.flow());
+            assert!(found.is_none() || wide.is_none(), "a tuple has one flow");
+            let found = found.or(wide);
             let owner = self
                 .flows
                 .values()

@@ -140,4 +140,27 @@ mod tests {
         assert_ne!(h.server(a, 80), h.server(a, 81));
         assert_ne!(h.server(a, 80), h.server(b, 80));
     }
+    #[test]
+    fn only_what_is_asked_for_counts() {
+        let h = FrontHash::new([7; 16]);
+        let (a, b, c) =
+            (Ip::from_v4([198, 51, 100, 7]), Ip::from_v4([192, 0, 2, 10]), Ip::from_v4([192, 0, 2, 11]));
+        let source = h.flow_by(HashBy::Source, a, b, 1, 80, 6);
+        assert_eq!(source, h.flow_by(HashBy::Source, a, c, 2, 443, 17));
+        assert_ne!(source, h.flow_by(HashBy::Source, c, b, 1, 80, 6));
+        let port = h.flow_by(HashBy::SourceAndPort, a, b, 1, 80, 6);
+        assert_eq!(port, h.flow_by(HashBy::SourceAndPort, a, c, 2, 80, 17));
+        assert_ne!(port, h.flow_by(HashBy::SourceAndPort, a, b, 1, 443, 6));
+        assert_ne!(port, h.flow_by(HashBy::SourceAndPort, c, b, 1, 80, 6));
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for by in HashBy::ALL {
+            assert_eq!(HashBy::from_name(by.name()), Some(by));
+        }
+        assert_eq!(HashBy::ALL.map(HashBy::name), ["5-tuple", "src", "src+dport"]);
+        assert_eq!(HashBy::from_name("source"), None);
+        assert_eq!(HashBy::default(), HashBy::FiveTuple);
+    }
 }

@@ -24,7 +24,7 @@ const WAYS: usize = if cfg!(loom) { 2 } else { 8 };
 /// Victims a write tries to replace; each failure means that another thread has just used or forgotten one.
 const VICTIMS: usize = 4;
 
-/// Tries to forget one entry; each failure means that it has just been used or rewritten.
+/// Tries to forget one entry; each failure means that it has just been used.
 const FORGETS: usize = 64;
 
 /// What a table is made from.
@@ -177,7 +177,8 @@ impl Sticky {
 
     /// Forgets all clients of a server; how many there were. A walk through the whole table, for control.
     ///
-    /// A worker that still picks this server may write while the walk passes: call this once they have stopped.
+    /// A worker that still picks this server may write while the walk passes: call this once they have stopped. Clients
+    /// that are given another server at the very moment that the walk passes them may be forgotten too.
     pub fn forget_server(&self, server: u32) -> usize {
         let entries = self.sets.iter().flat_map(|set| &set.0);
         entries.filter(|entry| forget(entry, server)).count()

@@ -61,6 +61,40 @@ fn the_longest_sequence_is_bounded() {
     assert!(rr.sequence().contains(&8), "a light server is not forgotten");
 }
 
+#[test]
+fn a_server_that_may_not_loses_its_turn() {
+    let rr = RoundRobin::new(&[1, 1, 1]);
+    let mut cursor = Cursor::default();
+    let served: Vec<_> = (0..6).map(|_| rr.next_where(&mut cursor, |s| s != 1).unwrap()).collect();
+    assert_eq!(served, [0, 2, 0, 2, 0, 2]);
+    assert_eq!(rr.next_where(&mut cursor, |_| false), None);
+    assert_eq!(RoundRobin::new(&[0, 0]).next_where(&mut cursor, |_| true), None);
+}
+
+#[test]
+fn beyond_the_turns_that_are_tried_everyone_is_found_evenly() {
+    // Server 0 has 16 000 turns and is full; the others are far apart.
+    let mut weights = [1_u16; 101];
+    weights[0] = 16_000;
+    let rr = RoundRobin::new(&weights);
+    let mut cursor = Cursor::default();
+    let mut served = [0_u32; 101];
+    let asked = std::cell::Cell::new(0);
+    for _ in 0..10_000 {
+        asked.set(0);
+        let may = |s: usize| {
+            asked.set(asked.get() + 1);
+            s != 0
+        };
+        served[rr.next_where(&mut cursor, may).unwrap()] += 1;
+        assert!(asked.get() <= 64 + 101, "{}", asked.get());
+    }
+    assert_eq!(served[0], 0);
+    assert!(served[1..].iter().all(|&n| (50..200).contains(&n)), "{served:?}");
+    assert_eq!(rr.next_where(&mut cursor, |s| s == 77), Some(77));
+    assert_eq!(rr.next_where(&mut cursor, |_| false), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -80,6 +114,32 @@ proptest! {
         }
         for (&w, &s) in weights.iter().zip(&served) {
             prop_assert_eq!(s * sum, u32::from(w) * length);
+        }
+    }
+
+    #[test]
+    fn where_all_may_the_turns_are_the_same(weights in prop::collection::vec(0_u16..=64, 0..40), start in 0_usize..99) {
+        let rr = RoundRobin::new(&weights);
+        let (mut a, mut b) = (Cursor::new(start), Cursor::new(start));
+        for _ in 0..200 {
+            prop_assert_eq!(rr.next(&mut a), rr.next_where(&mut b, |_| true));
+        }
+        prop_assert_eq!(a, b);
+    }
+
+    #[test]
+    fn somebody_serves_as_long_as_somebody_may(
+        servers in prop::collection::vec((0_u16..=3_000, any::<bool>()), 0..40),
+    ) {
+        let weights: Vec<u16> = servers.iter().map(|s| s.0).collect();
+        let may = |s: usize| servers[s].1;
+        let some = servers.iter().any(|&(weight, may)| weight > 0 && may);
+        let mut cursor = Cursor::default();
+        let rr = RoundRobin::new(&weights);
+        for _ in 0..20 {
+            let served = rr.next_where(&mut cursor, may);
+            prop_assert_eq!(served.is_some(), some);
+            prop_assert!(served.is_none_or(|s| may(s) && weights[s] > 0), "{:?}", served);
         }
     }
 }

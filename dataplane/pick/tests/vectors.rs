@@ -4,10 +4,11 @@
 use std::hash::Hasher;
 use std::net::IpAddr;
 
-use ringlead_pick::{FrontHash, Maglev, Member};
+use ringlead_pick::{FrontHash, HashBy, Maglev, Member};
 use siphasher::sip::SipHasher13;
 
 const FRONT_HASH: &str = include_str!("vectors/front_hash.txt");
+const HASH_BY: &str = include_str!("vectors/hash_by.txt");
 const MAGLEV: &str = include_str!("vectors/maglev.txt");
 
 fn key(hex: &str) -> [u8; 16] {
@@ -37,6 +38,25 @@ fn front_hash() {
         seen += 1;
     }
     assert_eq!(seen, 21);
+}
+
+#[test]
+fn hash_by() {
+    let mut seen = [0; 3];
+    for line in lines(HASH_BY) {
+        let [by, k, src, dst, sport, dport, proto, expected] = line[..] else { panic!("{line:?}") };
+        let by = HashBy::from_name(by).unwrap();
+        let ip = |s: &str| s.parse::<IpAddr>().unwrap().into();
+        let (sport, dport, proto) = (sport.parse().unwrap(), dport.parse().unwrap(), proto.parse().unwrap());
+        let front = FrontHash::new(key(k));
+        let got = front.flow_by(by, ip(src), ip(dst), sport, dport, proto);
+        assert_eq!(got, hash(expected), "{line:?}");
+        if by == HashBy::FiveTuple {
+            assert_eq!(got, front.flow(ip(src), ip(dst), sport, dport, proto));
+        }
+        seen[HashBy::ALL.iter().position(|&b| b == by).unwrap()] += 1;
+    }
+    assert_eq!(seen, [14; 3]);
 }
 
 #[derive(Default)]

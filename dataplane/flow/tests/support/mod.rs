@@ -59,6 +59,14 @@ pub fn lookup_bursts(table: &FlowTable, tuples: &[Tuple], now: Tick) -> Vec<Opti
     flows
 }
 
+/// The flow of a tuple, whatever the family of its other one: as a packet finds it.
+pub fn find(table: &FlowTable, tuple: &Tuple, now: Tick) -> Option<Hit> {
+    let mut hits = [Hit::NONE; 1];
+    let packed = Packed::from(tuple);
+    let found = table.lookup_burst(&[packed], &mut hits, now);
+    if found == 1 { Some(hits[0]) } else { table.lookup_widened(&packed, now) }
+}
+
 /// The new flow.
 pub fn new(inserted: Inserted) -> Flow {
     match inserted {

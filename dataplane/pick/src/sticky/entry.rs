@@ -19,9 +19,6 @@ const WRITING: u64 = 1 << 33;
 const VERSION: u64 = 1 << 34;
 const VERSIONS: u64 = !(VERSION - 1);
 
-/// Readings of one entry that was being rewritten; then it counts as not there.
-const READS: usize = 4;
-
 /// Tries to write a time; each failure means that another thread has just used the entry.
 const TOUCHES: usize = 8;
 
@@ -49,25 +46,21 @@ impl Entry {
         self.low.load(Relaxed) == key.low && self.high.load(Relaxed) == key.high
     }
 
-    /// What is in it; `None` when it is free, or being rewritten all the time.
+    /// What is in it; `None` when it is free or just changing hands: then it is of no key that was there all the time.
     #[inline]
     pub(super) fn read(&self) -> Option<Seen> {
-        for _ in 0..READS {
-            // Acquire: the words of this version were written before its state.
-            let before = self.state.load(Acquire);
-            if before & LIVE == 0 {
-                return None;
-            }
-            let (high, low) = (self.high.load(Relaxed), self.low.load(Relaxed));
-            let ids = self.ids.load(Relaxed);
-            // Pairs with the fence in `replace`: whoever saw a word of a later version sees a later state below.
-            fence(Acquire);
-            let state = self.state.load(Relaxed);
-            if state & !u64::from(u32::MAX) == before & !u64::from(u32::MAX) {
-                return Some(Seen { state, high, low, ids });
-            }
+        // Acquire: the words of this version were written before its state.
+        let before = self.state.load(Acquire);
+        if before & LIVE == 0 {
+            return None;
         }
-        None
+        let (high, low) = (self.high.load(Relaxed), self.low.load(Relaxed));
+        let ids = self.ids.load(Relaxed);
+        // Pairs with the fence in `replace`: whoever saw a word of a later version sees a later state below.
+        fence(Acquire);
+        let state = self.state.load(Relaxed);
+        let same = at(state, 0) == at(before, 0);
+        same.then_some(Seen { state, high, low, ids })
     }
 
     /// The state alone, for [`worth`] and [`replace`](Self::replace).
@@ -98,12 +91,10 @@ impl Entry {
 
     /// Gives the entry's key this server, and the time. `false` when it was freed meanwhile. The set's one writer only.
     ///
-    /// One word changes, so a reader finds the old server or the new one, never nothing. The version counts on for
-    /// those that would free the entry of the old server.
+    /// One word changes and the version stays, so a reader finds the old server or the new one, never nothing.
     pub(super) fn change(&self, seen: &Seen, server: u32, now: u32) -> bool {
         if seen.server() != server {
             self.ids.store(ids(seen.salt(), server), Relaxed);
-            self.state.fetch_add(VERSION, Release);
         }
         for _ in 0..TOUCHES {
             let state = self.state.load(Relaxed);

@@ -6,9 +6,8 @@ use crate::checksum::Sum;
 use crate::ip::Ip;
 use crate::meta::{Kind, Meta};
 use crate::parse::transport::{ICMP, ICMPV6};
-use crate::translate::{
-    Ends, Fields, V4_LEN, V6_LEN, addresses, can_skip, ipv4_header, ipv6_header, is_family, kinds, transport,
-};
+use crate::translate::header::{Fields, V4_LEN, V6_LEN, addresses, ipv4_header, ipv6_header};
+use crate::translate::{Ends, can_skip, is_family, kinds, transport};
 
 /// Longest translated error, from its IP header on: ICMPv6 stays within the smallest MTU (RFC 4443 §2.4 c). One of IPv4
 /// is never longer than 576 bytes (RFC 1812 §4.3.2.3).
@@ -51,8 +50,7 @@ pub fn icmp_error(frame: &[u8], meta: &Meta, ends: &IcmpEnds, out: &mut [u8]) ->
     let header_len = if to_v4 { V4_LEN } else { V6_LEN };
     let limit = if to_v4 { V4_ERROR_LEN_MAX } else { ICMP_ERROR_LEN_MAX }.min(out.len());
     let message = out.get_mut(..limit)?.get_mut(header_len..)?;
-    let [k0, k1, r0, r1, r2, r3] =
-        [kind.kind, kind.code, kind.rest[0], kind.rest[1], kind.rest[2], kind.rest[3]];
+    let [r0, r1, r2, r3] = kind.rest;
     if message.len() < HEADER_LEN {
         return None;
     }
