@@ -150,7 +150,7 @@ impl Engine {
                 health: record.health.name().to_owned(),
                 reason: record.reason.clone(),
                 eligible: self.plan.eligible(record),
-                flows: self.node.shared.counters.iter().map(|c| c.server_flows(id.0)).sum::<i64>().max(0),
+                flows: self.node.shared.loads.get(id.0).into(),
                 next_hop,
                 neighbour,
             })

@@ -9,7 +9,7 @@ use ringlead_flow::ServerId;
 use ringlead_l4::tables::{
     self, Chooser, Delivery, Pool, Prefix, SERVICES_MAX, Server, Service, Tables, Tunnel,
 };
-use ringlead_pick::{Maglev, Member, RoundRobin, default_size};
+use ringlead_pick::{HashBy, Maglev, Member, RoundRobin, default_size};
 use ringlead_wire::Ip;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,6 +56,8 @@ impl Plan {
                     OnNoServer::Drop => tables::OnNoServer::Drop,
                     OnNoServer::Reset => tables::OnNoServer::Reset,
                 },
+                sorry: None,
+                sticky: None,
                 profile: match config.profile {
                     Profile::Lb => ringlead_flow::Profile::Lb,
                     Profile::Rfc5382 => ringlead_flow::Profile::Rfc5382,
@@ -72,6 +74,8 @@ impl Plan {
             servers: self.server_table(),
             listen: Arc::new(listen),
             nat_servers: Arc::new(self.nat_endpoints().map(|at| (at, ())).collect()),
+            snat: Arc::default(),
+            snat_pools: Arc::from([]),
             hash: self.hash,
         }
     }
@@ -120,7 +124,10 @@ impl Plan {
                     .iter()
                     .map(|(id, weight)| Member { identity: identity(id), weight: *weight })
                     .collect();
-                Chooser::Maglev(Maglev::build(&members, size.unwrap_or_else(|| default_size(recipe.servers))))
+                Chooser::Maglev {
+                    table: Maglev::build(&members, size.unwrap_or_else(|| default_size(recipe.servers))),
+                    by: HashBy::FiveTuple,
+                }
             }
             Algorithm::RoundRobin => {
                 let weights: Vec<u16> = recipe.members.iter().map(|(_, weight)| *weight).collect();
@@ -132,6 +139,8 @@ impl Plan {
             name: Arc::from(config.name.as_str()),
             chooser,
             members: recipe.members.iter().map(|(id, _)| *id).collect(),
+            limits: ahash::AHashMap::default(),
+            salt: 0,
         });
         let name = config.name.clone();
         self.pools.0.insert(name, (recipe, Arc::clone(&pool)));
@@ -171,6 +180,7 @@ fn server(record: &ServerRecord) -> Option<Server> {
         port: record.key.address.port(),
         neighbour,
         down: record.health == super::Health::Down,
+        admits: !record.ghost && record.operator != OperatorState::Offline && record.health.is_up(),
         accepts: !record.ghost && record.operator == OperatorState::Ready && record.health.is_up(),
     })
 }

@@ -7,8 +7,8 @@ use crate::emit;
 use crate::tables::OnNoServer;
 use crate::worker::Worker;
 use ringlead_io::{Frame, Port};
-use ringlead_wire::answer::{MADE_LEN_MAX, Made, icmp_error_made};
 use ringlead_wire::Ip;
+use ringlead_wire::answer::{MADE_LEN_MAX, Made, icmp_error_made};
 use ringlead_wire::reset::{RESET_LEN_MAX, tcp_reset};
 
 /// Answers a worker makes a millisecond at most, so that a flood is not reflected at line rate.

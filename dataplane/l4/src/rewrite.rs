@@ -5,6 +5,7 @@ use crate::drops::Reason;
 use crate::neighbours::Neighbours;
 use crate::run::Run;
 use crate::schedule::source_mac;
+use crate::snat;
 use crate::tables::{Server, ServiceId, Tables, Way};
 use crate::tunnel::Entrance;
 use crate::worker::{PORTS_MAX, Worker};
@@ -38,7 +39,8 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
         if partial && meta.kind != Kind::IcmpError && checksum::fix_partial(bytes, meta) {
             worker.tally.completed_checksums += 1;
         }
-        if Way::of(hit.service()) == Way::Tunnel {
+        let way = Way::of(hit.service());
+        if way == Way::Tunnel {
             let slot = ServiceId::from_u32(hit.service()).slot;
             *fate = Entrance {
                 tables: &worker.tables,
@@ -62,7 +64,11 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
                 let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
                 worker.flows.set_link(hit, link);
             }
-            translate(bytes, meta, hit, fate, &worker.tables, &worker.shared.neighbours);
+            if way == Way::Snat {
+                *fate = snat::translate(bytes, meta, hit, &worker.tables, &worker.shared.neighbours);
+            } else {
+                translate(bytes, meta, hit, fate, &worker.tables, &worker.shared.neighbours);
+            }
             label(bytes, meta, fate, &worker.macs);
         }
         if !matches!(fate, Fate::Drop(_) | Fate::Answer(..)) {
@@ -142,7 +148,7 @@ pub(crate) fn towards(neighbours: &Neighbours, server: &Server) -> Fate {
 
 /// Replies leave by the port, MAC and VLAN that the client's packets came from.
 #[inline]
-const fn back(flow: &Hit) -> Fate {
+pub(crate) const fn back(flow: &Hit) -> Fate {
     let (mac, port, vlans, vlan) = flow.way_back();
     Fate::Send(Egress::new(mac, port, vlans, vlan))
 }

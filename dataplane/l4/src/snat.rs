@@ -52,7 +52,7 @@ fn error(bytes: &mut [u8], meta: &Meta, hit: &Hit) {
         }
         Side::Server => {
             let sent = ((asks.src, asks.sport), (asks.dst, asks.dport));
-            let itself = wire::source_ip(bytes, meta) == Some(answers.src);
+            let itself = wire::icmp_error_source(bytes, meta) == Some(answers.src);
             wire::icmp_error_between(bytes, meta, itself.then_some(asks.dst), asks.src, sent.0, sent.1);
         }
     }

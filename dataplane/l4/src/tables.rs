@@ -183,7 +183,7 @@ impl Service {
     /// Whether a flow's server and all else about it can be computed again from its packets alone.
     #[inline]
     #[must_use]
-    pub const fn recomputes(&self) -> bool {
+    pub fn recomputes(&self) -> bool {
         !matches!(self.delivery, Delivery::Snat(_)) && self.sticky.is_none() && self.pool.chooser.recomputes()
     }
 }
@@ -384,7 +384,9 @@ impl Tables {
     /// Gives back the source port of a flow that has ended and is out of the table, if it had one.
     #[cold]
     pub(crate) fn give_port_back(&self, flow: &Flow) {
-        let Some(answers) = flow.server.as_ref().filter(|_| Way::of(flow.service) == Way::Snat) else { return };
+        let Some(answers) = flow.server.as_ref().filter(|_| Way::of(flow.service) == Way::Snat) else {
+            return;
+        };
         if let (Some(pool), Some(protocol)) = (self.snat.get(&answers.dst), protocol(answers.proto)) {
             pool.give_back(answers.dst, answers.dport, protocol);
         }

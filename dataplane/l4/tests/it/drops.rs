@@ -50,7 +50,7 @@ fn rfc1191_a_packet_too_big_for_the_way_out_is_answered_with_the_mtu_and_dropped
     let wan = ringlead_io::MemPort::new("wan", 0, WAN_MAC, 256);
     let mut lan = ringlead_io::MemPort::new("lan", 0, LAN_MAC, 256);
     lan.caps_mut().frame_max = 1014;
-    let config = ringlead_l4::WorkerConfig { index: 0, workers: 1 };
+    let config = ringlead_l4::WorkerConfig { index: 0, workers: 1, seed: [1; 4] };
     rig.worker = ringlead_l4::Worker::new(config, frames, vec![(0, wan), (1, lan)], shared);
     let packet =
         |payload: usize| from_client(Packet::udp("198.51.100.7:5353", DSR4).payload(vec![1; payload]));

@@ -59,7 +59,7 @@ fn partial_checksums_are_completed_where_the_port_may_have_them() {
         let mut wan = ringlead_io::MemPort::new("wan", 0, WAN_MAC, 256);
         wan.caps_mut().partial_checksums = true;
         let lan = ringlead_io::MemPort::new("lan", 0, LAN_MAC, 256);
-        let config = ringlead_l4::WorkerConfig { index: 0, workers: 1 };
+        let config = ringlead_l4::WorkerConfig { index: 0, workers: 1, seed: [1; 4] };
         ringlead_l4::Worker::new(config, frames, vec![(0, wan), (1, lan)], shared)
     };
     let (_, completed) = rig.one(WAN, &packet(Packet::partial_checksum));

@@ -9,7 +9,7 @@ use ringlead_l4::tables::{
     Chooser, Delivery, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
 };
 use ringlead_l4::{Shared, Worker, WorkerConfig};
-use ringlead_pick::{FrontHash, Maglev, Member, RoundRobin};
+use ringlead_pick::{FrontHash, HashBy, Maglev, Member, RoundRobin};
 use ringlead_wire::build::Packet;
 use ringlead_wire::tunnel::Encapsulation;
 use ringlead_wire::{Endpoint, Ip, Protocol};
@@ -183,7 +183,12 @@ pub(crate) fn worker(shared: &Shared, plan: &Plan, index: usize) -> Worker<MemPo
         (WAN as u8, MemPort::new("wan", index as u32, WAN_MAC, 256)),
         (LAN as u8, MemPort::new("lan", index as u32, LAN_MAC, 256)),
     ];
-    Worker::new(WorkerConfig { index, workers: plan.workers }, frames, ports, shared.clone())
+    Worker::new(
+        WorkerConfig { index, workers: plan.workers, seed: [index as u64; 4] },
+        frames,
+        ports,
+        shared.clone(),
+    )
 }
 
 pub(crate) fn server_mac(index: usize) -> [u8; 6] {
@@ -217,6 +222,7 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
                 neighbour: NeighbourId((index * 2 + family) as u32),
                 down: !up.contains(&index),
                 accepts: up.contains(&index),
+                admits: up.contains(&index),
             }));
         }
     }
@@ -245,6 +251,8 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
                 delivery: delivery.clone(),
                 pool: Arc::clone(&pool),
                 on_no_server: plan.on_no_server,
+                sorry: None,
+                sticky: None,
                 profile: Profile::Lb,
             })));
             listen.insert(Endpoint { ip: address.ip().into(), port: address.port(), protocol }, id.slot);
@@ -261,6 +269,8 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
         servers: servers.into(),
         listen: Arc::new(listen),
         nat_servers: Arc::new(nat_servers),
+        snat: Arc::default(),
+        snat_pools: Arc::from([]),
         hash,
     }
 }
@@ -284,13 +294,15 @@ fn pool(plan: &Plan, members: &[usize]) -> Pool {
     } else {
         let members: Vec<Member> =
             members.iter().map(|&m| Member { identity: m as u64 * 977, weight: 1 }).collect();
-        Chooser::Maglev(Maglev::build(&members, 251))
+        Chooser::Maglev { table: Maglev::build(&members, 251), by: HashBy::FiveTuple }
     };
     Pool {
         index: 0,
         name: "pool".into(),
         chooser,
         members: members.iter().map(|&m| ServerId(m as u32)).collect(),
+        limits: ahash::AHashMap::default(),
+        salt: 0,
     }
 }
 

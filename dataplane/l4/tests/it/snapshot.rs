@@ -34,6 +34,8 @@ fn a_removed_services_flows_do_not_become_another_services() {
             id: ringlead_l4::tables::ServiceId { generation: old.id.generation + 1, ..old.id },
             name: old.name.clone(),
             delivery: old.delivery.clone(),
+            sorry: None,
+            sticky: None,
             pool: old.pool.clone(),
             on_no_server: old.on_no_server,
             profile: old.profile,
