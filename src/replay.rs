@@ -83,7 +83,8 @@ fn send_through(args: &ReplayArgs, config: Config) -> Result<serde_json::Value, 
     let run = PcapRun::new(Some(Box::new(BufWriter::new(output)))).map_err(|e| e.to_string())?;
     let ports = open_ports(&config, &run, &front, &args.input)?;
     let frames = Frames::in_memory(FRAMES, 2048).map_err(|e| e.to_string())?;
-    let mut worker = Worker::new(WorkerConfig { index: 0, workers: 1 }, frames, ports, shared.clone());
+    let mut worker =
+        Worker::new(WorkerConfig { index: 0, workers: 1, seed: [1, 2, 3, 4] }, frames, ports, shared.clone());
     drive(&mut worker, &run);
     run.finish().map_err(|e| format!("{}: {e}", args.input.display()))?;
     Ok(counters(&shared, &plan))

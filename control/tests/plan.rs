@@ -225,7 +225,9 @@ fn two_nodes_with_one_configuration_choose_alike() {
     let (a, b) = (tables(&[S1, S2, S3]), tables(&[S3, S1, S2]));
     let address = |tables: &Tables, hash: u64| {
         let pool = &tables.services.get(0).unwrap().pool;
-        let ringlead_l4::tables::Chooser::Maglev(maglev) = &pool.chooser else { panic!("not maglev") };
+        let ringlead_l4::tables::Chooser::Maglev { table: maglev, .. } = &pool.chooser else {
+            panic!("not maglev")
+        };
         tables.server(pool.members[maglev.pick(hash).unwrap()]).unwrap().ip
     };
     for n in 0..1000_u64 {

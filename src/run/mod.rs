@@ -205,7 +205,12 @@ fn open_workers(config: &Config, ports: &[PortPlan], steering: &Steering) -> Res
             sockets.push(NodeSocket { ifindex: at.ifindex, queue: at.spec.queue, fd: driver.socket_fd() });
             queues.push((at.port, driver));
         }
-        all.push(Worker::new(WorkerConfig { index, workers }, frames, queues, shared.clone()));
+        all.push(Worker::new(
+            WorkerConfig { index, workers, seed: random_seed()? },
+            frames,
+            queues,
+            shared.clone(),
+        ));
     }
     Ok((shared, all, sockets))
 }

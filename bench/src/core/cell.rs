@@ -5,7 +5,7 @@ use ringlead_l4::tables::Mode;
 use serde::{Serialize, Serializer};
 
 /// Every mode of the packet path. A mode that is added there does not compile here until [`place`] knows it.
-pub const MODES: [Mode; 2] = [Mode::Nat, Mode::Dsr];
+pub const MODES: [Mode; 4] = [Mode::Nat, Mode::Dsr, Mode::Tunnel, Mode::Snat];
 
 /// A mode's place in [`MODES`].
 #[must_use]
@@ -13,6 +13,8 @@ pub const fn place(mode: Mode) -> usize {
     match mode {
         Mode::Nat => 0,
         Mode::Dsr => 1,
+        Mode::Tunnel => 2,
+        Mode::Snat => 3,
     }
 }
 
@@ -20,8 +22,8 @@ pub const fn place(mode: Mode) -> usize {
 #[must_use]
 pub const fn replies(mode: Mode) -> bool {
     match mode {
-        Mode::Nat => true,
-        Mode::Dsr => false,
+        Mode::Nat | Mode::Snat => true,
+        Mode::Dsr | Mode::Tunnel => false,
     }
 }
 

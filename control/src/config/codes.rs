@@ -46,6 +46,9 @@ codes! {
     QUEUE_TWICE = "C122", "A queue is listed twice.";
     CHECK_PORT = "C123", "A health check of servers with port 0 needs a port of its own.";
     TABLE_UNEVEN = "C124", "A Maglev table has fewer than 100 slots a server: shares are uneven (warning).";
+    NOT_TUNNEL = "C125", "Only the mode tunnel has this option.";
+    UNKNOWN_TUNNEL = "C126", "A service names a tunnel that does not exist.";
+    NOT_GUE = "C127", "Only tunnels of type gue have this option.";
 }
 
 /// What a code means; `None` when there is no such code.

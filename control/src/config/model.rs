@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ringlead_wire::{Endpoint, Protocol};
+use ringlead_wire::tunnel::Encapsulation;
+use ringlead_wire::{Endpoint, Ip, Protocol};
 
 /// One checked configuration file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +22,8 @@ pub struct Config {
     pub services: Vec<ServiceConfig>,
     /// `[pool.NAME]`, in the file's order; at most 65 535 servers in all.
     pub pools: Vec<PoolConfig>,
+    /// The tunnels that are built in, then `[tunnel.NAME]` in the file's order.
+    pub tunnels: Vec<TunnelConfig>,
     /// `[health.NAME]`, in the file's order.
     pub checks: Vec<CheckConfig>,
 }
@@ -163,7 +166,7 @@ impl Faces {
 pub struct ServiceConfig {
     /// NAME.
     pub name: String,
-    /// `listen` with `protocol`: 1 to 64, of the pool's family, shared with no other service. Port 0 = any.
+    /// `listen` with `protocol`: 1 to 64, of the pool's family (but in a tunnel), shared with no other service. Port 0 = any.
     pub listen: Vec<Endpoint>,
     /// `protocol`.
     pub protocol: Protocol,
@@ -187,6 +190,52 @@ pub enum Mode {
     /// Only the MAC address is rewritten; the server owns the service's address and answers the client itself.
     /// Every server has the service's port.
     Dsr,
+    /// The packet travels untouched inside another one to the server's address, which may be of the other family; the
+    /// server owns the service's address and answers the client itself. Every server has the service's port.
+    Tunnel {
+        /// `tunnel`: an index into [`Config::tunnels`].
+        tunnel: usize,
+    },
+}
+
+impl Mode {
+    /// As the file and status write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nat => "nat",
+            Self::Dsr => "dsr",
+            Self::Tunnel { .. } => "tunnel",
+        }
+    }
+
+    /// Whether servers answer clients themselves, from the service's address.
+    #[must_use]
+    pub const fn answers_directly(self) -> bool {
+        matches!(self, Self::Dsr | Self::Tunnel { .. })
+    }
+}
+
+/// `[tunnel.NAME]`: what stands in front of a packet on its way to a server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TunnelConfig {
+    /// NAME, unlike those of the tunnels that are built in.
+    pub name: String,
+    /// `type`, `variant` and `port`.
+    pub encapsulation: Encapsulation,
+    /// `source`: where outer IPv4 packets come from.
+    pub source_v4: SourcePrefix,
+    /// `source`: where outer IPv6 packets come from.
+    pub source_v6: SourcePrefix,
+}
+
+/// The addresses that share the first `bits` bits of `ip`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SourcePrefix {
+    /// One of them.
+    pub ip: Ip,
+    /// At most the length of an address of its family.
+    pub bits: u8,
 }
 
 /// What a new client gets when no server is ready and up.

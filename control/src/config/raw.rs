@@ -47,6 +47,7 @@ pub(super) struct File {
     pub(super) ports: Vec<Named<Port>>,
     pub(super) services: Vec<Named<Service>>,
     pub(super) pools: Vec<Named<Pool>>,
+    pub(super) tunnels: Vec<Named<Tunnel>>,
     pub(super) checks: Vec<Named<Health>>,
     /// Tables that are there, but misspelt or no tables: reported already, so not missing.
     pub(super) broken: BTreeSet<String>,
@@ -98,6 +99,7 @@ pub(super) struct Service {
     pub(super) layer: Opt<String>,
     pub(super) mode: Opt<String>,
     pub(super) pool: Opt<String>,
+    pub(super) tunnel: Opt<String>,
     pub(super) on_no_server: Opt<String>,
     pub(super) addresses: Opt<String>,
     pub(super) timeouts: Opt<String>,
@@ -122,6 +124,15 @@ pub(super) struct Server {
     pub(super) address: Opt<String>,
     pub(super) weight: Opt<i64>,
     pub(super) state: Opt<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Tunnel {
+    pub(super) r#type: Opt<String>,
+    pub(super) variant: Opt<i64>,
+    pub(super) port: Opt<i64>,
+    pub(super) source: Opt<OneOrMany<String>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -28,7 +28,7 @@ const fn key(name: &'static str, expects: &'static str) -> Key {
 }
 
 /// All but [`ROOT`].
-pub(super) const TABLES: [&Table; 7] = [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &HEALTH];
+pub(super) const TABLES: [&Table; 8] = [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &TUNNEL, &HEALTH];
 
 pub(super) const ROOT: Table = Table {
     header: "",
@@ -39,6 +39,7 @@ pub(super) const ROOT: Table = Table {
         key("port", "a set of tables [port.NAME]"),
         key("service", "a set of tables [service.NAME]"),
         key("pool", "a set of tables [pool.NAME]"),
+        key("tunnel", "a set of tables [tunnel.NAME]"),
         key("health", "a set of tables [health.NAME]"),
     ],
     later: &["snat", "l7", "peer", "announce", "observe", "persistence"],
@@ -90,6 +91,7 @@ pub(super) const SERVICE: Table = Table {
         key("layer", "a string"),
         key("mode", "a string"),
         key("pool", "the name of a pool as a string"),
+        key("tunnel", "\"gue\", \"ipip\" or the name of a tunnel as a string"),
         key("on-no-server", "a string"),
         key("addresses", "a string"),
         Key { name: "timeouts", expects: "a string", types_later: &["table"] },
@@ -118,6 +120,17 @@ pub(super) const SERVER: Table = Table {
         key("state", "a string"),
     ],
     later: &["backup"],
+};
+
+pub(super) const TUNNEL: Table = Table {
+    header: "[tunnel.NAME]",
+    keys: &[
+        key("type", "a string"),
+        key("variant", "an integer"),
+        key("port", "an integer"),
+        key("source", "a string \"PREFIX/BITS\" or a list of them"),
+    ],
+    later: &[],
 };
 
 pub(super) const HEALTH: Table = Table {

@@ -79,9 +79,8 @@ impl Engine {
         if !waits || self.epoch_of_all() < self.plan.epoch() {
             return;
         }
-        let counters = Arc::clone(&self.node.shared.counters);
-        let idle =
-            |id: ringlead_flow::ServerId| counters.iter().map(|c| c.server_flows(id.0)).sum::<i64>() <= 0;
+        let loads = Arc::clone(&self.node.shared.loads);
+        let idle = |id: ringlead_flow::ServerId| loads.get(id.0) == 0;
         let plan = Arc::make_mut(&mut self.plan);
         let (forgotten, unsteered) = (plan.forget_ghosts(idle), plan.forget_nat(idle));
         if forgotten > 0 || unsteered {

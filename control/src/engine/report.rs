@@ -6,7 +6,7 @@ use super::status::{
     WorkerStatus,
 };
 use crate::admin::Request;
-use crate::config::{Algorithm, Mode, OperatorState, PoolConfig, ServiceConfig};
+use crate::config::{Algorithm, OperatorState, PoolConfig, ServiceConfig};
 use crate::plan::Reach;
 use ringlead_l4::counters::{Counters, ServiceCounters};
 use ringlead_l4::drops::Drop;
@@ -74,11 +74,7 @@ impl Engine {
         ServiceStatus {
             name: service.name.clone(),
             layer: "l4".to_owned(),
-            mode: match service.mode {
-                Mode::Nat => "nat",
-                Mode::Dsr => "dsr",
-            }
-            .to_owned(),
+            mode: service.mode.name().to_owned(),
             protocol: service.protocol.to_string(),
             listen: service
                 .listen
@@ -154,7 +150,7 @@ impl Engine {
                 health: record.health.name().to_owned(),
                 reason: record.reason.clone(),
                 eligible: self.plan.eligible(record),
-                flows: self.node.shared.counters.iter().map(|c| c.server_flows(id.0)).sum::<i64>().max(0),
+                flows: self.node.shared.loads.get(id.0).into(),
                 next_hop,
                 neighbour,
             })

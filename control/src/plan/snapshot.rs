@@ -1,10 +1,15 @@
 //! Building the immutable tables. Pools that did not change are shared with the last snapshot.
 
 use super::{Plan, Reach, ServerRecord};
-use crate::config::{Algorithm, Mode, OnNoServer, OperatorState, PoolConfig, Profile};
+use crate::config::{
+    Algorithm, Mode, OnNoServer, OperatorState, PoolConfig, Profile, ServiceConfig, SourcePrefix,
+    TunnelConfig,
+};
 use ringlead_flow::ServerId;
-use ringlead_l4::tables::{self, Chooser, Pool, SERVICES_MAX, Server, Service, Tables};
-use ringlead_pick::{Maglev, Member, RoundRobin, default_size};
+use ringlead_l4::tables::{
+    self, Chooser, Delivery, Pool, Prefix, SERVICES_MAX, Server, Service, Tables, Tunnel,
+};
+use ringlead_pick::{HashBy, Maglev, Member, RoundRobin, default_size};
 use ringlead_wire::Ip;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,15 +50,14 @@ impl Plan {
             let service = Service {
                 id,
                 name: Arc::from(config.name.as_str()),
-                mode: match config.mode {
-                    Mode::Nat => tables::Mode::Nat,
-                    Mode::Dsr => tables::Mode::Dsr,
-                },
+                delivery: self.delivery(config),
                 pool: Arc::clone(pool),
                 on_no_server: match config.on_no_server {
                     OnNoServer::Drop => tables::OnNoServer::Drop,
                     OnNoServer::Reset => tables::OnNoServer::Reset,
                 },
+                sorry: None,
+                sticky: None,
                 profile: match config.profile {
                     Profile::Lb => ringlead_flow::Profile::Lb,
                     Profile::Rfc5382 => ringlead_flow::Profile::Rfc5382,
@@ -70,7 +74,22 @@ impl Plan {
             servers: self.server_table(),
             listen: Arc::new(listen),
             nat_servers: Arc::new(self.nat_endpoints().map(|at| (at, ())).collect()),
+            snat: Arc::default(),
+            snat_pools: Arc::from([]),
             hash: self.hash,
+        }
+    }
+
+    /// How a service's packets travel.
+    fn delivery(&self, config: &ServiceConfig) -> Delivery {
+        match config.mode {
+            Mode::Nat => Delivery::Nat,
+            Mode::Dsr => Delivery::Dsr,
+            Mode::Tunnel { tunnel } => {
+                let tunnel = self.config.tunnels.get(tunnel).and_then(tunnel_of);
+                // The checks leave no other; a plan that was made otherwise still forwards.
+                tunnel.map_or(Delivery::Dsr, Delivery::Tunnel)
+            }
         }
     }
 
@@ -105,7 +124,10 @@ impl Plan {
                     .iter()
                     .map(|(id, weight)| Member { identity: identity(id), weight: *weight })
                     .collect();
-                Chooser::Maglev(Maglev::build(&members, size.unwrap_or_else(|| default_size(recipe.servers))))
+                Chooser::Maglev {
+                    table: Maglev::build(&members, size.unwrap_or_else(|| default_size(recipe.servers))),
+                    by: HashBy::FiveTuple,
+                }
             }
             Algorithm::RoundRobin => {
                 let weights: Vec<u16> = recipe.members.iter().map(|(_, weight)| *weight).collect();
@@ -117,6 +139,8 @@ impl Plan {
             name: Arc::from(config.name.as_str()),
             chooser,
             members: recipe.members.iter().map(|(id, _)| *id).collect(),
+            limits: ahash::AHashMap::default(),
+            salt: 0,
         });
         let name = config.name.clone();
         self.pools.0.insert(name, (recipe, Arc::clone(&pool)));
@@ -138,6 +162,15 @@ impl Plan {
     }
 }
 
+fn tunnel_of(config: &TunnelConfig) -> Option<Tunnel> {
+    let prefix = |at: SourcePrefix| Prefix::new(at.ip, at.bits);
+    Some(Tunnel {
+        encapsulation: config.encapsulation,
+        source_v4: prefix(config.source_v4)?,
+        source_v6: prefix(config.source_v6)?,
+    })
+}
+
 /// What the packet path needs of a server; `None` while nobody knows how to reach it.
 fn server(record: &ServerRecord) -> Option<Server> {
     let Reach::Via { neighbour, .. } = record.reach else { return None };
@@ -147,6 +180,7 @@ fn server(record: &ServerRecord) -> Option<Server> {
         port: record.key.address.port(),
         neighbour,
         down: record.health == super::Health::Down,
+        admits: !record.ghost && record.operator != OperatorState::Offline && record.health.is_up(),
         accepts: !record.ghost && record.operator == OperatorState::Ready && record.health.is_up(),
     })
 }

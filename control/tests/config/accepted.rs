@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use ringlead_control::config::{
     self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, Idle, Mode, NodeConfig, OnNoServer,
-    OperatorState, Profile, Queues, RxChecksum, ServerConfig, ZeroCopy,
+    OperatorState, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
 };
+use ringlead_wire::tunnel::{Encapsulation, Variant};
 use ringlead_wire::{Endpoint, Protocol};
 
 use super::folder;
@@ -85,6 +86,56 @@ fn services() {
     assert_eq!(config.pools[dns.pool].name, "dns6");
     assert_eq!(everything.on_no_server, OnNoServer::Reset, "TCP's default");
     assert_eq!(everything.listen, [tcp("192.0.2.11:0")]);
+}
+
+#[test]
+fn tunnels_are_built_in_or_tables_of_any_family() {
+    let text = r#"
+version = 1
+[dataplane]
+cores = [0]
+hash-key = "000102030405060708090a0b0c0d0e0f"
+[port.lan]
+device = "eth1"
+[service.default]
+listen = ["192.0.2.10:80", "[2001:db8::10]:80"]
+protocol = "tcp"
+mode = "tunnel"
+pool = "app"
+[service.plain]
+listen = "192.0.2.11:80"
+protocol = "tcp"
+mode = "tunnel"
+tunnel = "ipip"
+pool = "app"
+[service.own]
+listen = "192.0.2.12:80"
+protocol = "tcp"
+mode = "tunnel"
+tunnel = "far"
+pool = "app"
+[tunnel.far]
+type = "gue"
+variant = 0
+port = 9886
+source = ["10.0.13.37", "fc00:2307::/32"]
+[pool.app]
+algorithm = "maglev"
+server = [{ name = "s1", address = "[fd00::1]:80" }]
+"#;
+    let (config, _) = config::parse("tunnels.toml", text).unwrap_or_else(|e| panic!("{e}"));
+    let of = |n: usize| match config.services[n].mode {
+        Mode::Tunnel { tunnel } => &config.tunnels[tunnel],
+        mode => panic!("{mode:?}"),
+    };
+    let [default, plain, own] = [of(0), of(1), of(2)];
+    assert_eq!(default.encapsulation, Encapsulation::Gue { variant: Variant::One, port: 6080 });
+    assert_eq!((plain.name.as_str(), plain.encapsulation), ("ipip", Encapsulation::Ipip));
+    assert_eq!(own.encapsulation, Encapsulation::Gue { variant: Variant::Zero, port: 9886 });
+    let prefix = |ip: &str, bits| SourcePrefix { ip: ip.parse::<std::net::IpAddr>().unwrap().into(), bits };
+    let sources = |t: &TunnelConfig| (t.source_v4, t.source_v6);
+    assert_eq!(sources(default), (prefix("172.16.0.0", 16), prefix("100::", 64)));
+    assert_eq!(sources(own), (prefix("10.0.13.37", 32), prefix("fc00:2307::", 32)));
 }
 
 #[test]

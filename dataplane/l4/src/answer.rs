@@ -1,40 +1,86 @@
-//! The declared answer when no server can take a packet: silence or a TCP reset, limited in rate.
+//! What a worker says itself, limited in rate: the declared answer when no server can take a packet, and ICMP errors about
+//! packets that cannot go on.
 
+use crate::burst::Fate;
 use crate::drops::Reason;
 use crate::emit;
 use crate::tables::OnNoServer;
 use crate::worker::Worker;
-use ringlead_io::Port;
-use ringlead_wire::reset;
+use ringlead_io::{Frame, Port};
+use ringlead_wire::Ip;
+use ringlead_wire::answer::{MADE_LEN_MAX, Made, icmp_error_made};
+use ringlead_wire::reset::{RESET_LEN_MAX, tcp_reset};
 
 /// Answers a worker makes a millisecond at most, so that a flood is not reflected at line rate.
 pub(crate) const ANSWERS_PER_MS: u32 = 16;
 
-/// Gives the declared answer to a frame of the burst; returns the reason its drop is counted under.
-pub(crate) fn no_server<P: Port>(
+/// Gives the declared answer to a frame of the burst that cannot be served, and says what becomes of the frame: it is
+/// counted under `reason`, or as answered by a reset.
+pub(crate) fn refuse<P: Port>(
     worker: &mut Worker<P>,
     how: OnNoServer,
     queue: usize,
     frame: usize,
-) -> Reason {
-    if how == OnNoServer::Drop || worker.answers_left == 0 {
-        return Reason::NoServer;
+    reason: Reason,
+) -> Fate {
+    match how {
+        OnNoServer::Drop => Fate::Drop(reason.into()),
+        OnNoServer::Reset => Fate::Drop(reset(worker, queue, frame, reason).into()),
+        OnNoServer::Unreachable => Fate::Answer(reason, Made::HostUnreachable),
+    }
+}
+
+fn reset<P: Port>(worker: &mut Worker<P>, queue: usize, frame: usize, reason: Reason) -> Reason {
+    if worker.answers_left == 0 {
+        return reason;
     }
     let Some(mut answer) = worker.frames.alloc() else { return Reason::NoFrame };
     let (Some(asked), Some(meta)) = (worker.burst.frames.get(frame), worker.burst.metas.get(frame)) else {
         worker.frames.free(answer);
-        return Reason::NoServer;
+        return reason;
     };
-    let mut bytes = [0_u8; reset::RESET_LEN_MAX];
-    let made = reset::tcp_reset(worker.frames.bytes(asked), meta, &mut bytes)
+    let mut bytes = [0_u8; RESET_LEN_MAX];
+    let made = tcp_reset(worker.frames.bytes(asked), meta, &mut bytes)
         .and_then(|len| bytes.get(..len))
         .is_some_and(|bytes| worker.frames.copy_in(&mut answer, bytes));
     if !made {
         worker.frames.free(answer);
-        return Reason::NoServer;
+        return reason;
     }
     worker.answers_left -= 1;
     worker.tally.made += 1;
     emit::send_answer(worker, queue, answer);
-    Reason::Answered
+    if reason == Reason::NoServer { Reason::Answered } else { reason }
+}
+
+/// Tells the sender of a frame of the burst why it does not go on, in the name of the service, if there is an answer left.
+#[cold]
+pub(crate) fn tell<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, frame: &Frame, made: Made) {
+    let Some(from) = service_address(worker, place) else { return };
+    if worker.answers_left == 0 {
+        return;
+    }
+    let Some(mut answer) = worker.frames.alloc() else { return };
+    let mut bytes = [0_u8; MADE_LEN_MAX];
+    let meta = worker.burst.metas.get(place);
+    let written = meta
+        .and_then(|meta| icmp_error_made(worker.frames.bytes(frame), meta, from, made, &mut bytes))
+        .and_then(|len| bytes.get(..len))
+        .is_some_and(|bytes| worker.frames.copy_in(&mut answer, bytes));
+    if !written {
+        return worker.frames.free(answer);
+    }
+    worker.answers_left -= 1;
+    worker.tally.made += 1;
+    emit::send_answer(worker, queue, answer);
+}
+
+/// The address that a frame's service has: where a client's packet goes to, and what a server's answer will come from.
+fn service_address<P>(worker: &Worker<P>, place: usize) -> Option<Ip> {
+    let burst = &*worker.burst;
+    let live = burst.live.iter().take(burst.lives).position(|&l| usize::from(l) == place)?;
+    match burst.hit(live) {
+        Some(hit) => Some(hit.flow().client.dst),
+        None => burst.metas.get(place).map(|meta| meta.dst),
+    }
 }

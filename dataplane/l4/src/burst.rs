@@ -1,12 +1,13 @@
 //! The working set of one turn: what each stage learns of each frame of the burst, by the frame's place in it.
 
-use crate::drops::Drop;
+use crate::drops::{Drop, Reason};
 use crate::neighbours::{Hop, NeighbourId};
 use arrayvec::ArrayVec;
 use ringlead_flow::{Hit, Packed, ServerId};
 use ringlead_io::FrameList;
 use ringlead_io::port::BURST;
 use ringlead_wire::Meta;
+use ringlead_wire::answer::Made;
 
 /// Where a frame leaves, and as what: two words, because a value of many parts is slow to pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub(crate) enum Fate {
     Pending,
     /// It is not sent on.
     Drop(Drop),
+    /// It is not sent on, and its sender is told, as far as answers are made.
+    Answer(Reason, Made),
     /// It leaves; its Ethernet header is still that of its way here.
     Send(Egress),
     /// It leaves as it is by this configured port.

@@ -2,11 +2,11 @@
 
 use crate::burst::Fate;
 use crate::drops::Reason;
-use crate::tables::Tables;
+use crate::tables::{Tables, protocol};
 use crate::worker::Worker;
 use ringlead_flow::Tuple;
 use ringlead_io::Port;
-use ringlead_wire::{Endpoint, Kind, Protocol};
+use ringlead_wire::{Endpoint, Kind};
 
 /// Gives each miss the service it wants, or drops it by name.
 #[inline(never)]
@@ -28,15 +28,14 @@ pub(crate) fn classify<P: Port>(worker: &mut Worker<P>) {
 
 /// The slot of the service that a packet without a flow is for.
 fn service_of(tables: &Tables, tuple: &Tuple) -> Result<u16, Reason> {
-    let protocol = match tuple.proto {
-        6 => Protocol::Tcp,
-        17 => Protocol::Udp,
-        _ => return Err(Reason::NotOurs),
-    };
+    let protocol = protocol(tuple.proto).ok_or(Reason::NotOurs)?;
     if let Some(service) = tables.listener(Endpoint { ip: tuple.dst, port: tuple.dport, protocol }) {
         return Ok(service.id.slot);
     }
     if tables.is_nat_server(Endpoint { ip: tuple.src, port: tuple.sport, protocol }) {
+        return Err(Reason::ServerWithoutFlow);
+    }
+    if tables.snat.contains_key(&tuple.dst) {
         return Err(Reason::ServerWithoutFlow);
     }
     Err(Reason::NotOurs)

@@ -4,7 +4,7 @@ use crate::drops;
 use crate::tables::SERVICES_MAX;
 use crossbeam::utils::CachePadded;
 use ringlead_io::PortStats;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter with one writer.
 #[derive(Debug, Default)]
@@ -111,13 +111,18 @@ pub struct Counters {
     queues: Box<[QueueCounters]>,
     drops: Box<[Count]>,
     services: Box<[ServiceCounters]>,
-    server_flows: Box<[AtomicI64]>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Counters {
-    /// All zero, with room for `servers` server ids.
+    /// All zero.
     #[must_use]
-    pub fn new(servers: usize) -> Self {
+    pub fn new() -> Self {
         Self {
             beat: CachePadded::default(),
             epoch: CachePadded::default(),
@@ -135,7 +140,6 @@ impl Counters {
             queues: (0..QUEUES_MAX).map(|_| QueueCounters::default()).collect(),
             drops: (0..drops::COUNT).map(|_| Count::default()).collect(),
             services: (0..SERVICES_MAX).map(|_| ServiceCounters::default()).collect(),
-            server_flows: (0..servers).map(|_| AtomicI64::new(0)).collect(),
         }
     }
 
@@ -178,19 +182,5 @@ impl Counters {
         q.rx_lost.set(stats.rx_lost);
         q.tx_invalid.set(stats.tx_invalid);
         q.which.set(QueueCounters::key(usize::from(port), queue));
-    }
-
-    /// Flows of a server created minus ended as seen by this worker; only the sum over all workers means something.
-    #[must_use]
-    pub fn server_flows(&self, server: u32) -> i64 {
-        self.server_flows.get(server as usize).map_or(0, |n| n.load(Ordering::Relaxed))
-    }
-
-    /// Adds to a server's flow count; written by the owning worker alone.
-    #[inline]
-    pub(crate) fn add_server_flows(&self, server: u32, n: i64) {
-        if let Some(count) = self.server_flows.get(server as usize) {
-            count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
-        }
     }
 }

@@ -32,10 +32,11 @@ macro_rules! reasons {
 reasons! {
     NotOurs "not-ours" "No service, flow or server of ours matches. On AF_XDP the steering program leaves such frames to the kernel; a few may arrive while services change.";
     UnknownFlow "unknown-flow" "A TCP segment that is no SYN belongs to no flow, and the pool's algorithm cannot compute again which server had it.";
-    ServerWithoutFlow "server-without-flow" "A nat server sent a packet for which no flow exists: its client has not spoken yet, or the flow has ended.";
+    ServerWithoutFlow "server-without-flow" "A nat server sent a packet, or somebody sent one to a SNAT address, for which no flow exists: its client has not spoken yet, or the flow has ended.";
+    SnatExhausted "snat-exhausted" "Every source port of this worker's share of the service's [snat] pool is held by a flow or in quarantine: add addresses or widen the range.";
     IcmpWithoutFlow "icmp-without-flow" "An ICMP error speaks of a packet whose flow is not known.";
     Fragment "fragment" "A fragment of a datagram towards a service or from a nat server. This version balances whole packets only.";
-    NoServer "no-server" "No server of the pool is ready and up, and the service's declared answer is drop (or the answer could not be made).";
+    NoServer "no-server" "No server of the pool is ready, up and below its limit of flows, and the service's declared answer is drop or ICMP (or a reset could not be made).";
     Answered "answered" "No server was available, so the declared answer (a TCP reset) went to the client in this frame's place.";
     TableFull "table-full" "The flow table has no room for a new flow: raise max-flows, or look for a flood.";
     TupleTaken "tuple-taken" "Every server tried already has a flow with this client's address and port under another service.";

@@ -1,5 +1,6 @@
 //! Stage: every frame of the burst gets its next owner: a port, the waiting room, or the free list with a named reason.
 
+use crate::answer;
 use crate::burst::{Egress, Fate};
 use crate::drops::{Drop, Reason};
 use crate::hold::{HELD_NS, HeldFrame};
@@ -30,6 +31,10 @@ pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
                 }
             }
             Some(Fate::Drop(reason)) => drop_frame(worker, frame, reason),
+            Some(Fate::Answer(reason, made)) => {
+                answer::tell(worker, queue, place, &frame, made);
+                drop_frame(worker, frame, reason.into());
+            }
             Some(Fate::Pending) | None => {
                 debug_assert!(false, "a stage left a frame without a fate");
                 drop_frame(worker, frame, Reason::NotOurs.into());
@@ -155,10 +160,16 @@ fn note<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, frame: &Fra
     let names = flow.map(|flow| {
         let service = tables.service(ServiceId::from_u32(flow.service()));
         let server = tables.server(flow.server_id()).map_or("?", |s| &*s.name);
-        (service.map_or("?", |s| &*s.name), service.map_or("?", |s| s.mode.name()), server, flow.side())
+        (
+            service.map_or("?", |s| &*s.name),
+            service.map_or("?", |s| s.delivery.mode().name()),
+            server,
+            flow.side(),
+        )
     });
     let verdict = match (burst.fates.get(place), names) {
         (Some(Fate::Drop(reason)), _) => Verdict::Dropped(*reason),
+        (Some(Fate::Answer(reason, _)), _) => Verdict::Dropped((*reason).into()),
         (Some(Fate::Hold(_)), _) => Verdict::Held,
         (_, Some((service, mode, server, Side::Client))) => Verdict::ToServer { service, mode, server, new },
         (_, Some((service, _, server, Side::Server))) => Verdict::ToClient { service, server },

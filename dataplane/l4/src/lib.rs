@@ -12,6 +12,7 @@ pub mod worker;
 
 mod answer;
 mod burst;
+mod choose;
 mod classify;
 mod emit;
 mod hold;
@@ -21,7 +22,9 @@ mod rewrite;
 mod run;
 mod schedule;
 mod settle;
+mod snat;
 mod tick;
+mod tunnel;
 mod turn;
 
 pub use shared::Shared;

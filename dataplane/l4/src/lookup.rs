@@ -3,7 +3,6 @@
 use crate::burst::Fate;
 use crate::drops::Reason;
 use crate::parse::narrow;
-use crate::tables::ServiceId;
 use crate::worker::Worker;
 use ringlead_flow::{Hit, Phase, Side};
 use ringlead_io::Port;
@@ -29,14 +28,15 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
         }
         let place = usize::from(burst.live[k]) % BURST;
         let (hit, meta) = (&burst.hits[k], &burst.metas[place]);
-        if !worker.tables.has_service(ServiceId::from_u32(hit.service())) {
+        if !worker.tables.has_service(hit.service()) {
             burst.fates[place] = Fate::Drop(Reason::NotOurs.into());
         } else if may_choose_again(meta)
             && hit.side() == Side::Client
             && must_choose_again(&worker.tables, hit)
         {
             if flows.remove(hit) {
-                worker.counters.add_server_flows(hit.server_id().0, -1);
+                worker.tables.give_port_back(&hit.flow());
+                worker.shared.loads.sub(hit.server_id().0);
                 worker.counters.flows_ended.add(1);
             }
             found &= !(1 << k);

@@ -5,11 +5,14 @@ use crate::drops::Reason;
 use crate::neighbours::Neighbours;
 use crate::run::Run;
 use crate::schedule::source_mac;
-use crate::tables::Server;
-use crate::worker::Worker;
+use crate::snat;
+use crate::tables::{Server, ServiceId, Tables, Way};
+use crate::tunnel::Entrance;
+use crate::worker::{PORTS_MAX, Worker};
 use ringlead_flow::{Hit, Link, Side};
 use ringlead_io::Port;
 use ringlead_io::port::BURST;
+use ringlead_wire::answer::Made;
 use ringlead_wire::{Kind, Meta, checksum, rewrite as wire};
 
 /// Where the IP header starts behind an Ethernet header without tags.
@@ -27,8 +30,8 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
     for k in 0..burst.lives.min(BURST) {
         let place = usize::from(burst.live[k]) % BURST;
         let Some(frame) = burst.frames.get_mut(place) else { continue };
-        let (hit, meta, fate) = (&burst.hits[k], &burst.metas[place], &mut burst.fates[place]);
-        if matches!(fate, Fate::Drop(_)) {
+        let (hit, meta, fate) = (&burst.hits[k], &mut burst.metas[place], &mut burst.fates[place]);
+        if !matches!(fate, Fate::Pending) || burst.found >> k & 1 == 0 {
             continue;
         }
         let len = frame.len();
@@ -36,44 +39,103 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
         if partial && meta.kind != Kind::IcmpError && checksum::fix_partial(bytes, meta) {
             worker.tally.completed_checksums += 1;
         }
-        if burst.found >> k & 1 == 0 {
-            continue;
-        }
-        // Each arm writes the fate where it stays: one value of several sources would be copied twice.
-        match hit.side() {
-            Side::Client => {
-                if !hit.has_link(wire::source_mac(bytes), port, meta.vlans, meta.vlan)
-                    && meta.kind != Kind::IcmpError
-                {
-                    let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
-                    worker.flows.set_link(hit, link);
-                }
-                if let Err(reason) = to_server(bytes, meta, hit) {
-                    *fate = Fate::Drop(reason.into());
-                } else if let Some(server) = worker.tables.server(hit.server_id()) {
-                    *fate = towards(&worker.shared.neighbours, server);
-                } else {
-                    *fate = Fate::Drop(Reason::NoServer.into());
-                }
+        let way = Way::of(hit.service());
+        if way == Way::Tunnel {
+            let slot = ServiceId::from_u32(hit.service()).slot;
+            *fate = Entrance {
+                tables: &worker.tables,
+                neighbours: &worker.shared.neighbours,
+                frames: &mut worker.frames,
+                frame_max: &worker.frame_max,
+                next_id: &mut worker.next_id,
             }
-            Side::Server => match to_client(bytes, meta, hit) {
-                Ok(()) => *fate = back(hit),
-                Err(reason) => *fate = Fate::Drop(reason.into()),
-            },
-        }
-        if let Fate::Send(egress) = *fate
-            && egress.vlans() == 0
-            && meta.l3 == UNTAGGED
-            && let Some(src) = worker.macs.get(usize::from(egress.port()))
+            .enter(frame, meta, slot, hit.server_id());
+            label(worker.frames.bytes_mut(frame), meta, fate, &worker.macs);
+        } else if len > usize::from(worker.fits)
+            && let Some(made) =
+                too_big(&worker.tables, &worker.shared.neighbours, &worker.frame_max, hit, meta)
         {
-            wire::set_macs(bytes, egress.mac, *src);
-            *fate = Fate::Ready(egress.port());
+            *fate = Fate::Answer(Reason::TooBig, made);
+        } else {
+            if hit.side() == Side::Client
+                && !hit.has_link(wire::source_mac(bytes), port, meta.vlans, meta.vlan)
+                && meta.kind != Kind::IcmpError
+            {
+                let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
+                worker.flows.set_link(hit, link);
+            }
+            if way == Way::Snat {
+                *fate = snat::translate(bytes, meta, hit, &worker.tables, &worker.shared.neighbours);
+            } else {
+                translate(bytes, meta, hit, fate, &worker.tables, &worker.shared.neighbours);
+            }
+            label(bytes, meta, fate, &worker.macs);
         }
-        if !matches!(fate, Fate::Drop(_)) {
+        if !matches!(fate, Fate::Drop(_) | Fate::Answer(..)) {
             run.add(hit, len, &worker.counters);
         }
     }
     run.settle(&worker.counters);
+}
+
+/// nat and dsr: the packet as its next hop must see it, and its fate. Written where it stays: one value of several sources
+/// would be copied twice.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the loop's middle, and the path of nearly every packet")]
+fn translate(
+    bytes: &mut [u8],
+    meta: &Meta,
+    hit: &Hit,
+    fate: &mut Fate,
+    tables: &Tables,
+    neighbours: &Neighbours,
+) {
+    match hit.side() {
+        Side::Client => {
+            if let Err(refused) = to_server(bytes, meta, hit) {
+                *fate = refused;
+            } else if let Some(server) = tables.server(hit.server_id()) {
+                *fate = towards(neighbours, server);
+            } else {
+                *fate = Fate::Drop(Reason::NoServer.into());
+            }
+        }
+        Side::Server => match to_client(bytes, meta, hit) {
+            Ok(()) => *fate = back(hit),
+            Err(refused) => *fate = refused,
+        },
+    }
+}
+
+/// Writes the Ethernet header while the frame is at hand, where no tag changes.
+#[inline]
+fn label(bytes: &mut [u8], meta: &Meta, fate: &mut Fate, macs: &[u64; PORTS_MAX]) {
+    if let Fate::Send(egress) = *fate
+        && egress.vlans() == 0
+        && meta.l3 == UNTAGGED
+        && let Some(src) = macs.get(usize::from(egress.port()))
+    {
+        wire::set_macs(bytes, egress.mac, *src);
+        *fate = Fate::Ready(egress.port());
+    }
+}
+
+/// What to say about a long packet that the way out does not take; `None` when it does, or is not known yet.
+#[cold]
+fn too_big(
+    tables: &Tables,
+    neighbours: &Neighbours,
+    frame_max: &[u16; PORTS_MAX],
+    hit: &Hit,
+    meta: &Meta,
+) -> Option<Made> {
+    let way = match hit.side() {
+        Side::Client => towards(neighbours, tables.server(hit.server_id())?),
+        Side::Server => back(hit),
+    };
+    let Fate::Send(egress) = way else { return None };
+    let mtu = frame_max.get(usize::from(egress.port())).filter(|max| **max > 0)? - UNTAGGED;
+    (meta.end - meta.l3 > mtu).then_some(Made::TooBig { mtu })
 }
 
 /// The next hop of a server, or the wait for it.
@@ -86,19 +148,19 @@ pub(crate) fn towards(neighbours: &Neighbours, server: &Server) -> Fate {
 
 /// Replies leave by the port, MAC and VLAN that the client's packets came from.
 #[inline]
-const fn back(flow: &Hit) -> Fate {
+pub(crate) const fn back(flow: &Hit) -> Fate {
     let (mac, port, vlans, vlan) = flow.way_back();
     Fate::Send(Egress::new(mac, port, vlans, vlan))
 }
 
 /// nat: destination := server, routed (RFC 1812 §5.3.1). dsr: the packet itself stays as it is.
 #[inline]
-fn to_server(bytes: &mut [u8], meta: &Meta, flow: &Hit) -> Result<(), Reason> {
+fn to_server(bytes: &mut [u8], meta: &Meta, flow: &Hit) -> Result<(), Fate> {
     if !flow.is_two_sided() {
         return Ok(());
     }
     if meta.ttl <= 1 {
-        return Err(Reason::TtlExpired);
+        return Err(Fate::Answer(Reason::TtlExpired, Made::TtlExceeded));
     }
     if meta.kind == Kind::IcmpError {
         error_to_server(bytes, meta, flow);
@@ -114,9 +176,9 @@ fn to_server(bytes: &mut [u8], meta: &Meta, flow: &Hit) -> Result<(), Reason> {
 
 /// nat: source := service, routed.
 #[inline]
-fn to_client(bytes: &mut [u8], meta: &Meta, flow: &Hit) -> Result<(), Reason> {
+fn to_client(bytes: &mut [u8], meta: &Meta, flow: &Hit) -> Result<(), Fate> {
     if meta.ttl <= 1 {
-        return Err(Reason::TtlExpired);
+        return Err(Fate::Answer(Reason::TtlExpired, Made::TtlExceeded));
     }
     if meta.kind == Kind::IcmpError {
         error_to_client(bytes, meta, flow);

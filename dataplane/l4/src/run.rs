@@ -71,7 +71,7 @@ mod tests {
         let asks = [0, 1, 0].map(|service| (service, Side::Client));
         let answers = [0, 0, 1].map(|service| (service, Side::Server));
         let known = [0, 1].map(|service| flow(&table, service));
-        let counters = Counters::new(1);
+        let counters = Counters::new();
         let mut run = Run::new();
         for (service, side) in asks.into_iter().chain(answers) {
             run.add(&Hit::from(&Flow { side, ..known[service] }), 100 + service, &counters);

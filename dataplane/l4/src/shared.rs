@@ -5,6 +5,7 @@ use crate::neighbours::Neighbours;
 use crate::tables::Tables;
 use arc_swap::ArcSwap;
 use ringlead_flow::FlowTable;
+use ringlead_pick::Loads;
 use std::sync::Arc;
 
 /// The few things that cross threads. All of it is lock-free for workers.
@@ -17,6 +18,8 @@ pub struct Shared {
     pub flows: Arc<FlowTable>,
     /// Next hops' Ethernet addresses.
     pub neighbours: Arc<Neighbours>,
+    /// Live flows by server.
+    pub loads: Arc<Loads>,
     /// One set a worker.
     pub counters: Arc<[Arc<Counters>]>,
 }
@@ -35,7 +38,8 @@ impl Shared {
             tables: Arc::new(ArcSwap::from_pointee(tables)),
             flows,
             neighbours: Arc::new(Neighbours::new(neighbours)),
-            counters: (0..workers).map(|_| Arc::new(Counters::new(servers))).collect(),
+            loads: Arc::new(Loads::new(servers)),
+            counters: (0..workers).map(|_| Arc::new(Counters::new())).collect(),
         }
     }
 }

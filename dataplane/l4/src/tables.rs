@@ -2,10 +2,13 @@
 
 use crate::neighbours::NeighbourId;
 use ahash::AHashMap;
-use ringlead_flow::{Profile, ServerId};
-use ringlead_pick::{FrontHash, Maglev, RoundRobin};
-use ringlead_wire::{Endpoint, Ip};
+use ringlead_flow::snat::SnatPool;
+use ringlead_flow::{Flow, Profile, ServerId};
+use ringlead_pick::{FrontHash, HashBy, LeastFlows, Loads, Maglev, RandomTwo, RoundRobin, Sticky};
+use ringlead_wire::{Endpoint, Ip, Protocol};
 use std::sync::Arc;
+
+pub use crate::tunnel::{Prefix, Tunnel};
 
 /// The most services a snapshot holds.
 pub const SERVICES_MAX: usize = 16_384;
@@ -19,6 +22,10 @@ pub enum Mode {
     Nat,
     /// Only the Ethernet address changes; the server answers the client directly.
     Dsr,
+    /// The packet travels inside another one to the server, which answers the client directly.
+    Tunnel,
+    /// Both ends rewritten: the server sees an address and port of ours, so that replies come back whatever its routes say.
+    Snat,
 }
 
 impl Mode {
@@ -28,7 +35,43 @@ impl Mode {
         match self {
             Self::Nat => "nat",
             Self::Dsr => "dsr",
+            Self::Tunnel => "tunnel",
+            Self::Snat => "snat",
         }
+    }
+}
+
+/// A mode with what it needs.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// [`Mode::Nat`].
+    Nat,
+    /// [`Mode::Dsr`].
+    Dsr,
+    /// [`Mode::Tunnel`].
+    Tunnel(Tunnel),
+    /// [`Mode::Snat`], with the source ports to choose from.
+    Snat(Arc<SnatPool>),
+}
+
+impl Delivery {
+    /// Its mode.
+    #[inline]
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        match self {
+            Self::Nat => Mode::Nat,
+            Self::Dsr => Mode::Dsr,
+            Self::Tunnel(_) => Mode::Tunnel,
+            Self::Snat(_) => Mode::Snat,
+        }
+    }
+
+    /// Whether replies come back through us.
+    #[inline]
+    #[must_use]
+    pub const fn is_two_sided(&self) -> bool {
+        matches!(self, Self::Nat | Self::Snat(_))
     }
 }
 
@@ -39,6 +82,8 @@ pub enum OnNoServer {
     Drop,
     /// A TCP reset.
     Reset,
+    /// ICMP: host unreachable (RFC 792 3/1, RFC 4443 1/3).
+    Unreachable,
 }
 
 /// A service in a snapshot: a slot that is reused and a generation that is not, so a flow of a removed service never
@@ -51,19 +96,65 @@ pub struct ServiceId {
     pub generation: u16,
 }
 
+/// Bits of a service's slot in a word.
+const SLOT: u32 = 0x3fff;
+const _: () =
+    assert!(SERVICES_MAX == SLOT as usize + 1, "two bits between slot and generation are the way's");
+
 impl ServiceId {
-    /// In one word, as flow entries keep it.
+    /// In one word, as flow entries keep it: `{generation 16, way 2, slot 14}`, highest bits first, the way 0.
     #[inline]
     #[must_use]
     pub const fn to_u32(self) -> u32 {
-        (self.generation as u32) << 16 | self.slot as u32
+        (self.generation as u32) << 16 | self.slot as u32 & SLOT
     }
 
-    /// From the word that [`to_u32`](Self::to_u32) made.
+    /// From the word that [`to_u32`](Self::to_u32) made, whatever way it has been given.
     #[inline]
     #[must_use]
     pub const fn from_u32(word: u32) -> Self {
-        Self { slot: (word & 0xffff) as u16, generation: (word >> 16) as u16 }
+        Self { slot: (word & SLOT) as u16, generation: (word >> 16) as u16 }
+    }
+}
+
+/// What `rewrite` has to do to a flow's packets. The flow itself says it, in its service's word: known flows then need no
+/// look at their service, and keep their way when the service's mode changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(crate) enum Way {
+    /// What the flow's two ends say: nat with a server's end, dsr without.
+    Plain = 0,
+    /// Into a tunnel.
+    Tunnel = 1 << 14,
+    /// Both ends, as the flow's say.
+    Snat = 2 << 14,
+}
+
+const TUNNEL: u32 = Way::Tunnel as u32;
+const SNAT: u32 = Way::Snat as u32;
+
+impl Way {
+    const MASK: u32 = 0b11 << 14;
+
+    /// A service's word with the way of its mode.
+    #[inline]
+    pub(crate) const fn mark(id: ServiceId, delivery: &Delivery) -> u32 {
+        let way = match delivery {
+            Delivery::Nat | Delivery::Dsr => Self::Plain,
+            Delivery::Tunnel(_) => Self::Tunnel,
+            Delivery::Snat(_) => Self::Snat,
+        };
+        id.to_u32() | way as u32
+    }
+
+    /// Of a flow.
+    #[inline]
+    pub(crate) const fn of(word: u32) -> Self {
+        match word & Self::MASK {
+            TUNNEL => Self::Tunnel,
+            SNAT => Self::Snat,
+            _ => Self::Plain,
+        }
     }
 }
 
@@ -75,22 +166,44 @@ pub struct Service {
     /// Its name in the configuration.
     pub name: Arc<str>,
     /// How its packets are sent on.
-    pub mode: Mode,
+    pub delivery: Delivery,
     /// Who serves it.
     pub pool: Arc<Pool>,
     /// The answer when nobody can.
     pub on_no_server: OnNoServer,
+    /// Who serves when nobody of `pool` can, before that answer.
+    pub sorry: Option<Arc<Pool>>,
+    /// Where clients that come back are known; their key's salt is the pool's.
+    pub sticky: Option<Arc<Sticky>>,
     /// Its flows' timers.
     pub profile: Profile,
+}
+
+impl Service {
+    /// Whether a flow's server and all else about it can be computed again from its packets alone.
+    #[inline]
+    #[must_use]
+    pub fn recomputes(&self) -> bool {
+        !matches!(self.delivery, Delivery::Snat(_)) && self.sticky.is_none() && self.pool.chooser.recomputes()
+    }
 }
 
 /// The choice among a pool's eligible servers.
 #[derive(Debug)]
 pub enum Chooser {
     /// Consistent hashing: the same answer on every node and after every restart.
-    Maglev(Maglev),
+    Maglev {
+        /// From a hash to a member.
+        table: Maglev,
+        /// What is hashed.
+        by: HashBy,
+    },
     /// Weighted turns; each worker has its own cursor.
     RoundRobin(RoundRobin),
+    /// The fewest flows for its weight.
+    LeastFlows(LeastFlows),
+    /// The one of two random members that has fewer flows for its weight.
+    RandomTwo(RandomTwo),
 }
 
 impl Chooser {
@@ -98,7 +211,14 @@ impl Chooser {
     #[inline]
     #[must_use]
     pub const fn recomputes(&self) -> bool {
-        matches!(self, Self::Maglev(_))
+        matches!(self, Self::Maglev { .. })
+    }
+
+    /// Whether each choice depends on the flows that there are.
+    #[inline]
+    #[must_use]
+    pub const fn counts_flows(&self) -> bool {
+        matches!(self, Self::LeastFlows(_) | Self::RandomTwo(_))
     }
 }
 
@@ -113,6 +233,27 @@ pub struct Pool {
     pub chooser: Chooser,
     /// The eligible servers, in the chooser's order.
     pub members: Box<[ServerId]>,
+    /// The most flows that a server may have, where some may not have any number. Never with maglev, whose choice is the same
+    /// on every node.
+    pub limits: AHashMap<ServerId, u32>,
+    /// Tells its clients from other pools' where they are remembered; the same across snapshots.
+    pub salt: u32,
+}
+
+impl Pool {
+    /// The most flows that a server may have.
+    #[inline]
+    #[must_use]
+    pub fn limit(&self, id: ServerId) -> Option<u32> {
+        if self.limits.is_empty() { None } else { self.limits.get(&id).copied() }
+    }
+
+    /// Whether a server may have one more flow.
+    #[inline]
+    #[must_use]
+    pub fn has_room(&self, loads: &Loads, id: ServerId) -> bool {
+        self.limit(id).is_none_or(|limit| loads.get(id.0) < limit)
+    }
 }
 
 /// One address that serves.
@@ -130,6 +271,8 @@ pub struct Server {
     pub down: bool,
     /// Whether it takes new flows: a SYN that reuses the ports of a flow that has ended then chooses again.
     pub accepts: bool,
+    /// Whether it takes new flows of clients that come back to it; those that drain do.
+    pub admits: bool,
 }
 
 /// The services of a snapshot by slot, with holes where one was removed.
@@ -178,6 +321,10 @@ pub struct Tables {
     pub listen: Arc<AHashMap<Endpoint, u16>>,
     /// Where nat servers answer from; port 0 = any.
     pub nat_servers: Arc<AHashMap<Endpoint, ()>>,
+    /// The pools of source ports by address, those included that only past flows use.
+    pub snat: Arc<AHashMap<Ip, Arc<SnatPool>>>,
+    /// The same pools, each once.
+    pub snat_pools: Arc<[Arc<SnatPool>]>,
     /// The front's hash, the same on every node.
     pub hash: FrontHash,
 }
@@ -192,6 +339,8 @@ impl Tables {
             servers: Arc::from([]),
             listen: Arc::default(),
             nat_servers: Arc::default(),
+            snat: Arc::default(),
+            snat_pools: Arc::from([]),
             hash,
         }
     }
@@ -211,11 +360,11 @@ impl Tables {
         self.services.get(id.slot).filter(|s| s.id == id)
     }
 
-    /// Whether the service with this id is still there.
+    /// Whether the service whose id is in a flow's word is still there.
     #[inline]
     #[must_use]
-    pub fn has_service(&self, id: ServiceId) -> bool {
-        self.services.ids.get(usize::from(id.slot)) == Some(&id.to_u32())
+    pub fn has_service(&self, word: u32) -> bool {
+        self.services.ids.get((word & SLOT) as usize) == Some(&(word & !Way::MASK))
     }
 
     /// The server with this id, ghosts included.
@@ -230,5 +379,26 @@ impl Tables {
     #[must_use]
     pub fn is_nat_server(&self, at: Endpoint) -> bool {
         self.nat_servers.contains_key(&at)
+    }
+
+    /// Gives back the source port of a flow that has ended and is out of the table, if it had one.
+    #[cold]
+    pub(crate) fn give_port_back(&self, flow: &Flow) {
+        let Some(answers) = flow.server.as_ref().filter(|_| Way::of(flow.service) == Way::Snat) else {
+            return;
+        };
+        if let (Some(pool), Some(protocol)) = (self.snat.get(&answers.dst), protocol(answers.proto)) {
+            pool.give_back(answers.dst, answers.dport, protocol);
+        }
+    }
+}
+
+/// The transport of this number, if services can use it.
+#[inline]
+pub(crate) const fn protocol(number: u8) -> Option<Protocol> {
+    match number {
+        6 => Some(Protocol::Tcp),
+        17 => Some(Protocol::Udp),
+        _ => None,
     }
 }

@@ -16,6 +16,10 @@ const ASK_DRIVERS_NS: u64 = 1_000_000_000;
 /// Entries looked at per tick while ageing: a million flows are seen once a second.
 const AGE_BUDGET: usize = 1024;
 
+/// Groups of 64 source ports looked at in one tick. A pool of 16 addresses has 64 000 groups for both transports and is to
+/// be gone through in 7.5 s.
+const QUARANTINE_BUDGET: usize = 64;
+
 impl<P: Port> Worker<P> {
     /// Retries held frames, ages a shard, acknowledges the snapshot. `now_ns` is monotonic time in nanoseconds.
     pub fn tick(&mut self, now_ns: u64) {
@@ -25,6 +29,7 @@ impl<P: Port> Worker<P> {
         self.retry_held(now_ns);
         self.ask_drivers(now_ns);
         self.age(now_ns);
+        self.end_quarantines();
         emit::flush(self);
         settle::settle(self, now_ns, 0);
         // Last: from here on this worker uses nothing of an older snapshot.
@@ -68,13 +73,23 @@ impl<P: Port> Worker<P> {
             let shard = self.next_shard % shards.max(1);
             self.next_shard = shard + 1;
             if self.ages(shard, now_ns) {
-                let counters = &self.counters;
+                let (counters, tables, loads) = (&self.counters, &self.tables, &self.shared.loads);
                 self.flows.age(shard, self.tick, AGE_BUDGET, &mut |flow| {
-                    counters.add_server_flows(flow.server_id.0, -1);
+                    loads.sub(flow.server_id.0);
                     counters.flows_ended.add(1);
+                    tables.give_port_back(flow);
                 });
                 break;
             }
+        }
+    }
+
+    /// Frees source ports of this worker's share, a few of one pool a tick.
+    fn end_quarantines(&mut self) {
+        let pools = self.tables.snat_pools.len();
+        self.next_pool = (self.next_pool + 1).checked_rem(pools).unwrap_or(0);
+        if let Some(pool) = self.tables.snat_pools.get(self.next_pool) {
+            pool.tick(self.config.index, self.tick, QUARANTINE_BUDGET);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::hold::Held;
 use crate::shared::Shared;
 use crate::tables::{SERVICES_MAX, Tables};
 use arc_swap::{ArcSwap, Cache};
+use ringlead_flow::snat::SnatRandom;
 use ringlead_flow::{FlowTable, Tick};
 use ringlead_io::{FrameList, Frames, Port};
 use ringlead_pick::Cursor;
@@ -23,6 +24,8 @@ pub struct WorkerConfig {
     pub index: usize,
     /// How many workers there are.
     pub workers: usize,
+    /// Random bits, other ones for each worker: nobody shall guess the source ports that it takes.
+    pub seed: [u64; 4],
 }
 
 /// One queue of a configured port, and the frames that wait for room in its ring.
@@ -61,6 +64,12 @@ pub struct Worker<P> {
     pub(crate) egress: [u8; PORTS_MAX],
     /// Configured port → its own Ethernet address, a number of 48 bits.
     pub(crate) macs: [u64; PORTS_MAX],
+    /// Configured port → the longest frame without tags that leaves by it; 0 where this worker has no queue.
+    pub(crate) frame_max: [u16; PORTS_MAX],
+    /// The least of those: what is not longer fits everywhere.
+    pub(crate) fits: u16,
+    /// The identification of the last tunnel packet that may be fragmented.
+    pub(crate) next_id: u16,
     /// Follows the shared pointer: one load a turn.
     pub(crate) latest: Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>,
     /// The snapshot of this turn.
@@ -77,6 +86,9 @@ pub struct Worker<P> {
     pub(crate) ask_drivers_ns: u64,
     pub(crate) tick: Tick,
     pub(crate) next_shard: usize,
+    /// The pool of source ports whose quarantines were looked at last.
+    pub(crate) next_pool: usize,
+    pub(crate) random: SnatRandom,
 }
 
 impl<P: Port> Worker<P> {
@@ -87,6 +99,7 @@ impl<P: Port> Worker<P> {
     pub fn new(config: WorkerConfig, frames: Frames, ports: Vec<(u8, P)>, shared: Shared) -> Self {
         let mut egress = [u8::MAX; PORTS_MAX];
         let mut macs = [0; PORTS_MAX];
+        let mut longest = [0; PORTS_MAX];
         let mut queues = Vec::with_capacity(ports.len());
         for (port_index, port) in ports {
             if let (Some(place @ &mut u8::MAX), Ok(index)) =
@@ -100,14 +113,20 @@ impl<P: Port> Worker<P> {
                 *mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
             }
             let (frame_max, partial_checksums) = (caps.frame_max, caps.partial_checksums);
+            if let Some(longest) = longest.get_mut(usize::from(port_index)) {
+                *longest = u16::try_from(frame_max).unwrap_or(u16::MAX);
+            }
             let (ahead, out) = (FrameList::new(), FrameList::new());
             queues.push(Queue { port_index, port, ahead, out, frame_max, partial_checksums });
         }
         let counters =
-            shared.counters.get(config.index).cloned().unwrap_or_else(|| Arc::new(Counters::new(0)));
+            shared.counters.get(config.index).cloned().unwrap_or_else(|| Arc::new(Counters::new()));
         Self {
             egress,
             macs,
+            frame_max: longest,
+            fits: longest.into_iter().filter(|max| *max > 0).min().unwrap_or(0),
+            next_id: 0,
             queues,
             frames,
             latest: Cache::new(Arc::clone(&shared.tables)),
@@ -123,6 +142,8 @@ impl<P: Port> Worker<P> {
             ask_drivers_ns: 0,
             tick: Tick::from_nanos(0),
             next_shard: config.index,
+            next_pool: 0,
+            random: SnatRandom::new(config.seed),
             shared,
             config,
         }

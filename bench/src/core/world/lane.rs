@@ -3,10 +3,14 @@
 use crate::core::cell::{Kind, replies};
 use crate::core::world::{CHUNK, CHUNKS, LAN, START_NS, Segment, Shape, Traffic, WAN, traffic};
 use crate::core::world::{Random, narrow};
+use ringlead_flow::snat::SnatPool;
 use ringlead_flow::{FlowTable, Tick};
 use ringlead_io::port::BURST;
 use ringlead_io::{Frame, Frames, MemPort};
+use ringlead_l4::tables::Mode;
 use ringlead_l4::{Shared, Worker, WorkerConfig};
+use ringlead_wire::Protocol;
+use std::sync::Arc;
 
 /// New flows that a lane can tell apart before it begins again with the first, which has long been removed.
 const FRESH_SPAN: usize = 1 << 22;
@@ -19,6 +23,8 @@ pub struct Lane {
     pub idle: Vec<Frame>,
     index: usize,
     both_ways: bool,
+    /// With snat: what its flows' source ports are of.
+    ports: Option<Arc<SnatPool>>,
     random: Random,
     batch: usize,
     fresh: usize,
@@ -32,9 +38,19 @@ impl Lane {
         random.shuffle(&mut idle);
         let port = |name, mac| MemPort::new(name, narrow(index), mac, CHUNKS);
         let ports = vec![(0, port("wan", traffic::WAN_MAC)), (1, port("lan", traffic::LAN_MAC))];
-        let config = WorkerConfig { index, workers: shape.workers };
+        let config = WorkerConfig { index, workers: shape.workers, seed: [index as u64; 4] };
         let worker = Worker::new(config, frames, ports, shared.clone());
-        Self { worker, idle, index, both_ways: replies(shape.mode), random, batch: shape.fresh(), fresh: 0 }
+        let ports = shared.tables.load().snat_pools.first().cloned().filter(|_| shape.mode == Mode::Snat);
+        Self {
+            worker,
+            idle,
+            index,
+            both_ways: replies(shape.mode),
+            ports,
+            random,
+            batch: shape.fresh(),
+            fresh: 0,
+        }
     }
 
     /// How many packets a full turn moves when a queue gives `burst` frames at once.
@@ -108,7 +124,13 @@ impl Lane {
     pub fn remove_fresh(&self, traffic: &Traffic, table: &FlowTable, first: usize, count: usize) {
         for flow in first..first + count {
             let found = table.lookup(&traffic.tuple(flow), Tick::from_nanos(START_NS));
-            let ended = found.is_some_and(|found| table.remove(&found));
+            let ended = found.is_some_and(|found| {
+                // Time stands still here, so a port in quarantine would never be free again.
+                if let (Some(ports), Some(answers)) = (self.ports.as_ref(), &found.server) {
+                    ports.never_used(answers.dst, answers.dport, Protocol::Tcp);
+                }
+                table.remove(&found)
+            });
             assert!(ended, "a new flow was not made: {:?}", self.drops());
         }
     }

@@ -2,8 +2,10 @@
 
 use crate::core::cell::{Family, replies};
 use crate::core::world::Shape;
+use crate::core::world::tables::ENCAPSULATION;
 use ringlead_flow::Tuple;
 use ringlead_io::{Frame, Frames};
+use ringlead_l4::tables::Mode;
 use ringlead_wire::build::Packet;
 use ringlead_wire::{Ip, Meta, TcpFlags, parse, rewrite};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -31,8 +33,9 @@ pub enum Segment {
 /// The flows of one family, and a packet of each sort to be changed into a packet of any flow.
 pub struct Traffic {
     family: Family,
-    /// Whether the destination is rewritten, so that servers answer through us.
-    translated: bool,
+    mode: Mode,
+    /// Bytes of outer headers.
+    overhead: usize,
     /// By service.
     asks: Vec<Template>,
     firsts: Vec<Template>,
@@ -40,6 +43,8 @@ pub struct Traffic {
     answers: Vec<Template>,
     /// The server of each flow.
     chosen: Vec<u16>,
+    /// With snat, where its server answers to: the address by number, and the port.
+    mapped: Vec<[u16; 2]>,
 }
 
 impl Traffic {
@@ -50,11 +55,13 @@ impl Traffic {
         let services = || 0..shape.services;
         Self {
             family,
-            translated: replies(shape.mode),
+            mode: shape.mode,
+            overhead: if shape.mode == Mode::Tunnel { ENCAPSULATION.overhead(!family.is_v6()) } else { 0 },
             asks: services().map(|n| Template::new(&ask(n))).collect(),
             firsts: services().map(|n| Template::new(&ask(n).flags(TcpFlags::SYN))).collect(),
             answers: (0..shape.servers).map(|n| Template::new(&answer(n))).collect(),
             chosen: vec![0; shape.flows],
+            mapped: if shape.mode == Mode::Snat { vec![[0; 2]; shape.flows] } else { Vec::new() },
         }
     }
 
@@ -96,7 +103,13 @@ impl Traffic {
             Segment::Ask | Segment::First => {
                 rewrite::to_client(bytes, &template.meta, client.ip().into(), client.port());
             }
-            Segment::Answer => rewrite::to_server(bytes, &template.meta, client.ip().into(), client.port()),
+            Segment::Answer => {
+                let to = self
+                    .mapped
+                    .get(flow)
+                    .map_or(client, |&[n, port]| SocketAddr::new(snat(n.into(), self.family), port));
+                rewrite::to_server(bytes, &template.meta, to.ip().into(), to.port());
+            }
         }
     }
 
@@ -105,11 +118,18 @@ impl Traffic {
     /// # Panics
     /// When it is not: then something else was measured than what is meant.
     pub(super) fn learn(&mut self, flow: usize, sent: &[u8]) {
-        let meta = parse(sent).expect("what is sent can be parsed");
-        let (ip, port) = (client(flow, self.family).ip().into(), client(flow, self.family).port());
-        assert_eq!((meta.src, meta.sport), (ip, port), "the frames came back in another order");
+        let opened = self.open(sent);
+        let meta = parse(&opened).expect("what is sent can be parsed");
+        if let Some(mapped) = self.mapped.get_mut(flow) {
+            let [.., high, low] = meta.src.octets();
+            *mapped = [u16::from_be_bytes([high, low]), meta.sport];
+            assert_eq!(IpAddr::from(meta.src), snat(mapped[0].into(), self.family), "no address of ours");
+        } else {
+            let (ip, port) = (client(flow, self.family).ip().into(), client(flow, self.family).port());
+            assert_eq!((meta.src, meta.sport), (ip, port), "the frames came back in another order");
+        }
         let server = u16::from_be_bytes([sent[4], sent[5]]);
-        let to = if self.translated {
+        let to = if replies(self.mode) {
             self::server(server.into(), self.family)
         } else {
             service(self.service_of(flow), self.family)
@@ -117,6 +137,12 @@ impl Traffic {
         let mac = server_mac(server.into());
         assert_eq!((meta.dst, meta.dport, &sent[..6]), (to.ip().into(), to.port(), &mac[..]));
         self.chosen[flow] = server;
+    }
+
+    /// The client's frame of a sent one: without the outer headers where there are some.
+    fn open(&self, sent: &[u8]) -> Vec<u8> {
+        let (ethernet, rest) = sent.split_at(14);
+        [ethernet, &rest[self.overhead..]].concat()
     }
 
     /// Flows take the services in turn.
@@ -157,6 +183,15 @@ pub(super) fn server(n: usize, family: Family) -> SocketAddr {
         Family::Ipv6 => Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 1, u16::from_be_bytes([high, low])).into(),
     };
     SocketAddr::new(ip, 8080)
+}
+
+/// An address of ours that servers see; they count from 0.
+pub(super) fn snat(n: usize, family: Family) -> IpAddr {
+    let [high, low] = halves(n);
+    match family {
+        Family::Ipv4 => Ipv4Addr::new(10, 3, high, low).into(),
+        Family::Ipv6 => Ipv6Addr::new(0xfd03, 0, 0, 0, 0, 0, 1, u16::from_be_bytes([high, low])).into(),
+    }
 }
 
 /// A server's Ethernet address; it ends with its number.

@@ -7,6 +7,7 @@ mod pool;
 mod port;
 mod service;
 mod together;
+mod tunnel;
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,8 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
     let ports = port::check(file, findings);
     let checks = health::check(&file.checks, findings);
     let pools = pool::check(&file.pools, &file.checks, &checks, findings);
-    let services = service::check(&file.services, &pools, findings);
+    let tunnels = tunnel::check(&file.tunnels, findings);
+    let services = service::check(file, &pools, findings);
     together::check(file, &services, &pools, findings);
     Some(Config {
         node: node?,
@@ -37,6 +39,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
         ports: ports.into_iter().collect::<Option<_>>()?,
         services: services.into_iter().map(|s| s.model).collect::<Option<_>>()?,
         pools: pools.into_iter().map(|p| p.model).collect::<Option<_>>()?,
+        tunnels: tunnel::built_in().map(Some).chain(tunnels).collect::<Option<_>>()?,
         checks: checks.into_iter().collect::<Option<_>>()?,
     })
 }

@@ -6,17 +6,20 @@ use ringlead_wire::{Endpoint, Protocol};
 use toml::Spanned;
 
 use super::super::model::{Addresses, Mode, OnNoServer, Profile, ServiceConfig};
-use super::super::raw::{Named, OneOrMany, Service};
+use super::super::raw::{File, Named, OneOrMany, Service};
 use super::super::source::Span;
 use super::super::values::{address, choice, quoted};
-use super::pool;
 use super::{Findings, at_most, codes, optional, required, values};
+use super::{pool, tunnel};
 
 const SERVICES_MAX: usize = 10_000;
 const LISTEN_MAX: usize = 64;
 
 const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
-const MODES: [(&str, Mode); 2] = [("nat", Mode::Nat), ("dsr", Mode::Dsr)];
+/// The tunnel is that of a service that names none.
+const MODES: [(&str, Mode); 3] =
+    [("nat", Mode::Nat), ("dsr", Mode::Dsr), ("tunnel", Mode::Tunnel { tunnel: 0 })];
+const TUNNEL_DEFAULT: &str = "gue";
 const ON_NO_SERVER: [(&str, OnNoServer); 2] = [("drop", OnNoServer::Drop), ("reset", OnNoServer::Reset)];
 const ADDRESSES: [(&str, Addresses); 2] = [("manage", Addresses::Manage), ("expect", Addresses::Expect)];
 const TIMEOUTS: [(&str, Profile); 2] = [("lb", Profile::Lb), ("rfc5382", Profile::Rfc5382)];
@@ -36,18 +39,26 @@ pub(super) struct Checked {
 }
 
 /// One entry a table.
-pub(super) fn check(
-    tables: &[Named<Service>],
-    pools: &[pool::Checked],
-    findings: &mut Findings,
-) -> Vec<Checked> {
+pub(super) fn check(file: &File, pools: &[pool::Checked], findings: &mut Findings) -> Vec<Checked> {
+    let tables = &file.services;
     at_most("services", SERVICES_MAX, tables.iter().map(|t| &t.name), findings);
-    let index: BTreeMap<&str, usize> =
-        pools.iter().enumerate().map(|(i, p)| (p.name.get_ref().as_str(), i)).collect();
-    tables.iter().map(|named| service(named, &index, findings)).collect()
+    let index = |names: Vec<String>| names.into_iter().enumerate().map(|(i, name)| (name, i)).collect();
+    let tunnels = file.tunnels.iter().map(|t| t.name.get_ref().clone());
+    let names = Names {
+        pools: index(pools.iter().map(|p| p.name.get_ref().clone()).collect()),
+        tunnels: index(tunnel::built_in().map(|t| t.name).chain(tunnels).collect()),
+    };
+    tables.iter().map(|named| service(named, &names, findings)).collect()
 }
 
-fn service(named: &Named<Service>, pools: &BTreeMap<&str, usize>, findings: &mut Findings) -> Checked {
+/// What a service can name, with the places in the model.
+struct Names {
+    pools: BTreeMap<String, usize>,
+    tunnels: BTreeMap<String, usize>,
+}
+
+fn service(named: &Named<Service>, names: &Names, findings: &mut Findings) -> Checked {
+    let pools = &names.pools;
     let (table, raw) = (&named.table, &named.table.raw);
     let named_well = values::name("service", &named.name, findings);
     let layer = optional(raw.layer.as_ref(), |v| choice("layer", v, &[("l4", ())], &["l7"], findings));
@@ -62,7 +73,8 @@ fn service(named: &Named<Service>, pools: &BTreeMap<&str, usize>, findings: &mut
     let listen = required(table, "listen", &raw.listen, "\"192.0.2.10:80\"", findings)
         .map_or_else(Vec::new, |v| listen(v, protocol, findings));
     let mode = required(table, "mode", &raw.mode, "\"nat\"", findings)
-        .and_then(|v| Some((choice("mode", v, &MODES, &["snat", "tunnel"], findings)?, v.span())));
+        .and_then(|v| Some((choice("mode", v, &MODES, &["snat"], findings)?, v.span())))
+        .and_then(|(mode, span)| Some((with_tunnel(mode, raw, names, findings)?, span)));
     let pool =
         required(table, "pool", &raw.pool, "\"app\"", findings).and_then(|v| find_pool(v, pools, findings));
     let on_no_server = optional(raw.on_no_server.as_ref(), |v| on_no_server(v, protocol, raw, findings));
@@ -125,15 +137,47 @@ fn listen(
         .collect()
 }
 
+/// Mode tunnel with the tunnel that the service names.
+fn with_tunnel(mode: Mode, raw: &Service, names: &Names, findings: &mut Findings) -> Option<Mode> {
+    let Mode::Tunnel { .. } = mode else {
+        if let Some(tunnel) = &raw.tunnel {
+            let entry = findings.error(
+                codes::NOT_TUNNEL,
+                tunnel.span(),
+                format!("mode = \"{}\" has no tunnel", mode.name()),
+            );
+            if let Some(mode) = &raw.mode {
+                entry.also(&mode.span(), "the mode is chosen here");
+            }
+            entry.help("take it out, or use mode = \"tunnel\"");
+        }
+        return Some(mode);
+    };
+    let Some(reference) = &raw.tunnel else {
+        return names.tunnels.get(TUNNEL_DEFAULT).map(|&tunnel| Mode::Tunnel { tunnel });
+    };
+    let name = reference.get_ref();
+    let found = names.tunnels.get(name).copied();
+    if found.is_none() {
+        let near = findings.near(name, names.tunnels.keys().map(String::as_str));
+        let message = format!("there is no tunnel {}", quoted(name));
+        findings.error(codes::UNKNOWN_TUNNEL, reference.span(), message).help(match near {
+            Some(near) => format!("a tunnel with a similar name exists: {}", quoted(near)),
+            None => "\"gue\" and \"ipip\" are built in; others are tables [tunnel.NAME]".to_owned(),
+        });
+    }
+    found.map(|tunnel| Mode::Tunnel { tunnel })
+}
+
 fn find_pool(
     reference: &Spanned<String>,
-    pools: &BTreeMap<&str, usize>,
+    pools: &BTreeMap<String, usize>,
     findings: &mut Findings,
 ) -> Option<usize> {
     let name = reference.get_ref();
     let found = pools.get(name.as_str()).copied();
     if found.is_none() {
-        let near = findings.near(name, pools.keys().copied());
+        let near = findings.near(name, pools.keys().map(String::as_str));
         let message = format!("there is no pool {}", quoted(name));
         findings.error(codes::UNKNOWN_POOL, reference.span(), message).help(match near {
             Some(near) => format!("a pool with a similar name exists: {}", quoted(near)),

@@ -27,9 +27,14 @@ pub(super) fn check(
     listen_once(services, findings);
     servers_are_not_services(services, pools, findings);
     unused(file, services, pools, findings);
+    unused_tunnels(file, findings);
 }
 
 fn same_family(service: &service::Checked, pool: &pool::Checked, findings: &mut Findings) {
+    // A tunnel's outer packet is of the server's family, whatever is inside.
+    if matches!(service.mode, Some((Mode::Tunnel { .. }, _))) {
+        return;
+    }
     let Some(server) = pool.addresses.first() else { return };
     let v4 = server.address.is_ipv4();
     if let Some((listen, span)) = service.listen.iter().find(|(listen, _)| listen.ip.is_v4() != v4) {
@@ -52,14 +57,18 @@ fn same_family(service: &service::Checked, pool: &pool::Checked, findings: &mut 
 
 fn ports_agree(service: &service::Checked, pool: &pool::Checked, findings: &mut Findings) {
     match &service.mode {
-        Some((Mode::Dsr, _)) => dsr_ports(service, pool, findings),
+        Some((Mode::Dsr | Mode::Tunnel { .. }, _)) => direct_ports(service, pool, findings),
         Some((Mode::Nat, mode)) => nat_ports(service, mode, pool, findings),
         None => {}
     }
 }
 
 /// The server gets the client's packet as it is, so it must listen where the client connects.
-fn dsr_ports(service: &service::Checked, pool: &pool::Checked, findings: &mut Findings) {
+fn direct_ports(service: &service::Checked, pool: &pool::Checked, findings: &mut Findings) {
+    let what = match service.mode {
+        Some((Mode::Tunnel { .. }, _)) => "a tunnel",
+        _ => "DSR",
+    };
     for (listen, span) in &service.listen {
         let mut others = pool.addresses.iter().filter(|s| s.address.port() != listen.port);
         let Some(server) = others.next() else { continue };
@@ -67,7 +76,7 @@ fn dsr_ports(service: &service::Checked, pool: &pool::Checked, findings: &mut Fi
             codes::DSR_PORT,
             server.span.clone(),
             format!(
-                "DSR cannot translate ports: server `{}` listens on {}, the service on {}",
+                "{what} cannot translate ports: server `{}` listens on {}, the service on {}",
                 server.server,
                 port(server.address.port()),
                 port(listen.port)
@@ -171,6 +180,19 @@ fn unused(file: &File, services: &[service::Checked], pools: &[pool::Checked], f
             let message = format!("no pool uses [health.{}]", check.name.get_ref().escape_debug());
             findings.warning(codes::UNUSED, check.name.span(), message);
         }
+    }
+}
+
+fn unused_tunnels(file: &File, findings: &mut Findings) {
+    let used: BTreeSet<&str> = file
+        .services
+        .iter()
+        .filter_map(|s| s.table.raw.tunnel.as_ref())
+        .map(|t| t.get_ref().as_str())
+        .collect();
+    for tunnel in file.tunnels.iter().filter(|t| !used.contains(t.name.get_ref().as_str())) {
+        let message = format!("no service uses [tunnel.{}]", tunnel.name.get_ref().escape_debug());
+        findings.warning(codes::UNUSED, tunnel.name.span(), message);
     }
 }
 

@@ -43,17 +43,30 @@ fn malformed_frames_are_dropped_by_name_and_none_is_lost() {
 }
 
 #[test]
-fn a_frame_too_big_for_the_way_out_is_dropped_by_name() {
+fn rfc1191_a_packet_too_big_for_the_way_out_is_answered_with_the_mtu_and_dropped_by_name() {
     let mut rig = Rig::new(&Plan::default());
     let shared = rig.shared.clone();
     let frames = ringlead_io::Frames::in_memory(1024, 2048).unwrap();
     let wan = ringlead_io::MemPort::new("wan", 0, WAN_MAC, 256);
     let mut lan = ringlead_io::MemPort::new("lan", 0, LAN_MAC, 256);
     lan.caps_mut().frame_max = 1014;
-    let config = ringlead_l4::WorkerConfig { index: 0, workers: 1 };
+    let config = ringlead_l4::WorkerConfig { index: 0, workers: 1, seed: [1; 4] };
     rig.worker = ringlead_l4::Worker::new(config, frames, vec![(0, wan), (1, lan)], shared);
     let packet =
         |payload: usize| from_client(Packet::udp("198.51.100.7:5353", DSR4).payload(vec![1; payload]));
     rig.one(WAN, &packet(1014 - 42));
-    rig.dropped(WAN, packet(1015 - 42).build(), Reason::TooBig);
+    let told = rig.told(WAN, &packet(1015 - 42), Reason::TooBig);
+    assert_eq!((&told[..2], &told[6..8]), (&[3, 4][..], &1000_u16.to_be_bytes()[..]));
+    // A packet that waits for its next hop is not known to be too big before; then it is too late to tell.
+    let long = Packet::udp("198.51.100.8:5353", DSR4).payload(vec![1; 1015 - 42]);
+    for server in 0..3 {
+        for family in 0..2 {
+            let id = ringlead_l4::neighbours::NeighbourId(server * 2 + family);
+            rig.shared.neighbours.set(id, None);
+        }
+    }
+    assert!(rig.send(WAN, &[from_client(long).build()]).is_empty());
+    (0..3).for_each(|server| rig.resolve(server));
+    assert!(rig.tick().is_empty());
+    assert_eq!(rig.drops_of(Reason::TooBig), 2);
 }

@@ -15,4 +15,5 @@ mod icmp;
 mod nat;
 mod rig;
 mod snapshot;
+mod tunnel;
 mod vlan;

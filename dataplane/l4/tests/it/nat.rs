@@ -59,7 +59,7 @@ fn partial_checksums_are_completed_where_the_port_may_have_them() {
         let mut wan = ringlead_io::MemPort::new("wan", 0, WAN_MAC, 256);
         wan.caps_mut().partial_checksums = true;
         let lan = ringlead_io::MemPort::new("lan", 0, LAN_MAC, 256);
-        let config = ringlead_l4::WorkerConfig { index: 0, workers: 1 };
+        let config = ringlead_l4::WorkerConfig { index: 0, workers: 1, seed: [1; 4] };
         ringlead_l4::Worker::new(config, frames, vec![(0, wan), (1, lan)], shared)
     };
     let (_, completed) = rig.one(WAN, &packet(Packet::partial_checksum));
@@ -70,11 +70,13 @@ fn partial_checksums_are_completed_where_the_port_may_have_them() {
 }
 
 #[test]
-fn rfc1812_a_packet_that_cannot_be_routed_further_is_dropped() {
+fn rfc1812_a_packet_that_cannot_be_routed_further_is_answered_and_dropped() {
     let mut rig = Rig::new(&Plan::default());
     for ttl in [0, 1] {
         let packet = from_client(Packet::udp("198.51.100.7:5353", NAT4).ttl(ttl));
-        rig.dropped(WAN, packet.build(), ringlead_l4::drops::Reason::TtlExpired);
+        let told = rig.told(WAN, &packet, ringlead_l4::drops::Reason::TtlExpired);
+        assert_eq!(told[..2], [11, 0]);
+        assert_eq!(told[8..], packet.ip());
     }
 }
 

@@ -5,12 +5,15 @@ use ringlead_io::{Frames, MemPort};
 use ringlead_l4::counters::Counters;
 use ringlead_l4::drops::{Drop, Reason};
 use ringlead_l4::neighbours::{NeighbourId, NextHop};
-use ringlead_l4::tables::{Chooser, Mode, OnNoServer, Pool, Server, Service, ServiceId, Tables};
+use ringlead_l4::tables::{
+    Chooser, Delivery, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
+};
 use ringlead_l4::{Shared, Worker, WorkerConfig};
-use ringlead_pick::{FrontHash, Maglev, Member, RoundRobin};
+use ringlead_pick::{FrontHash, HashBy, Maglev, Member, RoundRobin};
 use ringlead_wire::build::Packet;
+use ringlead_wire::tunnel::Encapsulation;
 use ringlead_wire::{Endpoint, Ip, Protocol};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub(crate) const WAN: usize = 0;
@@ -28,11 +31,19 @@ pub(crate) struct Plan {
     pub(crate) on_no_server: OnNoServer,
     pub(crate) flows_max: usize,
     pub(crate) workers: usize,
+    pub(crate) encapsulation: Encapsulation,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { servers: 3, round_robin: false, on_no_server: OnNoServer::Drop, flows_max: 4096, workers: 1 }
+        Self {
+            servers: 3,
+            round_robin: false,
+            on_no_server: OnNoServer::Drop,
+            flows_max: 4096,
+            workers: 1,
+            encapsulation: Encapsulation::Ipip,
+        }
     }
 }
 
@@ -48,6 +59,11 @@ pub(crate) const NAT4: &str = "192.0.2.1:80";
 pub(crate) const NAT6: &str = "[2001:db8::1]:80";
 pub(crate) const DSR4: &str = "192.0.2.2:80";
 pub(crate) const DSR6: &str = "[2001:db8::2]:80";
+/// tunnel: the service's family, then its servers'.
+pub(crate) const TUNNEL44: &str = "192.0.2.3:80";
+pub(crate) const TUNNEL46: &str = "192.0.2.4:80";
+pub(crate) const TUNNEL64: &str = "[2001:db8::3]:80";
+pub(crate) const TUNNEL66: &str = "[2001:db8::4]:80";
 
 impl Rig {
     pub(crate) fn new(plan: &Plan) -> Self {
@@ -117,6 +133,20 @@ impl Rig {
         );
     }
 
+    /// One IPv4 frame in, an ICMP error about it out by the same port, the frame itself dropped for this reason; returns
+    /// the error from its ICMP header on.
+    pub(crate) fn told(&mut self, port: usize, packet: &Packet, reason: impl Into<Drop>) -> Vec<u8> {
+        let (reason, made) = (reason.into(), self.counters().made.get());
+        let before = self.counters().dropped(reason);
+        let (back, answer) = self.one(port, packet);
+        let after = (self.counters().dropped(reason), self.counters().made.get());
+        assert_eq!((back, after), (port, (before + 1, made + 1)), "drops: {:?}", self.drops());
+        let asked = packet.build();
+        assert_eq!((&answer[..6], &answer[6..12]), (&asked[6..12], &asked[..6]), "back where it came from");
+        assert_eq!(answer[30..34], asked[26..30], "to its sender");
+        answer[34..].to_vec()
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters[0]
     }
@@ -153,7 +183,12 @@ pub(crate) fn worker(shared: &Shared, plan: &Plan, index: usize) -> Worker<MemPo
         (WAN as u8, MemPort::new("wan", index as u32, WAN_MAC, 256)),
         (LAN as u8, MemPort::new("lan", index as u32, LAN_MAC, 256)),
     ];
-    Worker::new(WorkerConfig { index, workers: plan.workers }, frames, ports, shared.clone())
+    Worker::new(
+        WorkerConfig { index, workers: plan.workers, seed: [index as u64; 4] },
+        frames,
+        ports,
+        shared.clone(),
+    )
 }
 
 pub(crate) fn server_mac(index: usize) -> [u8; 6] {
@@ -182,34 +217,46 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
         {
             servers.push(Some(Server {
                 name: format!("pool/s{index}").into(),
-                ip: Ip::from(address.parse::<std::net::IpAddr>().unwrap()),
+                ip: Ip::from(address.parse::<IpAddr>().unwrap()),
                 port: 8080,
                 neighbour: NeighbourId((index * 2 + family) as u32),
                 down: !up.contains(&index),
                 accepts: up.contains(&index),
+                admits: up.contains(&index),
             }));
         }
     }
     let mut services = Vec::new();
     let mut listen = ahash::AHashMap::new();
     let mut nat_servers = ahash::AHashMap::new();
-    for (mode, address) in [(Mode::Nat, NAT4), (Mode::Nat, NAT6), (Mode::Dsr, DSR4), (Mode::Dsr, DSR6)] {
+    let tunnel = Delivery::Tunnel(tunnel(plan));
+    for (delivery, address, family) in [
+        (Delivery::Nat, NAT4, 0),
+        (Delivery::Nat, NAT6, 1),
+        (Delivery::Dsr, DSR4, 0),
+        (Delivery::Dsr, DSR6, 1),
+        (tunnel.clone(), TUNNEL44, 0),
+        (tunnel.clone(), TUNNEL46, 1),
+        (tunnel.clone(), TUNNEL64, 0),
+        (tunnel, TUNNEL66, 1),
+    ] {
         let address: SocketAddr = address.parse().unwrap();
-        let family = usize::from(address.is_ipv6());
         let members: Vec<usize> = up.iter().map(|index| index * 2 + family).collect();
         let pool = Arc::new(pool(plan, &members));
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let id = ServiceId { slot: services.len() as u16, generation: 3 };
             services.push(Some(Arc::new(Service {
                 id,
-                name: format!("{}-{protocol}", mode.name()).into(),
-                mode,
+                name: format!("{}-{protocol}", delivery.mode().name()).into(),
+                delivery: delivery.clone(),
                 pool: Arc::clone(&pool),
                 on_no_server: plan.on_no_server,
+                sorry: None,
+                sticky: None,
                 profile: Profile::Lb,
             })));
             listen.insert(Endpoint { ip: address.ip().into(), port: address.port(), protocol }, id.slot);
-            if mode == Mode::Nat {
+            if delivery.is_two_sided() {
                 for server in servers.iter().skip(family).step_by(2).flatten() {
                     nat_servers.insert(Endpoint { ip: server.ip, port: server.port, protocol }, ());
                 }
@@ -222,7 +269,22 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
         servers: servers.into(),
         listen: Arc::new(listen),
         nat_servers: Arc::new(nat_servers),
+        snat: Arc::default(),
+        snat_pools: Arc::from([]),
         hash,
+    }
+}
+
+/// Where outer packets come from.
+pub(crate) const OUTER4: [u8; 2] = [172, 16];
+pub(crate) const OUTER6: &str = "100::";
+
+fn tunnel(plan: &Plan) -> Tunnel {
+    let prefix = |ip: IpAddr, bits| Prefix::new(ip.into(), bits).unwrap();
+    Tunnel {
+        encapsulation: plan.encapsulation,
+        source_v4: prefix([172, 16, 0, 0].into(), 16),
+        source_v6: prefix(OUTER6.parse().unwrap(), 64),
     }
 }
 
@@ -232,13 +294,15 @@ fn pool(plan: &Plan, members: &[usize]) -> Pool {
     } else {
         let members: Vec<Member> =
             members.iter().map(|&m| Member { identity: m as u64 * 977, weight: 1 }).collect();
-        Chooser::Maglev(Maglev::build(&members, 251))
+        Chooser::Maglev { table: Maglev::build(&members, 251), by: HashBy::FiveTuple }
     };
     Pool {
         index: 0,
         name: "pool".into(),
         chooser,
         members: members.iter().map(|&m| ServerId(m as u32)).collect(),
+        limits: ahash::AHashMap::default(),
+        salt: 0,
     }
 }
 

@@ -33,7 +33,9 @@ fn a_removed_services_flows_do_not_become_another_services() {
         *service = Arc::new(ringlead_l4::tables::Service {
             id: ringlead_l4::tables::ServiceId { generation: old.id.generation + 1, ..old.id },
             name: old.name.clone(),
-            mode: old.mode,
+            delivery: old.delivery.clone(),
+            sorry: None,
+            sticky: None,
             pool: old.pool.clone(),
             on_no_server: old.on_no_server,
             profile: old.profile,

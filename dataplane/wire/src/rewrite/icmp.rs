@@ -38,6 +38,12 @@ pub fn icmp_error_to_client(frame: &mut [u8], meta: &Meta, from_server: Ip, ip: 
     icmp_error(frame, meta, &edit);
 }
 
+/// Who sent an ICMP error, by its outer header; the [`Meta`] speaks of the quoted packet. None when the frame is too short.
+#[must_use]
+pub fn icmp_error_source(frame: &[u8], meta: &Meta) -> Option<Ip> {
+    address_of(frame, meta.l3.into(), meta.v4, Side::Source)
+}
+
 /// Changes any part of an ICMP error; a frame of another kind, or addresses of the other family, stay as they are.
 ///
 /// The quoted transport checksum is kept right where the quote is long enough to hold it: always for UDP, for TCP

@@ -1,0 +1,221 @@
+//! Which server a packet without a flow gets, and the flow that it then has.
+
+use crate::drops::Reason;
+use crate::tables::{Chooser, Delivery, Pool, Server, Service, Tables, Way, protocol};
+use ringlead_flow::snat::{SnatPool, SnatRandom};
+use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, ServerId, Tick, Tuple};
+use ringlead_pick::{Cursor, Loads};
+use ringlead_wire::{Kind, Meta};
+
+/// How many servers are tried when the reply's addresses and ports are already another flow's.
+const CHOICES: u32 = 4;
+/// How many source ports are tried for one server.
+const PORTS: u32 = 4;
+
+/// What scheduling one packet came to.
+pub(crate) enum Outcome {
+    /// It has a flow now; `true`: this packet made it.
+    Flow(Flow, bool),
+    /// Forward it to this server without an entry.
+    Stateless(ServerId),
+    /// It cannot be served: the declared answer, counted under this reason where that is silence.
+    Refuse(Reason),
+    /// Drop it.
+    Drop(Reason),
+}
+
+/// One packet that asks for a server.
+pub(crate) struct Request<'a> {
+    pub tables: &'a Tables,
+    pub flows: &'a FlowTable,
+    pub loads: &'a Loads,
+    pub service: &'a Service,
+    pub tuple: &'a Tuple,
+    pub meta: &'a Meta,
+    pub link: Link,
+    /// The choice that was made ahead.
+    pub picked: Option<ServerId>,
+    pub now: Tick,
+    /// Whose share of the source ports is taken from.
+    pub worker: usize,
+}
+
+/// Whether a packet begins a conversation, as far as it shows.
+pub(crate) fn begins(meta: &Meta) -> bool {
+    meta.kind == Kind::Udp || meta.kind == Kind::Tcp && meta.flags.is_syn()
+}
+
+/// The server that a client is known to, if that may still take it, or else the algorithm's choice, if that does not depend
+/// on flows that are only about to be made.
+pub(crate) fn ahead(
+    tables: &Tables,
+    loads: &Loads,
+    service: &Service,
+    tuple: &Tuple,
+    now: Tick,
+    cursor: &mut Option<&mut Cursor>,
+) -> Option<ServerId> {
+    known(tables, loads, service, tuple, now).or_else(|| {
+        let counts = service.pool.chooser.counts_flows();
+        if counts { None } else { pick(tables, loads, &service.pool, tuple, 0, cursor) }
+    })
+}
+
+/// The server that a sticky client had before.
+fn known(tables: &Tables, loads: &Loads, service: &Service, tuple: &Tuple, now: Tick) -> Option<ServerId> {
+    let sticky = service.sticky.as_ref()?;
+    let id = ServerId(sticky.get(&sticky.key(tuple.src, service.pool.salt), now.0)?);
+    tables.server(id).filter(|server| server.admits)?;
+    service.pool.has_room(loads, id).then_some(id)
+}
+
+impl Request<'_> {
+    pub(crate) fn serve(&self, cursor: &mut Option<&mut Cursor>, random: &mut SnatRandom) -> Outcome {
+        let pool = &*self.service.pool;
+        let recomputes = self.service.recomputes();
+        if self.meta.kind == Kind::IcmpError {
+            // An error never makes a flow; where the server can be computed again, and answers by itself, it needs none.
+            let computed = (recomputes && !self.service.delivery.is_two_sided()).then_some(self.picked);
+            return computed.flatten().map_or(Outcome::Drop(Reason::IcmpWithoutFlow), Outcome::Stateless);
+        }
+        if !recomputes && !begins(self.meta) {
+            return Outcome::Drop(Reason::UnknownFlow);
+        }
+        let mut ahead = self.picked;
+        for attempt in 0..CHOICES {
+            let again = |cursor| pick(self.tables, self.loads, pool, self.tuple, attempt, cursor);
+            let Some(id) = ahead.take().or_else(|| again(&mut *cursor)) else { break };
+            if let Some(outcome) = self.give(pool, id, random) {
+                return outcome;
+            }
+            if attempt + 1 == CHOICES {
+                return Outcome::Drop(Reason::TupleTaken);
+            }
+        }
+        self.sorry(cursor, random)
+    }
+
+    /// Nobody of the pool takes it: the sorry pool, if there is one, or the declared answer.
+    #[cold]
+    fn sorry(&self, cursor: &mut Option<&mut Cursor>, random: &mut SnatRandom) -> Outcome {
+        let served = self.service.sorry.as_ref().and_then(|pool| {
+            let id = pick(self.tables, self.loads, pool, self.tuple, 0, cursor)?;
+            self.give(pool, id, random)
+        });
+        served.unwrap_or(Outcome::Refuse(Reason::NoServer))
+    }
+
+    /// Gives the packet a flow to one server; `None` when that cannot be and another should be tried.
+    fn give(&self, pool: &Pool, id: ServerId, random: &mut SnatRandom) -> Option<Outcome> {
+        let server = self.tables.server(id)?;
+        let room = pool.limit(id);
+        if room.is_some_and(|limit| !self.loads.add_below(id.0, limit)) {
+            return None;
+        }
+        let inserted = match &self.service.delivery {
+            Delivery::Snat(ports) => self.insert_with_port(ports, id, server, random),
+            Delivery::Nat => Ok(self.insert(id, Some(answers(server, self.tuple)))),
+            Delivery::Dsr | Delivery::Tunnel(_) => Ok(self.insert(id, None)),
+        };
+        if let Ok(Inserted::New(_)) = inserted {
+            if room.is_none() {
+                self.loads.add(id.0);
+            }
+            self.remember(id);
+        } else if room.is_some() {
+            self.loads.sub(id.0);
+        }
+        match inserted {
+            Ok(Inserted::New(flow)) => Some(Outcome::Flow(flow, true)),
+            Ok(Inserted::Existing(flow)) => Some(Outcome::Flow(flow, false)),
+            Ok(Inserted::TupleTaken) => None,
+            Ok(Inserted::Full | Inserted::Contended)
+                if self.service.recomputes() && !self.service.delivery.is_two_sided() =>
+            {
+                Some(Outcome::Stateless(id))
+            }
+            Ok(Inserted::Full) => Some(Outcome::Drop(Reason::TableFull)),
+            Ok(Inserted::Contended) => Some(Outcome::Drop(Reason::Contended)),
+            Err(reason) => Some(Outcome::Refuse(reason)),
+        }
+    }
+
+    /// snat: with a source port of this worker's share. The flow table has the last word on a port.
+    fn insert_with_port(
+        &self,
+        ports: &SnatPool,
+        id: ServerId,
+        server: &Server,
+        random: &mut SnatRandom,
+    ) -> Result<Inserted, Reason> {
+        let Some(protocol) = protocol(self.tuple.proto) else { return Ok(Inserted::TupleTaken) };
+        for _ in 0..PORTS {
+            let Some(ours) = ports.take(self.worker, protocol, server.ip.is_v4(), random) else {
+                return Err(Reason::SnatExhausted);
+            };
+            let answers = Tuple { dst: ours.ip, dport: ours.port, ..answers(server, self.tuple) };
+            match self.insert(id, Some(answers)) {
+                made @ Inserted::New(_) => return Ok(made),
+                other => {
+                    ports.never_used(ours.ip, ours.port, protocol);
+                    if !matches!(other, Inserted::TupleTaken) {
+                        return Ok(other);
+                    }
+                }
+            }
+        }
+        Ok(Inserted::TupleTaken)
+    }
+
+    fn insert(&self, server_id: ServerId, server: Option<Tuple>) -> Inserted {
+        let spec = FlowSpec {
+            client: *self.tuple,
+            server,
+            server_id,
+            service: Way::mark(self.service.id, &self.service.delivery),
+            profile: self.service.profile,
+            link: self.link,
+            first: self.meta.flags,
+        };
+        self.flows.insert(&spec, self.now)
+    }
+
+    /// Notes which server the client has now, where clients are to come back.
+    #[inline]
+    fn remember(&self, id: ServerId) {
+        if let Some(sticky) = &self.service.sticky {
+            sticky.put(&sticky.key(self.tuple.src, self.service.pool.salt), id.0, self.now.0);
+        }
+    }
+}
+
+/// The algorithm's server for a packet; attempt 0 is its own choice, later ones are its next.
+fn pick(
+    tables: &Tables,
+    loads: &Loads,
+    pool: &Pool,
+    tuple: &Tuple,
+    attempt: u32,
+    cursor: &mut Option<&mut Cursor>,
+) -> Option<ServerId> {
+    let id = |member: usize| pool.members.get(member).copied();
+    let load = |member: usize| id(member).map_or(u32::MAX, |id| loads.get(id.0));
+    let may = |member: usize| id(member).is_some_and(|id| pool.has_room(loads, id));
+    let member = match &pool.chooser {
+        Chooser::Maglev { table, by } => {
+            let t = tuple;
+            let hash = tables.hash.flow_by(*by, t.src, t.dst, t.sport, t.dport, t.proto);
+            table.pick_again(hash, attempt)
+        }
+        Chooser::RoundRobin(turns) => turns.next_where(cursor.as_deref_mut()?, may),
+        Chooser::LeastFlows(members) => members.pick(load, may, cursor.as_deref_mut()?),
+        Chooser::RandomTwo(members) => members.pick(load, may, cursor.as_deref_mut()?),
+    };
+    id(member?)
+}
+
+/// As the server answers the client.
+pub(crate) fn answers(server: &Server, client: &Tuple) -> Tuple {
+    let port = if server.port == 0 { client.dport } else { server.port };
+    Tuple { src: server.ip, sport: port, dst: client.src, dport: client.sport, proto: client.proto }
+}
