@@ -5,6 +5,8 @@
 #![cfg(loom)]
 #![allow(missing_docs, reason = "a test")]
 
+#[path = "loom/snat.rs"]
+mod snat;
 mod support;
 
 use loom::sync::Arc;
@@ -22,10 +24,15 @@ const NOW: Tick = Tick(7);
 /// a read by the thread that runs first is forgotten as soon as the other one reads the same word before writing to it.
 fn model(preemptions: usize, check: impl Fn(Order) + Send + Sync + Copy + 'static) {
     for order in [Order::Forth, Order::Back] {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(builder.preemption_bound.map_or(preemptions, |n| n.min(preemptions)));
-        builder.check(move || check(order));
+        model_once(preemptions, move || check(order));
     }
+}
+
+/// As [`model`], one way round.
+fn model_once(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(builder.preemption_bound.map_or(preemptions, |n| n.min(preemptions)));
+    builder.check(check);
 }
 
 /// Which of two threads is the one that was there first, and so starts.

@@ -6,14 +6,14 @@ use crate::tick::Tick;
 /// Ports in a group.
 pub(crate) const GROUP: u16 = 64;
 
-/// The state of 64 ports. Free: no bit. Held by a flow: *busy* alone. Given back: *busy* and *fresh*, then, from the
-/// group's next turn on, *busy* and *aged*; the turn after that, [`Group::QUARANTINE`] or more later, makes it free.
+/// The state of 64 ports. Free: no bit. Held by a flow: *busy* alone. Given back: *busy* and *fresh*, then, from a turn of
+/// the group on, *busy* and *aged*; a later turn, [`Group::QUARANTINE`] or more after that one, makes it free.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     busy: AtomicU64,
     fresh: AtomicU64,
     aged: AtomicU64,
-    /// The tick of the last turn.
+    /// The tick of the last turn that made ports aged.
     turned: AtomicU32,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Filling {
 }
 
 impl Group {
-    /// Ticks between two turns that change something, at least.
+    /// Ticks for which a port is aged, at least.
     pub(crate) const QUARANTINE: u32 = 60 * Tick::PER_SECOND;
 
     /// Takes one of the ports in `mask`: `first` (below 64) or else the next one that is free.
@@ -70,22 +70,25 @@ impl Group {
     }
 
     /// The group's turn in the sweep: what is aged becomes free, and what is fresh aged. Nothing happens while the last
-    /// such turn is less than the quarantine ago: so a port stays aged for that long, whoever sweeps and however often.
-    /// Returns the ports that became free.
+    /// such turn is less than the quarantine ago, if it left something that ages: so a port is aged for that long, whoever
+    /// sweeps and however often. Returns the ports that became free.
     pub(crate) fn turn(&self, now: Tick) -> u64 {
-        if self.fresh.load(Relaxed) | self.aged.load(Relaxed) == 0 {
+        let aged = self.aged.load(Acquire);
+        if self.fresh.load(Relaxed) | aged == 0 {
             return 0;
         }
-        let turned = self.turned.load(Relaxed);
-        if !now.is_apart(Tick(turned), Self::QUARANTINE)
-            || self.turned.compare_exchange(turned, now.0, AcqRel, Relaxed).is_err()
-        {
+        let turned = Tick(self.turned.load(Relaxed));
+        if aged != 0 && !now.is_apart(turned, Self::QUARANTINE) {
             return 0;
         }
-        // This turn is ours: nobody else gets one before the quarantine is over.
-        let ripe = self.aged.swap(0, AcqRel);
-        // Without those that were given back a second time, which would be taken from their next flow.
-        let fresh = self.fresh.swap(0, AcqRel) & !ripe;
+        // Not back to the time of a worker that read the clock before the last one did.
+        let stamp = if (1..Self::QUARANTINE).contains(&turned.since(now)) { turned } else { now };
+        if self.turned.compare_exchange(turned.0, stamp.0, AcqRel, Relaxed).is_err() {
+            return 0;
+        }
+        // Whoever comes from here on finds nothing aged, and then frees nothing; or what ages from now.
+        let ripe = if aged == 0 { 0 } else { self.aged.swap(0, AcqRel) };
+        let fresh = self.fresh.swap(0, AcqRel);
         self.aged.fetch_or(fresh, Release);
         self.busy.fetch_and(!ripe, AcqRel);
         ripe
