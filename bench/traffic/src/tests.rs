@@ -1,5 +1,7 @@
 //! Whole trials over a network in memory: the engine, its threads and its account, without a kernel's sockets.
 
+mod modes;
+
 use crate::board::{Board, End};
 use crate::ear::{Ear, Sign};
 use crate::engine::{Side, serve};
@@ -15,7 +17,7 @@ use crate::spec::{Check, Plan, TrialSpec};
 use crate::station::{Lane, PortInfo, Station, Wire};
 use crate::trial::Trial;
 use ringlead_io::{Caps, FrameList, Frames, Port, PortStats};
-use ringlead_wire::{Protocol, parse, rewrite};
+use ringlead_wire::{Protocol, parse};
 use ringlead_witness::Kind;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -37,17 +39,15 @@ struct Network {
     /// The clients that opened a flow, and the last frame that went to server 1.
     opened: Vec<(ringlead_wire::Ip, u16)>,
     last: Vec<u8>,
+    middle: modes::Middle,
 }
 
 impl Network {
-    /// Translates as `nat` does; what is chosen by the client's port stays chosen.
+    /// Forwards as the mode does; what is chosen by the client's port stays chosen.
     fn forward(&mut self, from: usize, mut frame: Vec<u8>) {
         let Ok(meta) = parse(&frame) else { return };
-        rewrite::decrement_ttl(&mut frame, &meta);
         if from > 0 {
-            let service = service().address;
-            rewrite::to_client(&mut frame, &meta, service.ip().into(), service.port());
-            rewrite::set_ethernet(&mut frame, CLIENT, BALANCER);
+            self.middle.to_client(&mut frame, &meta);
             self.arrived[0].push_back(frame);
             return;
         }
@@ -64,9 +64,8 @@ impl Network {
                 None => return,
             }
         };
-        let address = servers()[server - 1].address;
-        rewrite::to_server(&mut frame, &meta, address.ip().into(), address.port());
-        rewrite::set_ethernet(&mut frame, mac(server), BALANCER);
+        let count = self.seen.saturating_sub(self.spare);
+        self.middle.to_server(&mut frame, &meta, server, count);
         if server == 1 {
             self.last.clone_from(&frame);
         }
@@ -141,12 +140,23 @@ fn servers() -> [Server; 2] {
 
 /// The generator's ends around a balancer that does `choose`, after `spare` frames that it treats well.
 fn ends(spare: u64, room: usize, choose: Choose) -> Ends<Pipe> {
-    let mut setup = Setup::new(Mode::Nat);
+    ends_of(Setup::new(Mode::Nat), modes::Middle::Nat, spare, room, choose)
+}
+
+/// The same for any mode: `middle` is the balancer's part of it.
+fn ends_of(mut setup: Setup, middle: modes::Middle, spare: u64, room: usize, choose: Choose) -> Ends<Pipe> {
     setup.out = vec!["c0".parse().unwrap()];
     setup.servers = servers().to_vec();
     setup.services = vec![service()];
-    let network =
-        Network { arrived: Default::default(), seen: 0, choose, spare, opened: Vec::new(), last: Vec::new() };
+    let network = Network {
+        arrived: Default::default(),
+        seen: 0,
+        choose,
+        spare,
+        opened: Vec::new(),
+        last: Vec::new(),
+        middle,
+    };
     let network = Arc::new(Mutex::new(network));
     let station = |number: usize| {
         let caps = Caps {
