@@ -5,7 +5,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Table};
 use ringlead_control::admin::client;
 use ringlead_control::config;
-use ringlead_control::engine::status::{PoolStatus, Status};
+use ringlead_control::engine::status::{PoolStatus, SnatPortsStatus, Status};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -68,6 +68,9 @@ fn tables(status: &Status) -> String {
     }
     text.push_str(&services(status));
     text.push_str(&servers(&status.pools));
+    if !status.snat.is_empty() {
+        text.push_str(&sources(status));
+    }
     text.push_str(&ports(status));
     text.push_str(&workers(status));
     text.push_str("\ndrops: ");
@@ -128,6 +131,18 @@ fn servers(pools: &[PoolStatus]) -> String {
     });
     let head = ["server", "address", "weight", "operator", "health", "reason", "flows", "next hop"];
     table("servers", &head, rows.collect())
+}
+
+fn sources(status: &Status) -> String {
+    let ports = |of: &SnatPortsStatus| format!("{} + {} of {}", of.used, of.quarantined, of.total);
+    let rows = status.snat.iter().map(|s| {
+        let (first, more) =
+            (s.addresses.first().cloned().unwrap_or_default(), s.addresses.len().saturating_sub(1));
+        let addresses = if more == 0 { first } else { format!("{first} and {more} more") };
+        vec![s.name.clone(), addresses, s.ports.clone(), ports(&s.tcp), ports(&s.udp)]
+    });
+    let head = ["source", "addresses", "ports", "tcp: used + in quarantine", "udp: used + in quarantine"];
+    table("source addresses (snat)", &head, rows.collect())
 }
 
 fn ports(status: &Status) -> String {

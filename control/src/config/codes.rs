@@ -49,6 +49,12 @@ codes! {
     NOT_TUNNEL = "C125", "Only the mode tunnel has this option.";
     UNKNOWN_TUNNEL = "C126", "A service names a tunnel that does not exist.";
     NOT_GUE = "C127", "Only tunnels of type gue have this option.";
+    NOT_SNAT = "C128", "Only the mode snat has this option.";
+    UNKNOWN_SNAT = "C129", "A service names a pool of source addresses that does not exist, or leaves open which of several.";
+    SNAT_ADDRESS_TWICE = "C130", "A source address is listed twice: a port of it has one owner.";
+    SNAT_IS_SERVICE = "C131", "A service listens on a source address: clients' packets and servers' replies would be mixed up.";
+    SNAT_FAMILY = "C132", "A pool of source addresses has none of the servers' IP family.";
+    SNAT_PORTS = "C133", "A range of source ports is too small for the number of workers, each of which has a share.";
 }
 
 /// What a code means; `None` when there is no such code.

@@ -24,6 +24,8 @@ pub struct Config {
     pub pools: Vec<PoolConfig>,
     /// The tunnels that are built in, then `[tunnel.NAME]` in the file's order.
     pub tunnels: Vec<TunnelConfig>,
+    /// `[snat.NAME]`, in the file's order.
+    pub snats: Vec<SnatConfig>,
     /// `[health.NAME]`, in the file's order.
     pub checks: Vec<CheckConfig>,
 }
@@ -196,6 +198,11 @@ pub enum Mode {
         /// `tunnel`: an index into [`Config::tunnels`].
         tunnel: usize,
     },
+    /// Both ends are rewritten: servers see an address and port of ours, so replies come back whatever their routes say.
+    Snat {
+        /// `snat`: an index into [`Config::snats`].
+        snat: usize,
+    },
 }
 
 impl Mode {
@@ -206,6 +213,7 @@ impl Mode {
             Self::Nat => "nat",
             Self::Dsr => "dsr",
             Self::Tunnel { .. } => "tunnel",
+            Self::Snat { .. } => "snat",
         }
     }
 
@@ -227,6 +235,18 @@ pub struct TunnelConfig {
     pub source_v4: SourcePrefix,
     /// `source`: where outer IPv6 packets come from.
     pub source_v6: SourcePrefix,
+}
+
+/// `[snat.NAME]`: addresses and ports that servers see in place of clients'.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SnatConfig {
+    /// NAME.
+    pub name: String,
+    /// `addresses`: 1 to [`SnatPool::ADDRESSES_MAX`](ringlead_flow::snat::SnatPool::ADDRESSES_MAX), in no other pool; no
+    /// service's and no server's.
+    pub addresses: Vec<Ip>,
+    /// `ports`: enough of them that each worker has a share.
+    pub ports: std::ops::RangeInclusive<u16>,
 }
 
 /// The addresses that share the first `bits` bits of `ip`.

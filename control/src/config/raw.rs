@@ -48,6 +48,7 @@ pub(super) struct File {
     pub(super) services: Vec<Named<Service>>,
     pub(super) pools: Vec<Named<Pool>>,
     pub(super) tunnels: Vec<Named<Tunnel>>,
+    pub(super) snats: Vec<Named<Snat>>,
     pub(super) checks: Vec<Named<Health>>,
     /// Tables that are there, but misspelt or no tables: reported already, so not missing.
     pub(super) broken: BTreeSet<String>,
@@ -100,6 +101,7 @@ pub(super) struct Service {
     pub(super) mode: Opt<String>,
     pub(super) pool: Opt<String>,
     pub(super) tunnel: Opt<String>,
+    pub(super) snat: Opt<String>,
     pub(super) on_no_server: Opt<String>,
     pub(super) addresses: Opt<String>,
     pub(super) timeouts: Opt<String>,
@@ -133,6 +135,13 @@ pub(super) struct Tunnel {
     pub(super) variant: Opt<i64>,
     pub(super) port: Opt<i64>,
     pub(super) source: Opt<OneOrMany<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Snat {
+    pub(super) addresses: Opt<OneOrMany<String>>,
+    pub(super) ports: Opt<String>,
 }
 
 #[derive(Deserialize, Default)]

@@ -28,7 +28,8 @@ const fn key(name: &'static str, expects: &'static str) -> Key {
 }
 
 /// All but [`ROOT`].
-pub(super) const TABLES: [&Table; 8] = [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &TUNNEL, &HEALTH];
+pub(super) const TABLES: [&Table; 9] =
+    [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &TUNNEL, &SNAT, &HEALTH];
 
 pub(super) const ROOT: Table = Table {
     header: "",
@@ -40,9 +41,10 @@ pub(super) const ROOT: Table = Table {
         key("service", "a set of tables [service.NAME]"),
         key("pool", "a set of tables [pool.NAME]"),
         key("tunnel", "a set of tables [tunnel.NAME]"),
+        key("snat", "a set of tables [snat.NAME]"),
         key("health", "a set of tables [health.NAME]"),
     ],
-    later: &["snat", "l7", "peer", "announce", "observe", "persistence"],
+    later: &["l7", "peer", "announce", "observe", "persistence"],
 };
 
 pub(super) const NODE: Table = Table {
@@ -91,6 +93,7 @@ pub(super) const SERVICE: Table = Table {
         key("layer", "a string"),
         key("mode", "a string"),
         key("pool", "the name of a pool as a string"),
+        key("snat", "the name of a pool of source addresses as a string"),
         key("tunnel", "\"gue\", \"ipip\" or the name of a tunnel as a string"),
         key("on-no-server", "a string"),
         key("addresses", "a string"),
@@ -129,6 +132,15 @@ pub(super) const TUNNEL: Table = Table {
         key("variant", "an integer"),
         key("port", "an integer"),
         key("source", "a string \"PREFIX/BITS\" or a list of them"),
+    ],
+    later: &[],
+};
+
+pub(super) const SNAT: Table = Table {
+    header: "[snat.NAME]",
+    keys: &[
+        key("addresses", "a string \"ADDRESS\" or \"FIRST-LAST\", or a list of them"),
+        key("ports", "a range \"FIRST-LAST\" as a string"),
     ],
     later: &[],
 };

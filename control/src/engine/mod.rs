@@ -7,6 +7,7 @@ mod network;
 mod publish;
 mod reload;
 mod report;
+mod snat;
 mod start;
 pub mod status;
 mod stop;
@@ -149,6 +150,7 @@ pub struct Engine {
     last_reload: LastReload,
     /// What each service's slot had counted before the service began.
     service_bases: BTreeMap<u32, ServiceTotals>,
+    sources: snat::Exhaustion,
     started: Instant,
     ready: bool,
 }
@@ -172,6 +174,7 @@ impl Engine {
             silent: BTreeSet::new(),
             last_reload: LastReload::default(),
             service_bases: BTreeMap::new(),
+            sources: snat::Exhaustion::default(),
             started: Instant::now(),
             ready: false,
         }
@@ -216,6 +219,7 @@ impl Engine {
         self.load.sample(&self.node.shared.counters);
         self.free_retired();
         self.watch_workers();
+        self.watch_sources();
         self.forget_ghosts().await;
     }
 

@@ -195,8 +195,14 @@ impl Engine {
     pub(super) async fn sync_addresses(&self, remove: bool) {
         let wanted: BTreeSet<(u32, IpAddr)> = {
             let ips = self.plan.managed_addresses();
-            let ports = self.node.ports.iter().filter(|port| port.config.faces.clients());
-            ports.flat_map(|port| ips.iter().map(|&ip| (port.ifindex, ip))).collect()
+            // Clients ask for the services' addresses, servers for those that they answer to.
+            let sources = self.plan.snat_addresses();
+            let faces = |port: &crate::engine::NodePort| {
+                let (clients, servers) = (port.config.faces.clients(), port.config.faces.servers());
+                let ips = clients.then_some(&ips).into_iter().chain(servers.then_some(&sources));
+                ips.flatten().map(|&ip| (port.ifindex, ip)).collect::<Vec<_>>()
+            };
+            self.node.ports.iter().flat_map(faces).collect()
         };
         for &(ifindex, ip) in &wanted {
             if let Err(error) = self.net.add_address(ifindex, ip).await {

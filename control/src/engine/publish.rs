@@ -75,7 +75,8 @@ impl Engine {
 
     /// Forgets removed servers that have no flow left, once every worker knows them as removed.
     pub(super) async fn forget_ghosts(&mut self) {
-        let waits = self.plan.servers().any(|server| server.ghost || server.answers_past_flows());
+        let waits = self.plan.has_past_snat()
+            || self.plan.servers().any(|server| server.ghost || server.answers_past_flows());
         if !waits || self.epoch_of_all() < self.plan.epoch() {
             return;
         }
@@ -83,11 +84,16 @@ impl Engine {
         let idle = |id: ringlead_flow::ServerId| loads.get(id.0) == 0;
         let plan = Arc::make_mut(&mut self.plan);
         let (forgotten, unsteered) = (plan.forget_ghosts(idle), plan.forget_nat(idle));
-        if forgotten > 0 || unsteered {
+        let sources = plan.forget_snat();
+        if forgotten > 0 || unsteered || sources {
             tracing::info!(event = "server", forgotten, "removed servers have no flow left");
             self.sync_checks();
             self.publish().await;
             self.forget_neighbours().await;
+            if sources {
+                self.sync_addresses(true).await;
+                self.refresh_local().await;
+            }
             self.steer();
         }
     }

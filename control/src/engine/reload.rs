@@ -55,6 +55,7 @@ impl Engine {
                 restart.join(", ")
             ));
         }
+        self.check_sources(&config).await?;
         let mut plan = Plan::clone(&self.plan);
         plan.adopt(config).map_err(|e| e.to_string())?;
         steerable(&plan.rules(&self.local))?;

@@ -36,6 +36,7 @@ impl Engine {
             reload: self.reload_status(),
             services: config.services.iter().map(|service| self.service_status(service)).collect(),
             pools: config.pools.iter().map(|pool| self.pool_status(pool)).collect(),
+            snat: self.snat_status(),
             ports: self.port_statuses(),
             workers: (0..counters.len()).filter_map(|worker| self.worker_status(worker)).collect(),
             flows: FlowStatus {

@@ -16,6 +16,7 @@ impl Engine {
     pub(super) async fn start(&mut self) -> Result<(), EngineError> {
         self.note_new_services();
         self.refresh_local().await;
+        self.check_sources(self.plan.config()).await.map_err(EngineError)?;
         self.resolve_routes().await;
         self.warn_missing_addresses();
         // The node's own addresses must be in the maps before the first check's answer comes back.

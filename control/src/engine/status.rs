@@ -26,6 +26,8 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// Who serves.
     pub pools: Vec<PoolStatus>,
+    /// What servers see in place of clients.
+    pub snat: Vec<SnatStatus>,
     /// Network interfaces.
     pub ports: Vec<PortStatus>,
     /// Pinned cores.
@@ -36,6 +38,32 @@ pub struct Status {
     pub drops: BTreeMap<String, u64>,
     /// The steering program's counters.
     pub steering: BTreeMap<String, u64>,
+}
+
+/// One `[snat.NAME]`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SnatStatus {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// The range of ports of each: `1024-65535`.
+    pub ports: String,
+    /// Of TCP flows.
+    pub tcp: SnatPortsStatus,
+    /// Of UDP flows.
+    pub udp: SnatPortsStatus,
+}
+
+/// Source ports of one transport, of all addresses together.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SnatPortsStatus {
+    /// How many there are.
+    pub total: usize,
+    /// Held by a flow.
+    pub used: usize,
+    /// Of ended flows, not yet free again.
+    pub quarantined: usize,
 }
 
 /// The last reload.

@@ -6,8 +6,10 @@ mod ids;
 mod rules;
 mod servers;
 mod snapshot;
+mod snat;
 
 pub use servers::{Health, Reach, ServerKey, ServerRecord};
+pub use snat::clash as snat_clash;
 
 use crate::config::{Config, OperatorState, PoolConfig, ServerConfig};
 use ids::Ids;
@@ -16,6 +18,7 @@ use ringlead_l4::neighbours::{NEIGHBOURS_MAX, NeighbourId};
 use ringlead_l4::tables::{SERVERS_MAX, SERVICES_MAX, ServiceId};
 use ringlead_pick::FrontHash;
 use snapshot::PoolCache;
+use snat::SnatPools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -47,6 +50,7 @@ pub struct Plan {
     servers: BTreeMap<u32, ServerRecord>,
     hops: Ids<HopKey>,
     pools: PoolCache,
+    snat: SnatPools,
 }
 
 impl Plan {
@@ -65,6 +69,7 @@ impl Plan {
             servers: BTreeMap::new(),
             hops: Ids::new(NEIGHBOURS_MAX),
             pools: PoolCache::default(),
+            snat: SnatPools::default(),
         };
         plan.adopt(config)?;
         Ok(plan)
@@ -135,6 +140,8 @@ impl Plan {
             record.ghost = true;
         }
         self.note_nat_servers(&config);
+        // The checks leave no pool that cannot be made.
+        self.snat.adopt(&config).map_err(|_| OutOfIds("source port"))?;
         self.config = config;
         Ok(())
     }

@@ -16,7 +16,7 @@ impl Plan {
             services: self.config.services.iter().flat_map(|s| s.listen.iter().copied()).collect(),
             nat_servers: self.nat_endpoints().collect(),
             local: local.iter().map(|&ip| Ip::from(ip)).collect(),
-            snat: Vec::new(),
+            snat: self.snat.ranges(),
         }
     }
 

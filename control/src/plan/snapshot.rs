@@ -74,8 +74,8 @@ impl Plan {
             servers: self.server_table(),
             listen: Arc::new(listen),
             nat_servers: Arc::new(self.nat_endpoints().map(|at| (at, ())).collect()),
-            snat: Arc::default(),
-            snat_pools: Arc::from([]),
+            snat: Arc::new(self.snat.by_address()),
+            snat_pools: self.snat.pools(),
             hash: self.hash,
         }
     }
@@ -85,6 +85,7 @@ impl Plan {
         match config.mode {
             Mode::Nat => Delivery::Nat,
             Mode::Dsr => Delivery::Dsr,
+            Mode::Snat { snat } => self.snat.pool(snat).map_or(Delivery::Nat, Delivery::Snat),
             Mode::Tunnel { tunnel } => {
                 let tunnel = self.config.tunnels.get(tunnel).and_then(tunnel_of);
                 // The checks leave no other; a plan that was made otherwise still forwards.

@@ -6,6 +6,7 @@ mod node;
 mod pool;
 mod port;
 mod service;
+mod snat;
 mod together;
 mod tunnel;
 
@@ -31,8 +32,11 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
     let checks = health::check(&file.checks, findings);
     let pools = pool::check(&file.pools, &file.checks, &checks, findings);
     let tunnels = tunnel::check(&file.tunnels, findings);
+    let workers = dataplane.as_ref().map(|d| d.cores.len());
+    let snats = snat::check(file, workers, findings);
     let services = service::check(file, &pools, findings);
     together::check(file, &services, &pools, findings);
+    snat::together(file, &snats, &services, &pools, findings);
     Some(Config {
         node: node?,
         dataplane: dataplane?,
@@ -40,6 +44,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
         services: services.into_iter().map(|s| s.model).collect::<Option<_>>()?,
         pools: pools.into_iter().map(|p| p.model).collect::<Option<_>>()?,
         tunnels: tunnel::built_in().map(Some).chain(tunnels).collect::<Option<_>>()?,
+        snats: snats.into_iter().map(|s| s.model).collect::<Option<_>>()?,
         checks: checks.into_iter().collect::<Option<_>>()?,
     })
 }

@@ -16,9 +16,13 @@ const SERVICES_MAX: usize = 10_000;
 const LISTEN_MAX: usize = 64;
 
 const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
-/// The tunnel is that of a service that names none.
-const MODES: [(&str, Mode); 3] =
-    [("nat", Mode::Nat), ("dsr", Mode::Dsr), ("tunnel", Mode::Tunnel { tunnel: 0 })];
+/// Which tunnel or pool of source addresses it is, is read later.
+const MODES: [(&str, Mode); 4] = [
+    ("nat", Mode::Nat),
+    ("snat", Mode::Snat { snat: 0 }),
+    ("dsr", Mode::Dsr),
+    ("tunnel", Mode::Tunnel { tunnel: 0 }),
+];
 const TUNNEL_DEFAULT: &str = "gue";
 const ON_NO_SERVER: [(&str, OnNoServer); 2] = [("drop", OnNoServer::Drop), ("reset", OnNoServer::Reset)];
 const ADDRESSES: [(&str, Addresses); 2] = [("manage", Addresses::Manage), ("expect", Addresses::Expect)];
@@ -46,6 +50,7 @@ pub(super) fn check(file: &File, pools: &[pool::Checked], findings: &mut Finding
     let tunnels = file.tunnels.iter().map(|t| t.name.get_ref().clone());
     let names = Names {
         pools: index(pools.iter().map(|p| p.name.get_ref().clone()).collect()),
+        snats: index(file.snats.iter().map(|s| s.name.get_ref().clone()).collect()),
         tunnels: index(tunnel::built_in().map(|t| t.name).chain(tunnels).collect()),
     };
     tables.iter().map(|named| service(named, &names, findings)).collect()
@@ -55,6 +60,7 @@ pub(super) fn check(file: &File, pools: &[pool::Checked], findings: &mut Finding
 struct Names {
     pools: BTreeMap<String, usize>,
     tunnels: BTreeMap<String, usize>,
+    snats: BTreeMap<String, usize>,
 }
 
 fn service(named: &Named<Service>, names: &Names, findings: &mut Findings) -> Checked {
@@ -73,8 +79,9 @@ fn service(named: &Named<Service>, names: &Names, findings: &mut Findings) -> Ch
     let listen = required(table, "listen", &raw.listen, "\"192.0.2.10:80\"", findings)
         .map_or_else(Vec::new, |v| listen(v, protocol, findings));
     let mode = required(table, "mode", &raw.mode, "\"nat\"", findings)
-        .and_then(|v| Some((choice("mode", v, &MODES, &["snat"], findings)?, v.span())))
-        .and_then(|(mode, span)| Some((with_tunnel(mode, raw, names, findings)?, span)));
+        .and_then(|v| Some((choice("mode", v, &MODES, &[], findings)?, v.span())))
+        .and_then(|(mode, span)| Some((with_tunnel(mode, raw, names, findings)?, span)))
+        .and_then(|(mode, span)| Some((with_snat(mode, &span, raw, names, findings)?, span)));
     let pool =
         required(table, "pool", &raw.pool, "\"app\"", findings).and_then(|v| find_pool(v, pools, findings));
     let on_no_server = optional(raw.on_no_server.as_ref(), |v| on_no_server(v, protocol, raw, findings));
@@ -167,6 +174,42 @@ fn with_tunnel(mode: Mode, raw: &Service, names: &Names, findings: &mut Findings
         });
     }
     found.map(|tunnel| Mode::Tunnel { tunnel })
+}
+
+/// Mode snat with the pool of source addresses that the service names, or the only one.
+fn with_snat(mode: Mode, span: &Span, raw: &Service, names: &Names, findings: &mut Findings) -> Option<Mode> {
+    let Mode::Snat { .. } = mode else {
+        if let Some(snat) = &raw.snat {
+            findings
+                .error(codes::NOT_SNAT, snat.span(), format!("mode = \"{}\" has no `snat`", mode.name()))
+                .also(span, "the mode is chosen here")
+                .help("take it out, or use mode = \"snat\"");
+        }
+        return Some(mode);
+    };
+    let Some(reference) = &raw.snat else {
+        let mut all = names.snats.values();
+        if let (Some(&snat), None) = (all.next(), all.next()) {
+            return Some(Mode::Snat { snat });
+        }
+        let (message, help) = match names.snats.len() {
+            0 => ("mode = \"snat\" needs source addresses", "add a table [snat.NAME] with `addresses`"),
+            _ => ("which source addresses?", "name one of the tables [snat.NAME]: snat = \"NAME\""),
+        };
+        findings.error(codes::UNKNOWN_SNAT, span.clone(), message).help(help);
+        return None;
+    };
+    let name = reference.get_ref();
+    let found = names.snats.get(name).copied();
+    if found.is_none() {
+        let near = findings.near(name, names.snats.keys().map(String::as_str));
+        let message = format!("there is no [snat.{}]", name.escape_debug());
+        findings.error(codes::UNKNOWN_SNAT, reference.span(), message).help(match near {
+            Some(near) => format!("one with a similar name exists: {}", quoted(near)),
+            None => "add a table [snat.NAME] of that name".to_owned(),
+        });
+    }
+    found.map(|snat| Mode::Snat { snat })
 }
 
 fn find_pool(

@@ -58,7 +58,9 @@ fn same_family(service: &service::Checked, pool: &pool::Checked, findings: &mut 
 fn ports_agree(service: &service::Checked, pool: &pool::Checked, findings: &mut Findings) {
     match &service.mode {
         Some((Mode::Dsr | Mode::Tunnel { .. }, _)) => direct_ports(service, pool, findings),
-        Some((Mode::Nat, mode)) => nat_ports(service, mode, pool, findings),
+        Some((mode @ (Mode::Nat | Mode::Snat { .. }), span)) => {
+            nat_ports(service, *mode, span, pool, findings);
+        }
         None => {}
     }
 }
@@ -97,15 +99,22 @@ fn direct_ports(service: &service::Checked, pool: &pool::Checked, findings: &mut
     }
 }
 
-/// A reply is known by its server's address, port and protocol, so nat needs a port on both sides.
-fn nat_ports(service: &service::Checked, mode: &Span, pool: &pool::Checked, findings: &mut Findings) {
+/// A reply is known by its server's address, port and protocol, so nat and snat need a port on both sides.
+fn nat_ports(
+    service: &service::Checked,
+    mode: Mode,
+    span: &Span,
+    pool: &pool::Checked,
+    findings: &mut Findings,
+) {
     let any_listen = service.listen.iter().find(|(listen, _)| listen.port == 0).map(|(_, span)| span);
     let any_server = pool.addresses.iter().find(|s| s.address.port() == 0).map(|s: &Address| &s.span);
-    if let Some(span) = any_listen.or(any_server) {
+    if let Some(any) = any_listen.or(any_server) {
+        let name = mode.name();
         findings
-            .error(codes::ANY_PORT, span.clone(), "port 0 (any) cannot be used with nat")
-            .also(mode, "the mode is chosen here")
-            .help("nat knows replies by the server's port: write a port, or use mode = \"dsr\"");
+            .error(codes::ANY_PORT, any.clone(), format!("port 0 (any) cannot be used with {name}"))
+            .also(span, "the mode is chosen here")
+            .help(format!("{name} knows replies by the server's port: write a port, or use mode = \"dsr\""));
     }
 }
 

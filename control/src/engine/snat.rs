@@ -1,0 +1,117 @@
+//! Source addresses for snat on this node: what they may not be, how full they are, and when one runs out.
+
+use super::Engine;
+use super::status::{SnatPortsStatus, SnatStatus};
+use crate::config::{Config, SnatConfig};
+use crate::plan::snat_clash;
+use ringlead_flow::snat::PortUsage;
+use ringlead_l4::drops::{Drop, Reason};
+use ringlead_wire::Ip;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+/// How often running out is told at most.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
+/// What was last said about running out of source ports.
+#[derive(Debug, Default)]
+pub(super) struct Exhaustion {
+    refused: u64,
+    told: Option<Instant>,
+}
+
+impl Engine {
+    /// Refuses source ports that this node's own sockets take too: the kernel would give one to a socket while a flow has it.
+    /// Only where the node has the address for itself; one that ringlead adds is never a socket's choice.
+    pub(super) async fn check_sources(&self, config: &Config) -> Result<(), String> {
+        if config.snats.is_empty() {
+            return Ok(());
+        }
+        // The kernel makes it up on the spot: reading does not wait for a disk.
+        let text = std::fs::read_to_string(EPHEMERAL).map_err(|e| format!("{EPHEMERAL}: {e}"))?;
+        let ephemeral = range(&text).ok_or_else(|| format!("{EPHEMERAL}: {text:?} is no range"))?;
+        let ours: BTreeSet<IpAddr> = match self.net.our_addresses().await {
+            Ok(ours) => ours.into_iter().map(|(_, ip)| ip).collect(),
+            Err(error) => return Err(format!("cannot list this node's addresses: {error}")),
+        };
+        let own: BTreeSet<IpAddr> = self.local.difference(&ours).copied().collect();
+        match snat_clash(config, &own, &ephemeral) {
+            None => Ok(()),
+            Some((snat, ip)) => Err(format!(
+                "[snat.{}]: this node's own sockets use {ip}, and ports {}-{} of it ({EPHEMERAL}); \
+                 ports = \"{}-{}\" overlaps: choose an address that nothing else uses, or other ports",
+                snat.name,
+                ephemeral.start(),
+                ephemeral.end(),
+                snat.ports.start(),
+                snat.ports.end(),
+            )),
+        }
+    }
+
+    /// Says when flows are refused for want of a source port, and which pools are how full.
+    pub(super) fn watch_sources(&mut self) {
+        let reason = Drop::from(Reason::SnatExhausted);
+        let refused = self.node.shared.counters.iter().map(|c| c.dropped(reason)).sum();
+        let quiet = self.sources.told.is_some_and(|told| told.elapsed() < TELL_EVERY);
+        if refused == self.sources.refused || quiet {
+            return;
+        }
+        let packets = refused - self.sources.refused;
+        self.sources = Exhaustion { refused, told: Some(Instant::now()) };
+        for (config, usage) in self.plan.snat_usage() {
+            let (tcp, udp) = (usage.tcp, usage.udp);
+            let full = |of: &PortUsage| of.used + of.quarantined >= of.total - of.total / 64;
+            if full(&tcp) || full(&udp) {
+                tracing::error!(
+                    event = "snat",
+                    pool = config.name,
+                    packets,
+                    tcp = format!("{} used, {} in quarantine of {}", tcp.used, tcp.quarantined, tcp.total),
+                    udp = format!("{} used, {} in quarantine of {}", udp.used, udp.quarantined, udp.total),
+                    "out of source ports: add addresses or widen the range"
+                );
+                return;
+            }
+        }
+        tracing::error!(event = "snat", packets, "a worker's share of the source ports was used up");
+    }
+
+    pub(super) fn snat_status(&self) -> Vec<SnatStatus> {
+        self.plan.snat_usage().map(|(config, usage)| status(config, usage.tcp, usage.udp)).collect()
+    }
+}
+
+fn status(config: &SnatConfig, tcp: PortUsage, udp: PortUsage) -> SnatStatus {
+    let ports =
+        |of: PortUsage| SnatPortsStatus { total: of.total, used: of.used, quarantined: of.quarantined };
+    SnatStatus {
+        name: config.name.clone(),
+        addresses: config.addresses.iter().map(Ip::to_string).collect(),
+        ports: format!("{}-{}", config.ports.start(), config.ports.end()),
+        tcp: ports(tcp),
+        udp: ports(udp),
+    }
+}
+
+/// Two numbers, as the kernel writes them.
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    let mut numbers = text.split_whitespace().map(str::parse::<u16>);
+    let (first, last) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some(first..=last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::range;
+
+    #[test]
+    fn the_kernels_range_is_read() {
+        assert_eq!(range("32768\t60999\n"), Some(32_768..=60_999));
+        assert_eq!(range("32768"), None);
+        assert_eq!(range(""), None);
+    }
+}
