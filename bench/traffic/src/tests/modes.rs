@@ -80,12 +80,13 @@ fn snat_address() -> Ip {
 }
 
 /// Puts an outer header before the packet; the Ethernet addresses are left to the caller.
-fn wrap(frame: &mut Vec<u8>, encapsulation: Encapsulation, v6: bool, server: usize, flow: u16) {
+pub(super) fn wrap(frame: &mut Vec<u8>, encapsulation: Encapsulation, v6: bool, server: usize, flow: u16) {
     let mut outer = frame[..12].to_vec();
     let last = u8::try_from(server).unwrap();
     let mut middle = Vec::new();
+    let inside = if frame[14] >> 4 == 4 { 4 } else { 41 };
     if encapsulation != Encapsulation::Ipip {
-        let gue = if encapsulation == Encapsulation::GueZero { &[0, 4, 0, 0][..] } else { &[] };
+        let gue = if encapsulation == Encapsulation::GueZero { &[0, inside, 0, 0][..] } else { &[] };
         let length = u16::try_from(frame.len() - 14 + 8 + gue.len()).unwrap();
         for word in [flow | 0x8000, GUE_PORT, length, 0] {
             middle.extend(word.to_be_bytes());
@@ -93,7 +94,7 @@ fn wrap(frame: &mut Vec<u8>, encapsulation: Encapsulation, v6: bool, server: usi
         middle.extend(gue);
     }
     let length = u16::try_from(frame.len() - 14 + middle.len()).unwrap();
-    let next = if encapsulation == Encapsulation::Ipip { 4 } else { 17 };
+    let next = if encapsulation == Encapsulation::Ipip { inside } else { 17 };
     if v6 {
         outer.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
         outer.extend(length.to_be_bytes());
