@@ -76,6 +76,7 @@ impl Plan {
             nat_servers: Arc::new(self.nat_endpoints().map(|at| (at, ())).collect()),
             snat: Arc::default(),
             snat_pools: Arc::from([]),
+            mixed: false,
             hash: self.hash,
         }
     }
