@@ -98,7 +98,11 @@ fn two_writers_of_one_key_leave_one_entry() {
         sticky.put(&sticky.key(Ip::from_v4_bits(n), 1), n, 0);
     };
     // One goes up and one goes down, so they meet somewhere in every chunk that they begin about together.
-    let chunks = || (0..400).map(|chunk| chunk * 500..chunk * 500 + 500).inspect(|_| drop(start.wait()));
+    let chunks = || {
+        (0..400).map(|chunk| chunk * 500..chunk * 500 + 500).inspect(|_| {
+            start.wait();
+        })
+    };
     thread::scope(|scope| {
         scope.spawn(|| chunks().flatten().for_each(put));
         scope.spawn(|| chunks().flat_map(Iterator::rev).for_each(put));
