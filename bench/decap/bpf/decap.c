@@ -112,11 +112,22 @@ struct tunnel {
 	struct outer outer;
 };
 
+/* Read anew each time: a copy of the 32 bits that the compiler keeps for later is no packet pointer to the verifier. */
+INLINE void *start(struct xdp_md *ctx)
+{
+	return (void *)(long)*(volatile __u32 *)&ctx->data;
+}
+
+INLINE void *end(struct xdp_md *ctx)
+{
+	return (void *)(long)*(volatile __u32 *)&ctx->data_end;
+}
+
 INLINE void *bytes_at(struct xdp_md *ctx, __u32 offset, __u32 length)
 {
-	void *data = (void *)(long)ctx->data + offset;
+	void *bytes = start(ctx) + offset;
 
-	return data + length > (void *)(long)ctx->data_end ? 0 : data;
+	return bytes + length > end(ctx) ? 0 : bytes;
 }
 
 INLINE void count(__u32 which)
@@ -277,7 +288,7 @@ INLINE enum finding read_inner(struct xdp_md *ctx, struct tunnel *t)
 	} else {
 		return DAMAGED;
 	}
-	if (t->at + length > t->end || (long)ctx->data + t->end > (long)ctx->data_end)
+	if (t->at + length > t->end || start(ctx) + t->end > end(ctx))
 		return DAMAGED;
 	return FOUND;
 }

@@ -25,7 +25,7 @@ impl Decap {
     ///
     /// # Errors
     /// No or too many addresses, or one that is no host's; no such device; another program on it; a process that may
-    /// not load programs (they need `CAP_BPF` and `CAP_NET_ADMIN`).
+    /// not load programs (they need `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN`).
     pub fn attach(device: &str, addresses: &[IpAddr], gue_port: u16) -> Result<Self, DecapError> {
         check(device, addresses)?;
         let failed = |why: String| DecapError::System(format!("{device}: {why}"));

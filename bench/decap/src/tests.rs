@@ -179,7 +179,9 @@ fn what_is_no_tunnel_to_us_passes_untouched() {
 #[test]
 fn damaged_tunnel_packets_are_counted_and_left_to_the_kernel() {
     let Some(mut program) = loaded(GUE_PORT) else { return };
-    let (packet, packet6) = (inner(V4, 0, 1, b"x"), inner(V6, 0, 1, b"x"));
+    // Read as the other family, their lengths would do: byte 4 is the identification, byte 2 the flow label.
+    let (packet, mut packet6) = (inner(V4, 0, 0, &[0; 40]), inner(V6, 0, 0, &[0; 40]));
+    packet6[2..4].copy_from_slice(&[0, 48]);
     let gue =
         |header: [u8; 4]| ethernet(&[], &to_us(17, &udp(9, GUE_PORT, &[&header, &packet[..]].concat())));
     let mut bad_checksum = ethernet(&[], &to_us(4, &packet));
@@ -188,6 +190,9 @@ fn damaged_tunnel_packets_are_counted_and_left_to_the_kernel() {
     longer[5] += 1;
     let mut shorter = udp(9, GUE_PORT, &packet);
     shorter[5] = 7;
+    let mut beyond_packet = to_us(17, &[udp(9, GUE_PORT, &packet), vec![0]].concat());
+    beyond_packet[3] -= 2; // the last byte of the datagram is padding now
+    let beyond_packet = ethernet(&[], &with_checksum(&beyond_packet));
     let mut beyond_frame = ethernet(&[], &to_us(4, &packet));
     beyond_frame.truncate(beyond_frame.len() - 1);
     let mut tiny_inner = packet.clone();
@@ -201,7 +206,8 @@ fn damaged_tunnel_packets_are_counted_and_left_to_the_kernel() {
         ("an inner header cut short", ethernet(&[], &to_us(4, &packet[..19]))),
         ("an inner length below its header", ethernet(&[], &to_us(4, &tiny_inner))),
         ("an outer packet longer than the frame", beyond_frame),
-        ("a datagram longer than its packet", ethernet(&[], &to_us(17, &longer))),
+        ("a datagram longer than its frame", ethernet(&[], &to_us(17, &longer))),
+        ("a datagram longer than its packet", beyond_packet),
         ("a datagram shorter than its header", ethernet(&[], &to_us(17, &shorter))),
         ("an empty datagram", ethernet(&[], &to_us(17, &udp(9, GUE_PORT, &[])))),
         ("a GUE control message", gue([0x20, 4, 0, 0])),
@@ -277,9 +283,13 @@ fn with_options(packet: &[u8]) -> Vec<u8> {
 fn with_fragment(packet: &[u8], flags_offset: u16) -> Vec<u8> {
     let mut packet = packet.to_vec();
     packet[6..8].copy_from_slice(&flags_offset.to_be_bytes());
-    let checksum = etherparse::Ipv4Header::from_slice(&packet).unwrap().0.calc_header_checksum();
-    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
-    packet
+    with_checksum(&packet)
+}
+
+/// The IPv4 packet with a right header checksum.
+fn with_checksum(packet: &[u8]) -> Vec<u8> {
+    let checksum = etherparse::Ipv4Header::from_slice(packet).unwrap().0.calc_header_checksum();
+    [&packet[..10], &checksum.to_be_bytes(), &packet[12..]].concat()
 }
 
 /// The IPv6 packet with an extension header of eight bytes that says what came next.

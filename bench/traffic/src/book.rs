@@ -25,6 +25,8 @@ pub(crate) struct Book {
     pub(crate) odd_from: u32,
     /// Where replies to a flow go, by the queue that it is sent by.
     pub(crate) client_macs: Vec<[u8; 6]>,
+    /// DSCP and ECN of every packet.
+    pub(crate) tos: u8,
     /// The clients' VLAN, in which the balancer sends replies.
     pub(crate) vlan: Option<u16>,
 }
@@ -43,6 +45,7 @@ impl Sender for Book {
             mac: self.client_macs.get(queue).copied(),
             vlan: self.vlan,
             ttl: TTL,
+            tos: self.tos,
             flags,
             reply_flags: if tcp { flags | ACK } else { 0 },
             reply_ttl: TTL,

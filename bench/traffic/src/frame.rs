@@ -4,6 +4,7 @@ use crate::error::TrafficError;
 use crate::flows::{Space, Tuple};
 use crate::setup::Service;
 use crate::size::FCS;
+use crate::spec::Plan;
 use ringlead_wire::checksum::{Sum, never_zero};
 use ringlead_wire::{Protocol, build};
 use ringlead_witness::{Layout, Stamp, Transport};
@@ -46,6 +47,21 @@ struct Template {
     l4_sum: u32,
 }
 
+/// What all frames of a trial have, whatever their flow.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tags {
+    /// Their VLAN; None: untagged.
+    pub(crate) vlan: Option<u16>,
+    /// DSCP and ECN.
+    pub(crate) tos: u8,
+}
+
+impl Tags {
+    pub(crate) const fn of(plan: &Plan) -> Self {
+        Self { vlan: plan.vlan, tos: plan.tos }
+    }
+}
+
 /// All templates of a trial: by service, then by place in the cycle of sizes.
 #[derive(Clone, Debug)]
 pub(crate) struct Maker {
@@ -71,14 +87,14 @@ impl Maker {
     /// Templates for every service of `space` in every size of `cycle` (FCS included).
     ///
     /// Sizes below [`least`] are raised to it.
-    pub(crate) fn new(space: &Space, cycle: &[usize], vlan: Option<u16>) -> Result<Self, TrafficError> {
+    pub(crate) fn new(space: &Space, cycle: &[usize], tags: Tags) -> Result<Self, TrafficError> {
         let mut templates = Vec::with_capacity(space.services().len() * cycle.len());
         for (number, service) in space.services().iter().enumerate() {
             let any = u32::try_from(number).unwrap_or(0);
             let client = space.tuple(any).client;
             for size in cycle {
-                let len = (*size).max(least(service, vlan.is_some())) - FCS;
-                templates.push(template(service, client, len, vlan)?);
+                let len = (*size).max(least(service, tags.vlan.is_some())) - FCS;
+                templates.push(template(service, client, len, tags)?);
             }
         }
         Ok(Self { templates, sizes: cycle.len() })
@@ -147,15 +163,10 @@ const fn fold(sum: u32) -> u16 {
     (sum + (sum >> 16)) as u16
 }
 
-fn template(
-    service: &Service,
-    client: IpAddr,
-    len: usize,
-    vlan: Option<u16>,
-) -> Result<Template, TrafficError> {
+fn template(service: &Service, client: IpAddr, len: usize, tags: Tags) -> Result<Template, TrafficError> {
     let (ip, transport, _) = headers(service);
     let (tcp, v4) = (service.protocol == Protocol::Tcp, service.address.is_ipv4());
-    let l3 = 14 + usize::from(vlan.is_some()) * 4;
+    let l3 = 14 + usize::from(tags.vlan.is_some()) * 4;
     let l4 = l3 + ip;
     let payload = len - l4 - transport;
     let packet = if tcp {
@@ -163,8 +174,8 @@ fn template(
     } else {
         build::Packet::udp(client, service.address)
     };
-    let packet = packet.ttl(TTL).payload(vec![0; payload]);
-    let packet = vlan.map_or(packet.clone(), |vlan| packet.vlan(vlan));
+    let packet = packet.ttl(TTL).tos(tags.tos).payload(vec![0; payload]);
+    let packet = tags.vlan.map_or(packet.clone(), |vlan| packet.vlan(vlan));
     let mut bytes = packet.build();
     // A short IPv4 frame is padded by nobody: its length is its size.
     bytes.resize(len, 0);
@@ -253,9 +264,9 @@ mod tests {
         Space::new(&setup)
     }
 
-    fn made(size: usize, vlan: Option<u16>, flow: u32, wrong: bool) -> (Vec<u8>, Order) {
+    fn made(size: usize, vlan: Option<u16>, tos: u8, flow: u32, wrong: bool) -> (Vec<u8>, Order) {
         let space = space();
-        let maker = Maker::new(&space, &[size], vlan).unwrap();
+        let maker = Maker::new(&space, &[size], Tags { vlan, tos }).unwrap();
         let stamp = Stamp::new(7, flow, flow / 3, u64::from(flow) * 977);
         let flags = if flow.is_multiple_of(2) { SYN } else { ACK };
         let order = Order { tuple: space.tuple(flow), stamp, flags, wrong };
@@ -267,15 +278,15 @@ mod tests {
     proptest! {
         /// Judged by other code: every field is what was ordered and every checksum right, or wrong when that was ordered.
         #[test]
-        fn frames_are_what_was_ordered(size in 64_usize..1519, vlan in prop::option::of(1_u16..4095), flow in 0_u32..5_000_000, wrong: bool) {
-            let (frame, order) = made(size, vlan, flow, wrong);
+        fn frames_are_what_was_ordered(size in 64_usize..1519, vlan in prop::option::of(1_u16..4095), tos: u8, flow in 0_u32..5_000_000, wrong: bool) {
+            let (frame, order) = made(size, vlan, tos, flow, wrong);
             let space = space();
             let service = space.services()[order.tuple.service];
             prop_assert_eq!(frame.len(), size.max(least(&service, vlan.is_some())) - FCS);
             let parsed = Parsed::new(&frame).unwrap();
             prop_assert_eq!(parsed.source(), (order.tuple.client, order.tuple.port).into());
             prop_assert_eq!(parsed.destination(), service.address);
-            prop_assert_eq!((parsed.vlan(), parsed.ttl(), parsed.tos()), (vlan, TTL, 0));
+            prop_assert_eq!((parsed.vlan(), parsed.ttl(), parsed.tos()), (vlan, TTL, tos));
             prop_assert_eq!(&frame[..12], &[2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1]);
             prop_assert!(parsed.ip_checksum_ok());
             prop_assert_eq!(parsed.l4_checksum_ok(), !wrong);
@@ -287,7 +298,7 @@ mod tests {
 
         #[test]
         fn a_reply_goes_back_with_right_checksums(size in 64_usize..1519, flow in 0_u32..5_000_000) {
-            let (mut frame, order) = made(size, None, flow, false);
+            let (mut frame, order) = made(size, None, 0, flow, false);
             let service = space().services()[order.tuple.service];
             // As after a hop.
             if service.address.is_ipv4() {

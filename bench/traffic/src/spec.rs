@@ -25,6 +25,9 @@ pub struct Plan {
     pub sizes: Sizes,
     /// VLAN of the frames, 1 to 4094.
     pub vlan: Option<u16>,
+    /// DSCP and ECN of the frames: the whole TOS or traffic class byte.
+    #[serde(default)]
+    pub tos: u8,
     /// Every frame is the SYN of another flow.
     pub syn_flood: bool,
     /// Percent of the frames that are cut in two fragments; counted apart, not part of the loss.
@@ -43,6 +46,7 @@ impl Default for Plan {
             zipf: None,
             sizes: Sizes::imix(),
             vlan: None,
+            tos: 0,
             syn_flood: false,
             fragments_pct: 0.0,
             bad_checksums_pct: 0.0,

@@ -206,6 +206,7 @@ fn fragments(space: &Space, plan: &Plan) -> Vec<Vec<u8>> {
             Protocol::Tcp => build::Packet::tcp(client, service.address),
             Protocol::Udp => build::Packet::udp(client, service.address),
         };
+        let packet = packet.tos(plan.tos);
         let packet = plan.vlan.map_or(packet.clone(), |vlan| packet.vlan(vlan));
         let pieces = packet.id(flow + 1).payload(vec![0x55; 100]).fragments(64);
         if pieces.len() == 2 {

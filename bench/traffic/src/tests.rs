@@ -1,5 +1,6 @@
 //! Whole trials over a network in memory: the engine, its threads and its account, without a kernel's sockets.
 
+mod kernel;
 mod modes;
 
 use crate::board::{Board, End};

@@ -8,7 +8,7 @@ use crate::ear::{Ear, Log, Sign};
 use crate::engine::Side;
 use crate::error::TrafficError;
 use crate::flows::Space;
-use crate::frame::{Maker, least};
+use crate::frame::{Maker, Tags, least};
 use crate::generator::Ends;
 use crate::observer::Observer;
 use crate::outcome::Outcome;
@@ -119,10 +119,11 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
             flows: self.spec.plan.flows,
             sizes: Sizes::one(64).map_err(TrafficError::Setup)?,
             vlan: self.spec.plan.vlan,
+            tos: self.spec.plan.tos,
             ..Plan::default()
         };
         let space = Arc::new(Space::new(&self.ends.setup));
-        let maker = Arc::new(Maker::new(&space, plan.sizes.cycle(), plan.vlan)?);
+        let maker = Arc::new(Maker::new(&space, plan.sizes.cycle(), Tags::of(&plan))?);
         let trial = self.next_phase();
         let pps = self.pps.map_or(self.spec.prime_pps, |pps| pps.min(self.spec.prime_pps));
         let pacer = Pacer::Steady(Steady::exactly(u64::from(plan.flows), pps));
@@ -151,7 +152,7 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
             let supply = Supply::Capture(Arc::clone(capture), 0);
             return Ok(Part { pace, supply, sign: Sign::Any, answer: false, judge: None });
         }
-        let maker = Arc::new(Maker::new(&space, self.spec.plan.sizes.cycle(), self.spec.plan.vlan)?);
+        let maker = Arc::new(Maker::new(&space, self.spec.plan.sizes.cycle(), Tags::of(&self.spec.plan))?);
         let flows = Flows::new(&self.spec.plan, &space, &maker, trial, self.flows, primed);
         let judge = match self.spec.check {
             Check::Count => None,
@@ -197,6 +198,7 @@ impl<'e, 's, P: Wire + Send> Trial<'e, 's, P> {
             primed,
             odd_from: self.flows,
             client_macs: macs.collect(),
+            tos: self.spec.plan.tos,
             vlan: self.spec.plan.vlan.filter(|_| setup.mode.replies_pass()),
         };
         let expectation = expectation(setup, &self.ends.ports)?;

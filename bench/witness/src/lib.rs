@@ -18,6 +18,7 @@ pub mod witness;
 
 mod checks;
 mod encapsulated;
+mod ends;
 mod fragments;
 mod gaps;
 mod loss;

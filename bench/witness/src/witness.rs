@@ -2,14 +2,13 @@
 
 use crate::arrival::{Arrival, End, Limits, Look};
 use crate::checks::Case;
+use crate::ends::Ends;
 use crate::expect::{Expectation, Impossible, Mode, Sender, Sent, Service};
-use crate::findings::{Direction, Findings, Spread, Tally};
+use crate::findings::{Direction, Findings, Tally};
 use crate::fragments::Fragments;
 use crate::gaps::Gaps;
 use crate::kind::Kind;
 use crate::loss;
-use crate::mappings::Mappings;
-use crate::outers::Outers;
 use crate::parsed::{Parsed, Unparsed};
 use crate::record::{Record, Who};
 use crate::stamp::{self, FLOWS_MAX, Stamp, Unread};
@@ -28,10 +27,7 @@ pub struct Witness<S> {
     /// Addresses and ports that are a service's or a nat server's, and the bare addresses, with port 0.
     known: HashSet<SocketAddr>,
     tracks: [Vec<Track>; 2],
-    /// Of snat services' flows; none where there is no such service.
-    mappings: Option<Mappings>,
-    /// Of tunnel services' flows; none where there is no such service.
-    outers: Option<Outers>,
+    ends: Ends,
     gaps: [Gaps; 2],
     received: [u64; 2],
     fragments: Fragments,
@@ -51,11 +47,9 @@ impl<S: Sender> Witness<S> {
             return Err(Impossible(format!("{} flows: a stamp tells {FLOWS_MAX} apart", limits.flows)));
         }
         let flows = usize::try_from(limits.flows).unwrap_or(0);
-        let has = |mode: Mode| expect.services.iter().any(|service| service.mode == mode);
         let tracks = |wanted: bool| vec![Track::default(); if wanted { flows } else { 0 }];
         Ok(Self {
-            mappings: has(Mode::Snat).then(|| Mappings::new(flows)),
-            outers: has(Mode::Tunnel).then(|| Outers::new(flows)),
+            ends: Ends::new(&expect, flows),
             known: known(&expect),
             expect,
             sender,
@@ -75,7 +69,7 @@ impl<S: Sender> Witness<S> {
     #[inline]
     pub fn look(&mut self, frame: &[u8], arrival: &Arrival) -> Look {
         // Servers' frames may be wrapped; what comes to clients alone never is.
-        if self.outers.is_some()
+        if self.ends.has_tunnels()
             && arrival.end != End::Clients
             && let Some(opened) = self.expect.tunnel.open(frame)
         {
@@ -101,7 +95,7 @@ impl<S: Sender> Witness<S> {
             fragments: self.fragments_seen,
             fragments_left: self.fragments.left(),
             foreign: self.foreign,
-            spread: self.spread(),
+            spread: self.ends.spread(),
             ..Findings::default()
         };
         self.record.put_into(&mut findings);
@@ -119,16 +113,6 @@ impl<S: Sender> Witness<S> {
         findings.reply.lost = lost.reply;
         findings.missing = lost.missing;
         findings
-    }
-
-    fn spread(&self) -> Spread {
-        let mapped = self.mappings.as_ref().map(Mappings::seen).unwrap_or_default();
-        let wrapped = self.outers.as_ref().map(Outers::seen).unwrap_or_default();
-        Spread {
-            sources: mapped.sources + wrapped.sources,
-            ports: mapped.ports + wrapped.ports,
-            mappings: mapped.mappings,
-        }
     }
 
     #[inline]
@@ -185,8 +169,7 @@ impl<S: Sender> Witness<S> {
         let Some(track) = &mut track else { return true };
         let moved = server.and_then(|server| Some((server, track.went_to(server)?)));
         if direction == Direction::Forward {
-            let ends = Ends { mappings: &mut self.mappings, outers: &mut self.outers };
-            ends.note(&case, stamp.flow, moved.is_some(), &mut self.record);
+            self.ends.note(&case, stamp.flow, moved.is_some(), &mut self.record);
         }
         if let Some((server, (from, first_time))) = moved {
             let name =
@@ -310,47 +293,6 @@ struct Came<'a> {
     /// What a tunnel put around it.
     outer: Option<&'a Outer>,
     arrival: &'a Arrival,
-}
-
-/// What flows must keep besides their server.
-struct Ends<'a> {
-    mappings: &'a mut Option<Mappings>,
-    outers: &'a mut Option<Outers>,
-}
-
-impl Ends<'_> {
-    /// Compares a packet's with what its flow had. To a flow that `moved` another server's are as good as a new flow's:
-    /// the move itself is the finding.
-    #[inline]
-    fn note(self, case: &Case<'_>, flow: u32, moved: bool, record: &mut Record) {
-        let who = case.who;
-        if case.service.mode == Mode::Snat
-            && case.is_from_snat_pool()
-            && let Some(mappings) = self.mappings
-        {
-            let from = case.packet.source();
-            let faults = mappings.note(flow, case.service.transport, from, who.at_ns);
-            if let Some(before) = faults.before.filter(|_| !moved) {
-                record.find(Kind::ChangedMapping, who, format_args!("{before}"), format_args!("{from}"));
-            }
-            if let Some(other) = faults.shared_with {
-                let expected = format_args!("a mapping of its own");
-                record.find(
-                    Kind::SharedMapping,
-                    who,
-                    expected,
-                    format_args!("{from}, which is flow {other}'s"),
-                );
-            }
-        }
-        if case.service.mode == Mode::Tunnel
-            && let (Some(outers), Some(outer)) = (self.outers, case.outer)
-            && let Some((before, now)) = outers.note(flow, outer)
-            && !moved
-        {
-            record.find(Kind::OuterChanged, who, format_args!("{before}"), format_args!("{now}"));
-        }
-    }
 }
 
 #[inline]

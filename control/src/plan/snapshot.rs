@@ -10,7 +10,7 @@ use ringlead_l4::tables::{
     self, Chooser, Delivery, Pool, Prefix, SERVICES_MAX, Server, Service, Tables, Tunnel,
 };
 use ringlead_pick::{HashBy, Maglev, Member, RoundRobin, default_size};
-use ringlead_wire::Ip;
+use ringlead_wire::{Endpoint, Ip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -76,8 +76,22 @@ impl Plan {
             nat_servers: Arc::new(self.nat_endpoints().map(|at| (at, ())).collect()),
             snat: Arc::new(self.snat.by_address()),
             snat_pools: self.snat.pools(),
+            mixed: self.is_mixed(),
             hash: self.hash,
         }
+    }
+
+    /// Whether a service's clients have one IP family and its servers the other, so that flows are looked up in both.
+    fn is_mixed(&self) -> bool {
+        self.config.services.iter().filter(|service| matches!(service.mode, Mode::Snat { .. })).any(
+            |service| {
+                let servers = self.config.pools.get(service.pool).into_iter().flat_map(|pool| &pool.servers);
+                let v4 = |at: &Endpoint| at.ip.is_v4();
+                servers
+                    .take(1)
+                    .any(|server| service.listen.iter().any(|at| v4(at) != server.address.is_ipv4()))
+            },
+        )
     }
 
     /// How a service's packets travel.

@@ -6,6 +6,7 @@ use crate::drops::Reason;
 use crate::emit;
 use crate::tables::OnNoServer;
 use crate::worker::Worker;
+use ringlead_flow::Side;
 use ringlead_io::{Frame, Port};
 use ringlead_wire::Ip;
 use ringlead_wire::answer::{MADE_LEN_MAX, Made, icmp_error_made};
@@ -75,12 +76,17 @@ pub(crate) fn tell<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, 
     emit::send_answer(worker, queue, answer);
 }
 
-/// The address that a frame's service has: where a client's packet goes to, and what a server's answer will come from.
+/// The address that a frame's service has: where a client's packet goes to, and what a server's answer will come from. A
+/// server of the other family only knows the address of ours that it answers to.
 fn service_address<P>(worker: &Worker<P>, place: usize) -> Option<Ip> {
     let burst = &*worker.burst;
     let live = burst.live.iter().take(burst.lives).position(|&l| usize::from(l) == place)?;
     match burst.hit(live) {
-        Some(hit) => Some(hit.flow().client.dst),
+        Some(hit) => {
+            let flow = hit.flow();
+            let ours = flow.server.filter(|_| hit.is_mixed() && flow.side == Side::Server);
+            Some(ours.unwrap_or(flow.client).dst)
+        }
         None => burst.metas.get(place).map(|meta| meta.dst),
     }
 }

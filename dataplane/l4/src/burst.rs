@@ -2,6 +2,7 @@
 
 use crate::drops::{Drop, Reason};
 use crate::neighbours::{Hop, NeighbourId};
+use crate::wide::Wide;
 use arrayvec::ArrayVec;
 use ringlead_flow::{Hit, Packed, ServerId};
 use ringlead_io::FrameList;
@@ -89,6 +90,8 @@ pub(crate) struct Burst {
     pub hits: [Hit; BURST],
     /// Which of them have a flow: a bit each, by place in `live`.
     pub found: u64,
+    /// For the second look-up of those that have none at first.
+    pub wide: Wide,
     /// Which of them have no flow, by place in `live`: all that `classify` and `schedule` look at.
     pub misses: ArrayVec<u8, BURST>,
     /// The service that a miss asks for (slot), by place in `misses`.
@@ -110,6 +113,7 @@ impl Burst {
             keys: [Packed::default(); BURST],
             hits: [Hit::NONE; BURST],
             found: 0,
+            wide: Wide::new(),
             misses: ArrayVec::new(),
             wanted: [None; BURST],
             picked: [None; BURST],

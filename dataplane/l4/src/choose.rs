@@ -154,25 +154,25 @@ impl Request<'_> {
                 return Err(Reason::SnatExhausted);
             };
             let answers = Tuple { dst: ours.ip, dport: ours.port, ..answers(server, self.tuple) };
-            match self.insert(id, Some(answers)) {
-                made @ Inserted::New(_) => return Ok(made),
-                other => {
-                    ports.never_used(ours.ip, ours.port, protocol);
-                    if !matches!(other, Inserted::TupleTaken) {
-                        return Ok(other);
-                    }
-                }
+            let inserted = self.insert(id, Some(answers));
+            if matches!(inserted, Inserted::New(_)) {
+                return Ok(inserted);
+            }
+            ports.never_used(ours.ip, ours.port, protocol);
+            if !matches!(inserted, Inserted::TupleTaken) {
+                return Ok(inserted);
             }
         }
         Ok(Inserted::TupleTaken)
     }
 
     fn insert(&self, server_id: ServerId, server: Option<Tuple>) -> Inserted {
+        let crosses = server.is_some_and(|answers| answers.src.is_v4() != self.tuple.src.is_v4());
         let spec = FlowSpec {
             client: *self.tuple,
             server,
             server_id,
-            service: Way::mark(self.service.id, &self.service.delivery),
+            service: Way::mark(self.service.id, &self.service.delivery, crosses),
             profile: self.service.profile,
             link: self.link,
             first: self.meta.flags,

@@ -24,8 +24,10 @@ mod schedule;
 mod settle;
 mod snat;
 mod tick;
+mod translate;
 mod tunnel;
 mod turn;
+mod wide;
 
 pub use shared::Shared;
 pub use verdict::Verdict;

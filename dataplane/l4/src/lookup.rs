@@ -20,6 +20,9 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
     let now = worker.tick;
     let Some(keys) = burst.keys.get(..burst.lives) else { return };
     let mut found = flows.lookup_burst(keys, &mut burst.hits, now);
+    if worker.tables.mixed {
+        found |= burst.wide.look_up(keys, &mut burst.hits, found, flows, now);
+    }
     let mut changed = false;
     for k in 0..burst.lives.min(BURST) {
         if found >> k & 1 == 0 {

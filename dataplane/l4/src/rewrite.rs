@@ -9,9 +9,9 @@ use crate::snat;
 use crate::tables::{Server, ServiceId, Tables, Way};
 use crate::tunnel::Entrance;
 use crate::worker::{PORTS_MAX, Worker};
-use ringlead_flow::{Hit, Link, Side};
-use ringlead_io::Port;
+use ringlead_flow::{FlowTable, Hit, Link, Side};
 use ringlead_io::port::BURST;
+use ringlead_io::{Frame, Port};
 use ringlead_wire::answer::Made;
 use ringlead_wire::{Kind, Meta, checksum, rewrite as wire};
 
@@ -40,8 +40,10 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
             worker.tally.completed_checksums += 1;
         }
         let way = Way::of(hit.service());
-        if way == Way::Tunnel {
-            let slot = ServiceId::from_u32(hit.service()).slot;
+        if way.resizes() {
+            if way == Way::Translate {
+                learn(&worker.flows, hit, bytes, meta, port);
+            }
             *fate = Entrance {
                 tables: &worker.tables,
                 neighbours: &worker.shared.neighbours,
@@ -49,7 +51,7 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
                 frame_max: &worker.frame_max,
                 next_id: &mut worker.next_id,
             }
-            .enter(frame, meta, slot, hit.server_id());
+            .resize(way, frame, meta, hit, port);
             label(worker.frames.bytes_mut(frame), meta, fate, &worker.macs);
         } else if len > usize::from(worker.fits)
             && let Some(made) =
@@ -57,13 +59,7 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
         {
             *fate = Fate::Answer(Reason::TooBig, made);
         } else {
-            if hit.side() == Side::Client
-                && !hit.has_link(wire::source_mac(bytes), port, meta.vlans, meta.vlan)
-                && meta.kind != Kind::IcmpError
-            {
-                let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
-                worker.flows.set_link(hit, link);
-            }
+            learn(&worker.flows, hit, bytes, meta, port);
             if way == Way::Snat {
                 *fate = snat::translate(bytes, meta, hit, &worker.tables, &worker.shared.neighbours);
             } else {
@@ -76,6 +72,30 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
         }
     }
     run.settle(&worker.counters);
+}
+
+/// Notes where a client's packets come from, if that is not what its flow says.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the loop's middle, and the path of nearly every packet")]
+fn learn(flows: &FlowTable, hit: &Hit, bytes: &[u8], meta: &Meta, port: u8) {
+    if hit.side() == Side::Client
+        && !hit.has_link(wire::source_mac(bytes), port, meta.vlans, meta.vlan)
+        && meta.kind != Kind::IcmpError
+    {
+        let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
+        flows.set_link(hit, link);
+    }
+}
+
+impl Entrance<'_> {
+    /// Gives a packet headers of another length, in the flow's way.
+    fn resize(&mut self, way: Way, frame: &mut Frame, meta: &mut Meta, hit: &Hit, port: u8) -> Fate {
+        if way == Way::Tunnel {
+            self.enter(frame, meta, ServiceId::from_u32(hit.service()).slot, hit.server_id())
+        } else {
+            self.cross(frame, meta, hit, port)
+        }
+    }
 }
 
 /// nat and dsr: the packet as its next hop must see it, and its fate. Written where it stays: one value of several sources

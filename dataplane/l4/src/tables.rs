@@ -124,24 +124,28 @@ impl ServiceId {
 pub(crate) enum Way {
     /// What the flow's two ends say: nat with a server's end, dsr without.
     Plain = 0,
-    /// Into a tunnel.
-    Tunnel = 1 << 14,
     /// Both ends, as the flow's say.
-    Snat = 2 << 14,
+    Snat = 1 << 14,
+    /// Into a tunnel.
+    Tunnel = 2 << 14,
+    /// Both ends, which are of the other family.
+    Translate = 3 << 14,
 }
 
-const TUNNEL: u32 = Way::Tunnel as u32;
 const SNAT: u32 = Way::Snat as u32;
+const TUNNEL: u32 = Way::Tunnel as u32;
+const TRANSLATE: u32 = Way::Translate as u32;
 
 impl Way {
     const MASK: u32 = 0b11 << 14;
 
-    /// A service's word with the way of its mode.
+    /// A service's word with the way of its mode. `crosses`: the flow's server is of the other family than its client.
     #[inline]
-    pub(crate) const fn mark(id: ServiceId, delivery: &Delivery) -> u32 {
+    pub(crate) const fn mark(id: ServiceId, delivery: &Delivery, crosses: bool) -> u32 {
         let way = match delivery {
             Delivery::Nat | Delivery::Dsr => Self::Plain,
             Delivery::Tunnel(_) => Self::Tunnel,
+            Delivery::Snat(_) if crosses => Self::Translate,
             Delivery::Snat(_) => Self::Snat,
         };
         id.to_u32() | way as u32
@@ -151,10 +155,22 @@ impl Way {
     #[inline]
     pub(crate) const fn of(word: u32) -> Self {
         match word & Self::MASK {
-            TUNNEL => Self::Tunnel,
             SNAT => Self::Snat,
+            TUNNEL => Self::Tunnel,
+            TRANSLATE => Self::Translate,
             _ => Self::Plain,
         }
+    }
+
+    /// Whether packets get headers of another length.
+    #[inline]
+    pub(crate) const fn resizes(self) -> bool {
+        self as u32 & TUNNEL != 0
+    }
+
+    /// Whether the flow holds a source port.
+    const fn holds_port(self) -> bool {
+        self as u32 & SNAT != 0
     }
 }
 
@@ -325,6 +341,9 @@ pub struct Tables {
     pub snat: Arc<AHashMap<Ip, Arc<SnatPool>>>,
     /// The same pools, each once.
     pub snat_pools: Arc<[Arc<SnatPool>]>,
+    /// Whether any service has, or lately had, servers of the other family: an IPv4 packet without a flow may then be one
+    /// of a flow that is kept among the IPv6 ones.
+    pub mixed: bool,
     /// The front's hash, the same on every node.
     pub hash: FrontHash,
 }
@@ -341,6 +360,7 @@ impl Tables {
             nat_servers: Arc::default(),
             snat: Arc::default(),
             snat_pools: Arc::from([]),
+            mixed: false,
             hash,
         }
     }
@@ -384,7 +404,7 @@ impl Tables {
     /// Gives back the source port of a flow that has ended and is out of the table, if it had one.
     #[cold]
     pub(crate) fn give_port_back(&self, flow: &Flow) {
-        let Some(answers) = flow.server.as_ref().filter(|_| Way::of(flow.service) == Way::Snat) else {
+        let Some(answers) = flow.server.as_ref().filter(|_| Way::of(flow.service).holds_port()) else {
             return;
         };
         if let (Some(pool), Some(protocol)) = (self.snat.get(&answers.dst), protocol(answers.proto)) {

@@ -52,13 +52,13 @@ impl Prefix {
     }
 }
 
-/// What packing needs of a worker, apart from its burst.
+/// What giving packets other headers needs of a worker, apart from its burst.
 pub(crate) struct Entrance<'w> {
     pub tables: &'w Tables,
     pub neighbours: &'w Neighbours,
     pub frames: &'w mut Frames,
     pub frame_max: &'w [u16; PORTS_MAX],
-    /// Counts outer packets that may be fragmented: their identification (RFC 6864 §4.2).
+    /// Counts packets made here that may be fragmented: their identification (RFC 6864 §4.2).
     pub next_id: &'w mut u16,
 }
 

@@ -68,7 +68,7 @@ pub struct Worker<P> {
     pub(crate) frame_max: [u16; PORTS_MAX],
     /// The least of those: what is not longer fits everywhere.
     pub(crate) fits: u16,
-    /// The identification of the last tunnel packet that may be fragmented.
+    /// The identification of the last packet with a header of ours that may be fragmented.
     pub(crate) next_id: u16,
     /// Follows the shared pointer: one load a turn.
     pub(crate) latest: Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>,

@@ -91,7 +91,7 @@ fn choosers(members: u32) {
 
 /// Keys all over the table, half as many as it has entries.
 fn sticky(entries: usize) {
-    let spec = StickySpec { entries, prefix_v4: 32, prefix_v6: 64, timeout_ticks: 10_000, seed: [5; 16] };
+    let spec = StickySpec { entries, prefix_v4: 32, prefix_v6: 64, timeout_ticks: 1 << 30, seed: [5; 16] };
     let sticky = Sticky::new(&spec).unwrap();
     let keys = u32::try_from(entries / 2).unwrap();
     let key = |n: u32| -> StickyKey { sticky.key(Ip::from_v4_bits(n.wrapping_mul(0x9e37_79b1) % keys), 1) };

@@ -1,5 +1,6 @@
 //! Live flow counts: nothing is lost between threads, and a limit holds exactly.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -43,28 +44,34 @@ fn a_limit_is_never_passed() {
     assert!(loads.add_below(0, 1));
     assert!(!loads.add_below(0, 1));
     loads.sub(0);
-    let given = AtomicU32::new(0);
+    let (given, start) = (AtomicU32::new(0), Barrier::new(4));
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                for _ in 0..20_000 {
-                    given.fetch_add(u32::from(loads.add_below(0, 30_000)), Ordering::Relaxed);
+                start.wait();
+                for _ in 0..300_000 {
+                    given.fetch_add(u32::from(loads.add_below(0, 1_000_000)), Ordering::Relaxed);
                 }
             });
         }
     });
-    assert_eq!((given.into_inner(), loads.get(0)), (30_000, 30_000));
+    assert_eq!((given.into_inner(), loads.get(0)), (1_000_000, 1_000_000));
 }
 
 #[test]
 fn no_count_is_lost_between_threads() {
-    let loads = Loads::new(1);
-    loads.set(0, 200_000);
+    let (loads, start) = (Loads::new(1), Barrier::new(4));
+    // So many that the takers never find zero, where a flow less would be none.
+    loads.set(0, 600_000);
+    let work = |change: fn(&Loads)| {
+        start.wait();
+        (0..300_000).for_each(|_| change(&loads));
+    };
     thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| (0..100_000).for_each(|_| loads.add(0)));
-            scope.spawn(|| (0..100_000).for_each(|_| loads.sub(0)));
+            scope.spawn(|| work(|loads| loads.add(0)));
+            scope.spawn(|| work(|loads| loads.sub(0)));
         }
     });
-    assert_eq!(loads.get(0), 200_000);
+    assert_eq!(loads.get(0), 600_000);
 }

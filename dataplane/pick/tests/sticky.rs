@@ -44,6 +44,17 @@ fn a_client_keeps_its_server() {
 }
 
 #[test]
+fn services_stay_apart_also_within_a_set() {
+    let sticky = one_set();
+    for salt in 0..8 {
+        assert!(sticky.put(&sticky.key(ip("198.51.100.7"), salt), salt * 10, 0));
+    }
+    for salt in 0..8 {
+        assert_eq!(sticky.get(&sticky.key(ip("198.51.100.7"), salt), 0), Some(salt * 10));
+    }
+}
+
+#[test]
 fn clients_of_one_prefix_go_together() {
     let sticky = table(&StickySpec { prefix_v4: 24, prefix_v6: 56, ..SPEC });
     for (first, same, other) in [

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -85,6 +86,31 @@ fn nobody_reads_a_mixture() {
 
 fn assert_unique(keys: &[u32]) {
     assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "a key is there twice: {keys:?}");
+}
+
+#[test]
+fn two_writers_of_one_key_leave_one_entry() {
+    // Places enough, so that a second entry would stay to be seen.
+    let spec =
+        StickySpec { entries: 1 << 19, prefix_v4: 32, prefix_v6: 128, timeout_ticks: 9, seed: [9; 16] };
+    let (sticky, start) = (Sticky::new(&spec).unwrap(), Barrier::new(2));
+    let put = |n: u32| {
+        sticky.put(&sticky.key(Ip::from_v4_bits(n), 1), n, 0);
+    };
+    // One goes up and one goes down, so they meet somewhere in every chunk that they begin about together.
+    let chunks = || {
+        (0..400).map(|chunk| chunk * 500..chunk * 500 + 500).inspect(|_| {
+            start.wait();
+        })
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| chunks().flatten().for_each(put));
+        scope.spawn(|| chunks().flat_map(Iterator::rev).for_each(put));
+    });
+    let mut keys = Vec::new();
+    sticky.visit(0, usize::MAX, 0, |e| keys.push(e.server));
+    assert_unique(&keys);
+    assert!(keys.len() > 150_000, "{}", keys.len());
 }
 
 #[test]

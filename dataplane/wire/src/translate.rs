@@ -135,22 +135,16 @@ fn transport(body: &mut [u8], proto: u8, ends: &Ends, old: (Ip, Ip)) {
     let ([s0, s1], [d0, d1]) = (ends.sport.to_be_bytes(), ends.dport.to_be_bytes());
     let ports = [s0, s1, d0, d1];
     let Some(old_ports) = array::<4>(body, 0) else { return };
+    // An IPv4 address may be summed in its mapped form: 0xffff is the other zero of one's complement.
     let delta = Delta::default()
-        .sixteen(summed(old.0), summed(ends.src))
-        .sixteen(summed(old.1), summed(ends.dst))
+        .sixteen(old.0.octets(), ends.src.octets())
+        .sixteen(old.1.octets(), ends.dst.octets())
         .four(old_ports, ports);
     put(body, 0, ports);
     let at = if proto == UDP { 6 } else { 16 };
     let Some(field) = word(body, at) else { return };
     let checksum = if proto == UDP { delta.apply_udp(field) } else { delta.apply(field) };
     put(body, at, checksum.to_be_bytes());
-}
-
-/// An address as a pseudo header holds it: before an IPv4 one there is nothing.
-#[inline]
-fn summed(ip: Ip) -> [u8; 16] {
-    let [.., a, b, c, d] = ip.octets();
-    if ip.is_v4() { [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] } else { ip.octets() }
 }
 
 /// Gives a datagram the checksum that IPv6 asks for (RFC 7915 §4.5).

@@ -86,6 +86,9 @@ pub struct TrafficArgs {
     /// VLAN of the clients' frames, 1 to 4094; servers' frames are untagged
     #[arg(long, value_name = "ID", help_heading = "Traffic")]
     pub vlan: Option<u16>,
+    /// DSCP and ECN of the frames: the whole TOS or traffic class byte, 0 to 255
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Traffic")]
+    pub tos: u8,
     /// Servers send each frame back, and it is looked at again at the client's port
     #[arg(long, help_heading = "Traffic")]
     pub reply: bool,
@@ -158,6 +161,7 @@ impl TrafficArgs {
             zipf: self.zipf,
             sizes: self.size.clone(),
             vlan: self.vlan,
+            tos: self.tos,
             fragments_pct: self.fragments,
             bad_checksums_pct: self.bad_checksums,
             ..Plan::default()
@@ -249,7 +253,7 @@ mod tests {
     #[test]
     fn a_line_becomes_ports_services_and_a_plan() {
         let line = "--out c/c0 --server 10.2.0.11:80@s1/e0,[fd02::11]:80@s1/e0 --to 10.9.0.1:80,[fd09::1]:53/udp \
-            --proto tcp,udp --flows 1.5M --new-flows 2k/s --size imix --from 10.1.0.0/24 --mac 02:00:00:00:00:0a";
+            --proto tcp,udp --flows 1.5M --new-flows 2k/s --size imix --from 10.1.0.0/24 --tos 185 --mac 02:00:00:00:00:0a";
         let args = read(line).unwrap();
         let setup = args.setup().unwrap();
         setup.check().unwrap();
@@ -259,6 +263,7 @@ mod tests {
         assert_eq!(setup.next_hop, Some([2, 0, 0, 0, 0, 10]));
         let plan = args.plan();
         assert_eq!((plan.flows, plan.new_flows_per_s, plan.sizes), (1_500_000, 2000, Sizes::imix()));
+        assert_eq!(plan.tos, 185);
     }
 
     #[test]

@@ -86,6 +86,7 @@ pub(super) fn tables(shape: &Shape) -> Tables {
         nat_servers: Arc::new(nat_servers),
         snat: Arc::new(addresses),
         snat_pools: Arc::from([ports]),
+        mixed: false,
         hash,
     }
 }

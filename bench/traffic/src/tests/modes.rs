@@ -80,12 +80,15 @@ fn snat_address() -> Ip {
 }
 
 /// Puts an outer header before the packet; the Ethernet addresses are left to the caller.
-fn wrap(frame: &mut Vec<u8>, encapsulation: Encapsulation, v6: bool, server: usize, flow: u16) {
+pub(super) fn wrap(frame: &mut Vec<u8>, encapsulation: Encapsulation, v6: bool, server: usize, flow: u16) {
     let mut outer = frame[..12].to_vec();
+    let tos = u8::try_from(u16::from_be_bytes([frame[14], frame[15]]) >> 4 & 0xff).unwrap();
+    let tos = if frame[14] >> 4 == 4 { frame[15] } else { tos };
     let last = u8::try_from(server).unwrap();
     let mut middle = Vec::new();
+    let inside = if frame[14] >> 4 == 4 { 4 } else { 41 };
     if encapsulation != Encapsulation::Ipip {
-        let gue = if encapsulation == Encapsulation::GueZero { &[0, 4, 0, 0][..] } else { &[] };
+        let gue = if encapsulation == Encapsulation::GueZero { &[0, inside, 0, 0][..] } else { &[] };
         let length = u16::try_from(frame.len() - 14 + 8 + gue.len()).unwrap();
         for word in [flow | 0x8000, GUE_PORT, length, 0] {
             middle.extend(word.to_be_bytes());
@@ -93,15 +96,15 @@ fn wrap(frame: &mut Vec<u8>, encapsulation: Encapsulation, v6: bool, server: usi
         middle.extend(gue);
     }
     let length = u16::try_from(frame.len() - 14 + middle.len()).unwrap();
-    let next = if encapsulation == Encapsulation::Ipip { 4 } else { 17 };
+    let next = if encapsulation == Encapsulation::Ipip { inside } else { 17 };
     if v6 {
-        outer.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+        outer.extend([0x86, 0xdd, 0x60 | tos >> 4, tos << 4, 0, 0]);
         outer.extend(length.to_be_bytes());
         outer.extend([next, 64, 0xfd, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         outer.extend(flow.to_be_bytes());
         outer.extend([0xfd, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
     } else {
-        outer.extend([8, 0, 0x45, 0]);
+        outer.extend([8, 0, 0x45, tos]);
         outer.extend((length + 20).to_be_bytes());
         outer.extend([0, 0, 0x40, 0, 64, next, 0, 0, 10, 4]);
         outer.extend(flow.to_be_bytes());
@@ -168,7 +171,9 @@ fn tunnel(encapsulation: Encapsulation, outer_v6: bool, cheat: Cheat, spec: &Tri
 fn tunnels_are_clean_and_answered_around_the_balancer() {
     for encapsulation in KINDS {
         for outer_v6 in [false, true] {
-            let outcome = tunnel(encapsulation, outer_v6, |_, _| {}, &spec());
+            let mut marked = spec();
+            marked.plan.tos = 0xb9;
+            let outcome = tunnel(encapsulation, outer_v6, |_, _| {}, &marked);
             let (findings, replies) = (outcome.findings.unwrap(), outcome.replies.unwrap());
             assert!(findings.is_clean() && outcome.invalid.is_none(), "{encapsulation} {findings:?}");
             assert_eq!((outcome.received, replies.received), (FRAMES, FRAMES));
@@ -190,7 +195,7 @@ fn faults_of_a_tunnel_are_told() {
         // CE outside alone, the header's checksum right for it.
         (
             |_, frame| {
-                frame[15] |= 3;
+                frame[15] ^= 3;
                 frame[24..26].fill(0);
                 let checksum = Sum::default().bytes(&frame[14..34]).checksum();
                 frame[24..26].copy_from_slice(&checksum.to_be_bytes());

@@ -31,8 +31,8 @@ pub(super) fn check(
 }
 
 fn same_family(service: &service::Checked, pool: &pool::Checked, findings: &mut Findings) {
-    // A tunnel's outer packet is of the server's family, whatever is inside.
-    if matches!(service.mode, Some((Mode::Tunnel { .. }, _))) {
+    // A tunnel's outer packet is of the server's family, whatever is inside; full NAT translates.
+    if matches!(service.mode, Some((Mode::Tunnel { .. } | Mode::Snat { .. }, _))) {
         return;
     }
     let Some(server) = pool.addresses.first() else { return };

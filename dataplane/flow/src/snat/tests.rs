@@ -65,6 +65,20 @@ fn a_search_in_a_full_pool_looks_at_every_group_once_and_the_next_at_none() {
     on_step(|| ());
 }
 
+#[test]
+fn a_search_in_vain_in_the_middle_of_a_round_does_not_hide_what_the_rest_of_it_frees() {
+    let (pool, mut random) = (pool(1, 1), SnatRandom::new([1, 2, 3, 4]));
+    let held = take_all(&pool, 0, &mut random);
+    let last = held.iter().find(|mapping| mapping.port == 65_535).unwrap();
+    pool.give_back(last.ip, last.port, TCP);
+    pool.tick(0, Tick(1000), 9999);
+    let over = Tick(1000 + SnatPool::QUARANTINE + 30);
+    pool.tick(0, over, 1);
+    assert_eq!(pool.take(0, TCP, true, &mut random), None);
+    pool.tick(0, over, 9999);
+    assert_eq!(pool.take(0, TCP, true, &mut random), Some(*last));
+}
+
 /// Ports come back by and by while there are more flows than ports: no take looks far.
 #[test]
 fn what_a_sweep_frees_in_a_full_pool_is_found_at_once() {

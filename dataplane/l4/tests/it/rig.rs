@@ -271,6 +271,7 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
         nat_servers: Arc::new(nat_servers),
         snat: Arc::default(),
         snat_pools: Arc::from([]),
+        mixed: false,
         hash,
     }
 }

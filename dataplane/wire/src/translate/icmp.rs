@@ -33,8 +33,9 @@ pub struct IcmpEnds {
 /// at most [`ICMP_ERROR_LEN_MAX`], and at most the room there is (the quote is cut). The Ethernet header is the caller's.
 ///
 /// The outer TTL is one less, the quoted one stays what it was. The quoted transport checksum is kept right by difference
-/// where the quote holds it. Extensions (RFC 4884) move along where the other family's message can hold them, with their
-/// length attribute. A quoted first fragment becomes the start of a whole packet: no fragment was ever translated.
+/// where the quote holds all of it; UDP's "none" stays 0. Extensions (RFC 4884) move along where the other family's
+/// message can hold them, with their length attribute. A quoted first fragment becomes the start of a whole packet: no
+/// fragment was ever translated.
 ///
 /// None for other kinds of frames, for types and codes without a counterpart, for ends that are not of the other family,
 /// for a packet with an authentication or a fragment header, and for an `out` without room for the headers.
@@ -193,7 +194,7 @@ fn extended_room(room: usize, quote: &Quote<'_>, kind: kinds::Kind) -> Option<us
         return None;
     }
     let unit = attribute_unit(quote);
-    let longest = (room.checked_sub(quote.extensions.len())? / unit * unit).min(usize::from(u8::MAX) * unit);
+    let longest = room.checked_sub(quote.extensions.len())? / unit * unit;
     (longest >= EXTENDED_QUOTE_MIN).then_some(longest)
 }
 

@@ -135,6 +135,7 @@ fn nothing_is_added_and_nothing_behind_the_end_is_read() {
             &[0, 1, 1, 1, 2, 4, 0xff, 0xff], // behind the end of the list
             &[2, 3, 0xff, 1, 1, 2, 4, 0xff], // an MSS of the wrong length; the next is cut off
             &[2, 2, 1, 1, 2, 6, 0xff, 0xff, 0xff, 0xff], // two more
+            &[254, 4, 0xff, 0xff],           // another option
             &[9, 0, 2, 4, 0xff, 0xff, 1, 1], // a length of 0
             &[9, 1, 2, 4, 0xff, 0xff, 1, 1], // a length of 1
             &[9, 9, 2, 4, 0xff, 0xff, 1, 1], // one beyond the header
@@ -146,6 +147,17 @@ fn nothing_is_added_and_nothing_behind_the_end_is_read() {
         }
         let cut = Packet::tcp(src, dst).flags(SYN).tcp_options(&[1, 2, 4, 0xff]).payload([0xff, 2, 4, 0xff]);
         assert!(clamped(&cut, 500).is_none());
+    }
+}
+
+/// Padding is no option, even when the header has grown over it since it was parsed.
+#[test]
+fn padding_is_never_changed() {
+    for (src, dst) in PAIRS {
+        let mut frame = [Packet::tcp(src, dst).flags(SYN).build(), option(1460).to_vec()].concat();
+        let meta = parse(&frame).unwrap();
+        frame[usize::from(meta.l4) + 12] = 6 << 4;
+        assert!(!clamp_mss(&mut frame, &meta, 1000));
     }
 }
 

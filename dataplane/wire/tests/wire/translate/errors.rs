@@ -288,6 +288,24 @@ fn an_error_there_and_back_is_the_same() {
     assert_eq!(crossed[l4 + 6..l4 + 8], [0, 0]);
 }
 
+/// A quoted length is whatever a router wrote: one that does not fit the other header is the most that does, one that
+/// is shorter than its own header is none.
+#[test]
+fn a_quoted_length_of_nonsense_is_bounded() {
+    let mut quote = quotes(false, udp, 5).0.ip();
+    for (length, to) in [(u16::MAX, u16::MAX), (65_515, 65_535), (65_514, 65_534), (0, 20)] {
+        quote[4..6].copy_from_slice(&length.to_be_bytes());
+        let crossed = cross(&from_router(false, 1, 4, 0, &quote), &to_host(false, 0)).unwrap();
+        assert_eq!(crossed[44..46], to.to_be_bytes(), "{length}");
+    }
+    let mut quote = quotes(true, udp, 5).0.ip();
+    for (length, to) in [(u16::MAX, 65_515), (20, 0), (19, 0), (0, 0)] {
+        quote[2..4].copy_from_slice(&u16::to_be_bytes(length));
+        let crossed = cross(&from_router(true, 3, 3, 0, &quote), &to_host(true, 0)).unwrap();
+        assert_eq!(crossed[66..68], u16::to_be_bytes(to), "{length}");
+    }
+}
+
 /// Options and extension headers of the quote, and a quoted first fragment, leave nothing behind.
 #[test]
 fn rfc7915_s4_3_headers_of_the_quote_that_have_no_counterpart_are_left_out() {
@@ -372,6 +390,13 @@ fn rfc4884_extensions_without_a_place_are_cut_off() {
     let kept = (576 - 28 - objects.len()) / 4 * 4;
     let to = [&other[..kept], &objects].concat();
     assert_eq!(crossed, expected(false, 3, 3, (kept as u32 / 4) << 16, &to));
+    let (four, six) = quotes(true, udp, 1000);
+    let many = vec![0x20; 204];
+    let body = [&four.ip()[..1020], &many].concat();
+    let crossed = cross(&from_router(true, 3, 3, 255 << 16, &body), &to_host(true, 0)).unwrap();
+    let kept = (1280 - 48 - many.len()) / 8 * 8;
+    let to = [&six.ip()[..kept], &many].concat();
+    assert_eq!(crossed, expected(true, 1, 4, (kept as u32 / 8) << 24, &to));
     let many = vec![0x20; 576 - 28 - 127];
     let body = [&quote[..128], &many].concat();
     let crossed = cross(&from_router(false, 1, 4, 16 << 24, &body), &to_host(false, 0)).unwrap();
