@@ -135,15 +135,24 @@ impl Lane {
         }
     }
 
-    /// Makes the flows of a family and learns which server each one got.
+    /// Makes the flows of a family and learns which server each one got. Where only a first packet makes a flow, a second
+    /// one establishes it.
     pub(super) fn populate(&mut self, traffic: &mut Traffic) {
+        if self.ports.is_some() {
+            self.send_all(traffic, Segment::First);
+        }
+        self.send_all(traffic, Segment::Ask);
+    }
+
+    /// A packet of each flow, of all in order.
+    fn send_all(&mut self, traffic: &mut Traffic, segment: Segment) {
         let flows = traffic.flows();
         for first in (0..flows).step_by(CHUNKS) {
             let count = CHUNKS.min(flows - first);
             for (n, frame) in self.idle[..count].iter_mut().enumerate() {
-                traffic.write(self.worker.frames(), frame, Segment::Ask, first + n);
+                traffic.write(self.worker.frames(), frame, segment, first + n);
             }
-            self.push(std::iter::repeat_n(Segment::Ask, count), BURST);
+            self.push(std::iter::repeat_n(segment, count), BURST);
             for _ in 0..count.div_ceil(BURST) {
                 self.worker.turn(START_NS);
             }

@@ -97,6 +97,9 @@ impl Traffic {
             Segment::First => &self.firsts[self.service_of(flow)],
             Segment::Answer => &self.answers[usize::from(self.chosen[flow])],
         };
+        // What came back from a tunnel begins earlier in its chunk.
+        let outer = frame.len().saturating_sub(template.bytes.len());
+        assert!(frames.shrink_head(frame, outer), "a longer frame can be cut");
         assert!(frames.copy_in(frame, &template.bytes), "a packet fits into its chunk");
         let bytes = frames.bytes_mut(frame);
         match segment {
