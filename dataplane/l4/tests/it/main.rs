@@ -17,5 +17,6 @@ mod nat;
 mod nat64;
 mod rig;
 mod snapshot;
+mod snat;
 mod tunnel;
 mod vlan;
