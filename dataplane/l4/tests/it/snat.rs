@@ -1,6 +1,7 @@
 //! snat: both ends of a packet change, and the server answers to an address and port of ours.
 
 mod errors;
+mod million;
 mod ports;
 
 use crate::rig::*;
