@@ -5,7 +5,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Table};
 use ringlead_control::admin::client;
 use ringlead_control::config;
-use ringlead_control::engine::status::{PoolStatus, SnatPortsStatus, Status};
+use ringlead_control::engine::status::{PoolStatus, ServerStatus, SnatPortsStatus, Status};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,7 +67,9 @@ fn tables(status: &Status) -> String {
         text.push_str(&format!("the last reload was refused:\n{error}\n"));
     }
     text.push_str(&services(status));
+    text.push_str(&pools(&status.pools));
     text.push_str(&servers(&status.pools));
+    text.push_str(&persistence(status));
     if !status.snat.is_empty() {
         text.push_str(&sources(status));
     }
@@ -95,6 +97,8 @@ fn services(status: &Status) -> String {
             s.protocol.clone(),
             s.listen.join(" "),
             format!("{} ({} of {} up)", s.pool, s.servers_eligible, s.servers),
+            s.sorry.as_ref().map_or_else(|| s.on_no_server.clone(), |pool| format!("sorry:{pool}")),
+            s.persistence.clone().unwrap_or_else(|| "none".to_owned()),
             s.flows_created.to_string(),
             s.packets_in.to_string(),
             s.packets_out.to_string(),
@@ -107,11 +111,59 @@ fn services(status: &Status) -> String {
         "protocol",
         "listens on",
         "pool",
+        "on no server",
+        "persistence",
         "flows made",
         "packets in",
         "packets out",
     ];
     table("services", &head, rows.collect())
+}
+
+fn pools(pools: &[PoolStatus]) -> String {
+    let rows = pools.iter().map(|pool| {
+        let options = [
+            pool.hash.as_ref().map(|hash| format!("hash {hash}")),
+            pool.table_size.map(|size| format!("{size} slots")),
+            pool.slow_start_s.map(|seconds| format!("slow start {seconds} s")),
+        ];
+        let short = if pool.below_min_servers { " (below)" } else { "" };
+        let backups = match pool.servers.iter().filter(|server| server.backup).count() {
+            0 => "none".to_owned(),
+            n if pool.backups_in_use => format!("{n}, in use"),
+            n => format!("{n}"),
+        };
+        let algorithm = [Some(pool.algorithm.clone())].into_iter().chain(options).flatten();
+        vec![
+            pool.name.clone(),
+            algorithm.collect::<Vec<_>>().join(", "),
+            format!("{}{short}", pool.min_servers),
+            backups,
+        ]
+    });
+    table("pools", &["pool", "algorithm", "min-servers", "backups"], rows.collect())
+}
+
+/// `10`, or `2.5/10` while it starts slowly.
+fn weight(server: &ServerStatus) -> String {
+    let full = server.weight.to_string();
+    if server.weight_now < f64::from(server.weight) { format!("{}/{full}", server.weight_now) } else { full }
+}
+
+/// Nothing where no table is configured.
+fn persistence(status: &Status) -> String {
+    if status.persistence.is_empty() {
+        return String::new();
+    }
+    let rows = status.persistence.iter().map(|p| {
+        vec![
+            p.name.clone(),
+            format!("{} /{} IPv4, /{} IPv6", p.kind, p.mask, p.mask6),
+            format!("{} s", p.timeout_s),
+            format!("{} of {}", p.used, p.size),
+        ]
+    });
+    table("persistence", &["table", "by", "timeout", "clients"], rows.collect())
 }
 
 fn servers(pools: &[PoolStatus]) -> String {
@@ -120,11 +172,11 @@ fn servers(pools: &[PoolStatus]) -> String {
             vec![
                 format!("{}/{}", pool.name, s.name),
                 s.address.clone(),
-                s.weight.to_string(),
-                s.operator.clone(),
+                weight(s),
+                if s.backup { format!("{}, backup", s.operator) } else { s.operator.clone() },
                 s.health.clone(),
                 s.reason.clone(),
-                s.flows.to_string(),
+                s.flows_max.map_or_else(|| s.flows.to_string(), |max| format!("{}/{max}", s.flows)),
                 format!("{} ({})", s.next_hop, s.neighbour.as_deref().unwrap_or("unresolved")),
             ]
         })

@@ -77,7 +77,7 @@ async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<(), Stri
         admin::serve(&config.node.control, admin::SOCKET_MODE, requests).map_err(|e| e.to_string())?;
     let (net, events) = Net::open().map_err(|e| e.to_string())?;
     let local = net.local_addresses().await.map_err(|e| e.to_string())?;
-    let plan = Plan::new(config.clone()).map_err(|e| e.to_string())?;
+    let plan = Plan::new(config.clone()).map_err(|e| e.to_string())?.with_seed(random_bytes()?);
     let (node, workers) = open_dataplane(&config, &plan, &local)?;
     let stop = Arc::clone(&node.stop);
     let engine = Engine::new(plan, config_path.to_owned(), node, net);
@@ -217,13 +217,18 @@ fn open_workers(config: &Config, ports: &[PortPlan], steering: &Steering) -> Res
 
 /// A key for the flow table's hash that nobody outside can know.
 fn random_seed() -> Result<[u64; 4], String> {
-    let mut bytes = [0; 32];
-    let read = std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
-    read.map_err(failed("cannot read /dev/urandom"))?;
+    let bytes: [u8; 32] = random_bytes()?;
     let mut seed = [0; 4];
     for (word, chunk) in seed.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = chunk.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
     }
     Ok(seed)
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    let read = std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
+    read.map_err(failed("cannot read /dev/urandom"))?;
+    Ok(bytes)
 }

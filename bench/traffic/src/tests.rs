@@ -48,7 +48,7 @@ impl Network {
     fn forward(&mut self, from: usize, mut frame: Vec<u8>) {
         let Ok(meta) = parse(&frame) else { return };
         if from > 0 {
-            self.middle.to_client(&mut frame, &meta);
+            self.middle.back(&mut frame, &meta);
             self.arrived[0].push_back(frame);
             return;
         }
@@ -66,7 +66,7 @@ impl Network {
             }
         };
         let count = self.seen.saturating_sub(self.spare);
-        self.middle.to_server(&mut frame, &meta, server, count);
+        self.middle.onward(&mut frame, &meta, server, count);
         if server == 1 {
             self.last.clone_from(&frame);
         }

@@ -39,7 +39,7 @@ codes! {
     ANY_PORT = "C115", "Port 0 (any) works only with dsr, for the service and all its servers.";
     DEVICE_TWICE = "C116", "Two ports have one device.";
     FAMILY_POOL = "C117", "A pool mixes IPv4 and IPv6 servers.";
-    UNUSED = "C118", "Nothing uses this pool or health check (warning).";
+    UNUSED = "C118", "Nothing uses this pool, health check, tunnel or persistence table (warning).";
     NO_PORT_FACES = "C119", "No port faces clients, or none faces servers.";
     DSR_PORT = "C120", "Direct server return cannot translate ports.";
     SERVER_IS_SERVICE = "C121", "A server has a service's address: packets would come straight back.";
@@ -55,6 +55,10 @@ codes! {
     SNAT_IS_SERVICE = "C131", "A service listens on a source address: clients' packets and servers' replies would be mixed up.";
     SNAT_FAMILY = "C132", "A pool of source addresses has none of the servers' IP family.";
     SNAT_PORTS = "C133", "A range of source ports is too small for the number of workers, each of which has a share.";
+    MAGLEV_ALIKE = "C140", "Maglev chooses alike on every node, so nothing may count that each node sees for itself.";
+    SORRY_ITSELF = "C141", "A service's sorry pool is its own pool, which has just been found to have no server.";
+    BACKUPS_ONLY = "C142", "A pool has only backup servers, and nobody whose backups they could be.";
+    UNKNOWN_PERSISTENCE = "C143", "A service names a persistence table that does not exist.";
 }
 
 /// What a code means; `None` when there is no such code.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ringlead_pick::HashBy;
 use ringlead_wire::tunnel::Encapsulation;
 use ringlead_wire::{Endpoint, Ip, Protocol};
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub pools: Vec<PoolConfig>,
     /// The tunnels that are built in, then `[tunnel.NAME]` in the file's order.
     pub tunnels: Vec<TunnelConfig>,
+    /// `[persistence.NAME]`: at most 64, in the file's order.
+    pub persistence: Vec<PersistenceConfig>,
     /// `[snat.NAME]`, in the file's order.
     pub snats: Vec<SnatConfig>,
     /// `[health.NAME]`, in the file's order.
@@ -176,12 +179,23 @@ pub struct ServiceConfig {
     pub mode: Mode,
     /// `pool`: an index into [`Config::pools`].
     pub pool: usize,
-    /// `on-no-server`.
+    /// `on-no-server`; with a sorry pool the default, for when that cannot serve either.
     pub on_no_server: OnNoServer,
+    /// `on-no-server = "sorry:POOL"`: an index into [`Config::pools`], another one than `pool`.
+    pub sorry: Option<usize>,
+    /// `persistence`: an index into [`Config::persistence`]; `None`: every flow is chosen for anew.
+    pub persistence: Option<usize>,
     /// `addresses`.
     pub addresses: Addresses,
     /// `timeouts`.
     pub profile: Profile,
+}
+
+impl ServiceConfig {
+    /// The pools that it sends flows to, as indices into [`Config::pools`].
+    pub fn pools(&self) -> impl Iterator<Item = usize> + use<> {
+        [Some(self.pool), self.sorry].into_iter().flatten()
+    }
 }
 
 /// How packets reach a server.
@@ -265,6 +279,20 @@ pub enum OnNoServer {
     Drop,
     /// A TCP reset (never with UDP).
     Reset,
+    /// ICMP: host unreachable (RFC 792 3/1), or address unreachable (RFC 4443 1/3).
+    Unreachable,
+}
+
+impl OnNoServer {
+    /// As the file and status write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Reset => "reset",
+            Self::Unreachable => "icmp-unreachable",
+        }
+    }
 }
 
 /// Who puts the service's addresses on the node.
@@ -294,9 +322,13 @@ pub struct PoolConfig {
     pub name: String,
     /// `algorithm` with its options.
     pub algorithm: Algorithm,
+    /// `slow-start`, 1 s to 1 h, never with maglev: how long a server that becomes eligible takes to its full weight.
+    pub slow_start: Option<Duration>,
+    /// `min-servers`, 1 to the servers that are no backups: with fewer of those eligible the backups join. 1 by default.
+    pub servers_min: usize,
     /// `health`: an index into [`Config::checks`]; `None`: never checked, always up.
     pub health: Option<usize>,
-    /// `server`: 1 to 1000, names and addresses all different.
+    /// `server`: 1 to 1000, names and addresses all different, at least one of them no backup.
     pub servers: Vec<ServerConfig>,
 }
 
@@ -307,9 +339,28 @@ pub enum Algorithm {
     Maglev {
         /// `table-size`, one of [`ringlead_pick::SIZES`]; `None`: [`ringlead_pick::default_size`].
         size: Option<u32>,
+        /// `hash`: what of a flow decides.
+        hash: HashBy,
     },
     /// In turn, by weight.
     RoundRobin,
+    /// The fewest flows for its weight.
+    LeastFlows,
+    /// Of two at random, the one with fewer flows for its weight.
+    RandomTwo,
+}
+
+impl Algorithm {
+    /// As the file and status write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Maglev { .. } => "maglev",
+            Self::RoundRobin => "round-robin",
+            Self::LeastFlows => "least-flows",
+            Self::RandomTwo => "random-2",
+        }
+    }
 }
 
 /// One `server` of a pool.
@@ -323,6 +374,10 @@ pub struct ServerConfig {
     pub weight: u16,
     /// `state`: where it starts when no operator said otherwise.
     pub state: OperatorState,
+    /// `max-flows`, 1 to 100 million, never with maglev: at so many it gets no new one. `None`: any number.
+    pub flows_max: Option<u32>,
+    /// `backup`: gets flows only while fewer than [`servers_min`](PoolConfig::servers_min) others are eligible.
+    pub backup: bool,
 }
 
 /// What an operator wants of a server; health is another matter.
@@ -335,6 +390,21 @@ pub enum OperatorState {
     Drain,
     /// Takes no new flow at all; established flows go on.
     Offline,
+}
+
+/// `[persistence.NAME]`: a table of clients and the servers that they were given, by source address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PersistenceConfig {
+    /// NAME.
+    pub name: String,
+    /// `mask`: the bits of an IPv4 source that count, 1 to 32.
+    pub mask_v4: u8,
+    /// `mask6`: the bits of an IPv6 source that count, 1 to 128.
+    pub mask_v6: u8,
+    /// `timeout`, 1 s to 7 days: who has begun no flow for so long is forgotten.
+    pub timeout: Duration,
+    /// `size`: the most that are remembered at once, 8 to 16 777 216; 67 108 864 in all tables.
+    pub entries: usize,
 }
 
 /// `[health.NAME]`: a TCP connect check.

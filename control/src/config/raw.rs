@@ -48,6 +48,7 @@ pub(super) struct File {
     pub(super) services: Vec<Named<Service>>,
     pub(super) pools: Vec<Named<Pool>>,
     pub(super) tunnels: Vec<Named<Tunnel>>,
+    pub(super) persistence: Vec<Named<Persistence>>,
     pub(super) snats: Vec<Named<Snat>>,
     pub(super) checks: Vec<Named<Health>>,
     /// Tables that are there, but misspelt or no tables: reported already, so not missing.
@@ -103,6 +104,7 @@ pub(super) struct Service {
     pub(super) tunnel: Opt<String>,
     pub(super) snat: Opt<String>,
     pub(super) on_no_server: Opt<String>,
+    pub(super) persistence: Opt<String>,
     pub(super) addresses: Opt<String>,
     pub(super) timeouts: Opt<String>,
 }
@@ -113,6 +115,8 @@ pub(super) struct Pool {
     pub(super) algorithm: Opt<String>,
     pub(super) hash: Opt<String>,
     pub(super) table_size: Opt<i64>,
+    pub(super) slow_start: Opt<String>,
+    pub(super) min_servers: Opt<i64>,
     pub(super) health: Opt<String>,
     /// Read one by one, so that each has its own findings.
     #[serde(skip)]
@@ -126,6 +130,8 @@ pub(super) struct Server {
     pub(super) address: Opt<String>,
     pub(super) weight: Opt<i64>,
     pub(super) state: Opt<String>,
+    pub(super) max_flows: Opt<i64>,
+    pub(super) backup: Opt<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -135,6 +141,16 @@ pub(super) struct Tunnel {
     pub(super) variant: Opt<i64>,
     pub(super) port: Opt<i64>,
     pub(super) source: Opt<OneOrMany<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Persistence {
+    pub(super) r#type: Opt<String>,
+    pub(super) mask: Opt<i64>,
+    pub(super) mask6: Opt<i64>,
+    pub(super) timeout: Opt<String>,
+    pub(super) size: Opt<i64>,
 }
 
 #[derive(Deserialize, Default)]

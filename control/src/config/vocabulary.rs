@@ -28,8 +28,8 @@ const fn key(name: &'static str, expects: &'static str) -> Key {
 }
 
 /// All but [`ROOT`].
-pub(super) const TABLES: [&Table; 9] =
-    [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &TUNNEL, &SNAT, &HEALTH];
+pub(super) const TABLES: [&Table; 10] =
+    [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &TUNNEL, &SNAT, &PERSISTENCE, &HEALTH];
 
 pub(super) const ROOT: Table = Table {
     header: "",
@@ -42,9 +42,10 @@ pub(super) const ROOT: Table = Table {
         key("pool", "a set of tables [pool.NAME]"),
         key("tunnel", "a set of tables [tunnel.NAME]"),
         key("snat", "a set of tables [snat.NAME]"),
+        key("persistence", "a set of tables [persistence.NAME]"),
         key("health", "a set of tables [health.NAME]"),
     ],
-    later: &["l7", "peer", "announce", "observe", "persistence"],
+    later: &["l7", "peer", "announce", "observe"],
 };
 
 pub(super) const NODE: Table = Table {
@@ -96,10 +97,11 @@ pub(super) const SERVICE: Table = Table {
         key("snat", "the name of a pool of source addresses as a string"),
         key("tunnel", "\"gue\", \"ipip\" or the name of a tunnel as a string"),
         key("on-no-server", "a string"),
+        key("persistence", "the name of a persistence table as a string"),
         key("addresses", "a string"),
         Key { name: "timeouts", expects: "a string", types_later: &["table"] },
     ],
-    later: &["l7", "announce", "persistence", "mirror", "limits", "udp"],
+    later: &["l7", "announce", "mirror", "limits", "udp"],
 };
 
 pub(super) const POOL: Table = Table {
@@ -108,10 +110,12 @@ pub(super) const POOL: Table = Table {
         key("algorithm", "a string"),
         key("hash", "a string"),
         key("table-size", "an integer"),
+        key("slow-start", "a duration as a string"),
+        key("min-servers", "an integer"),
         key("health", "the name of a health check as a string"),
         key("server", "a list of tables"),
     ],
-    later: &["min-servers", "slow-start"],
+    later: &[],
 };
 
 pub(super) const SERVER: Table = Table {
@@ -121,8 +125,10 @@ pub(super) const SERVER: Table = Table {
         key("address", "a string \"ADDRESS:PORT\""),
         key("weight", "an integer"),
         key("state", "a string"),
+        key("max-flows", "an integer"),
+        key("backup", "true or false"),
     ],
-    later: &["backup"],
+    later: &[],
 };
 
 pub(super) const TUNNEL: Table = Table {
@@ -134,6 +140,18 @@ pub(super) const TUNNEL: Table = Table {
         key("source", "a string \"PREFIX/BITS\" or a list of them"),
     ],
     later: &[],
+};
+
+pub(super) const PERSISTENCE: Table = Table {
+    header: "[persistence.NAME]",
+    keys: &[
+        key("type", "a string"),
+        key("mask", "an integer"),
+        key("mask6", "an integer"),
+        key("timeout", "a duration as a string"),
+        key("size", "an integer"),
+    ],
+    later: &["replicate", "name", "how"],
 };
 
 pub(super) const SNAT: Table = Table {

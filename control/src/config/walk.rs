@@ -11,7 +11,8 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::diagnostics::Findings;
 use super::raw::{
-    Dataplane, File, Health, Named, Node, Opt, Pool, Port, Server, Service, Snat, Table, Tunnel, Version,
+    Dataplane, File, Health, Named, Node, Opt, Persistence, Pool, Port, Server, Service, Snat, Table, Tunnel,
+    Version,
 };
 use super::source::Span;
 use super::values::{a_or_an, quoted};
@@ -31,9 +32,11 @@ pub(super) fn walk(tree: Spanned<DeTable<'_>>, findings: &mut Findings) -> File 
     let pools = pools(root.remove("pool"), findings);
     let tunnels = several::<Tunnel>(&words::TUNNEL, "tunnel", root.remove("tunnel"), findings);
     let snats = several::<Snat>(&words::SNAT, "snat", root.remove("snat"), findings);
+    let persistence =
+        several::<Persistence>(&words::PERSISTENCE, "persistence", root.remove("persistence"), findings);
     let checks = several::<Health>(&words::HEALTH, "health", root.remove("health"), findings);
     let version = read::<Version>(&words::ROOT, String::new(), 0..0, root, findings);
-    File { version, node, dataplane, ports, services, pools, tunnels, snats, checks, broken }
+    File { version, node, dataplane, ports, services, pools, tunnels, snats, persistence, checks, broken }
 }
 
 /// Takes out and reports what should be a table and is none.

@@ -4,6 +4,8 @@
 mod health;
 mod load;
 mod network;
+mod persistence;
+mod pools;
 mod publish;
 mod reload;
 mod report;
@@ -151,6 +153,8 @@ pub struct Engine {
     /// What each service's slot had counted before the service began.
     service_bases: BTreeMap<u32, ServiceTotals>,
     sources: snat::Exhaustion,
+    forgetting: persistence::Forgetting,
+    pools: pools::PoolWatch,
     started: Instant,
     ready: bool,
 }
@@ -175,6 +179,8 @@ impl Engine {
             last_reload: LastReload::default(),
             service_bases: BTreeMap::new(),
             sources: snat::Exhaustion::default(),
+            forgetting: persistence::Forgetting::default(),
+            pools: pools::PoolWatch::default(),
             started: Instant::now(),
             ready: false,
         }
@@ -220,7 +226,9 @@ impl Engine {
         self.free_retired();
         self.watch_workers();
         self.watch_sources();
+        self.forget_clients().await;
         self.forget_ghosts().await;
+        self.raise_weights().await;
     }
 
     /// Says once when a worker stops beating, and once when it beats again.

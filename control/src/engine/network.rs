@@ -234,5 +234,6 @@ impl Engine {
 /// The pools of dsr services: their servers must be on a port's own network.
 fn direct_servers(config: &Config) -> BTreeSet<String> {
     let dsr = config.services.iter().filter(|service| service.mode == Mode::Dsr);
-    dsr.filter_map(|service| config.pools.get(service.pool)).map(|pool| pool.name.clone()).collect()
+    let pools = dsr.flat_map(|service| service.pools().filter_map(|pool| config.pools.get(pool)));
+    pools.map(|pool| pool.name.clone()).collect()
 }

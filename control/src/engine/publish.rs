@@ -14,14 +14,20 @@ impl Engine {
     /// Publishes what the plan says now and waits until every worker uses it.
     pub(super) async fn publish(&mut self) {
         let plan = Arc::clone(&self.plan);
+        // Who is up when the daemon starts has its full weight at once.
+        let now = self.ready.then(super::monotonic);
         let build = move || {
             let mut plan = Plan::clone(&plan);
+            if let Some(now) = now {
+                plan.set_time(now);
+            }
             let tables = plan.snapshot();
             (plan, tables)
         };
         match tokio::task::spawn_blocking(build).await {
             Ok((plan, tables)) => {
                 self.plan = Arc::new(plan);
+                self.watch_pools();
                 self.swap(tables).await;
             }
             Err(error) => {

@@ -1,13 +1,9 @@
 //! Fills the status, and answers the command line.
 
 use super::Engine;
-use super::status::{
-    FlowStatus, PoolStatus, PortStatus, QueueStatus, ReloadStatus, ServerStatus, ServiceStatus, Status,
-    WorkerStatus,
-};
+use super::status::{FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 use crate::admin::Request;
-use crate::config::{Algorithm, OperatorState, PoolConfig, ServiceConfig};
-use crate::plan::Reach;
+use crate::config::ServiceConfig;
 use ringlead_l4::counters::{Counters, ServiceCounters};
 use ringlead_l4::drops::Drop;
 use ringlead_l4::tables::ServiceId;
@@ -20,7 +16,7 @@ pub(super) type ServiceTotals = [u64; 5];
 
 impl Engine {
     /// Everything `status` shows, as of now.
-    pub(super) fn status(&self) -> Status {
+    async fn status(&self) -> Status {
         let config = self.plan.config();
         let counters = &self.node.shared.counters;
         let count = self.node.shared.flows.count();
@@ -37,6 +33,7 @@ impl Engine {
             services: config.services.iter().map(|service| self.service_status(service)).collect(),
             pools: config.pools.iter().map(|pool| self.pool_status(pool)).collect(),
             snat: self.snat_status(),
+            persistence: self.persistence_status().await,
             ports: self.port_statuses(),
             workers: (0..counters.len()).filter_map(|worker| self.worker_status(worker)).collect(),
             flows: FlowStatus {
@@ -66,7 +63,8 @@ impl Engine {
     }
 
     fn service_status(&self, service: &ServiceConfig) -> ServiceStatus {
-        let pool = self.plan.config().pools.get(service.pool);
+        let config = self.plan.config();
+        let pool = config.pools.get(service.pool);
         let [flows_created, packets_in, bytes_in, packets_out, bytes_out] =
             self.service_totals(&service.name);
         let records = pool.into_iter().flat_map(|pool| {
@@ -83,6 +81,12 @@ impl Engine {
                 .map(|at| std::net::SocketAddr::new(at.ip.into(), at.port).to_string())
                 .collect(),
             pool: pool.map(|pool| pool.name.clone()).unwrap_or_default(),
+            on_no_server: service.on_no_server.name().to_owned(),
+            sorry: service.sorry.and_then(|sorry| config.pools.get(sorry)).map(|pool| pool.name.clone()),
+            persistence: service
+                .persistence
+                .and_then(|at| config.persistence.get(at))
+                .map(|table| table.name.clone()),
             servers_eligible: records.filter(|record| self.plan.eligible(record)).count(),
             servers: pool.map_or(0, |pool| pool.servers.len()),
             flows_created,
@@ -123,44 +127,6 @@ impl Engine {
             (id.to_u32(), known.unwrap_or_else(|| self.slot_totals(id.slot)))
         };
         self.service_bases = ids.map(base).collect();
-    }
-
-    fn pool_status(&self, pool: &PoolConfig) -> PoolStatus {
-        let algorithm = match pool.algorithm {
-            Algorithm::Maglev { .. } => "maglev",
-            Algorithm::RoundRobin => "round-robin",
-        };
-        let server = |server: &crate::config::ServerConfig| {
-            let id = self.plan.server_id(pool, server)?;
-            let record = self.plan.server(id)?;
-            let (next_hop, neighbour) = match &record.reach {
-                Reach::Unknown => ("not looked up yet".to_owned(), None),
-                Reach::Unreachable(why) => (format!("unreachable: {why}"), None),
-                Reach::Via { neighbour, hop } => {
-                    let port =
-                        self.node.ports.get(usize::from(hop.0)).map_or("?", |port| port.config.name.as_str());
-                    let mac = self.node.shared.neighbours.get(*neighbour).map(|hop| mac_text(hop.mac));
-                    (format!("{} by port {port}", hop.1), mac)
-                }
-            };
-            Some(ServerStatus {
-                name: server.name.clone(),
-                address: server.address.to_string(),
-                weight: server.weight,
-                operator: operator_name(record.operator).to_owned(),
-                health: record.health.name().to_owned(),
-                reason: record.reason.clone(),
-                eligible: self.plan.eligible(record),
-                flows: self.node.shared.loads.get(id.0).into(),
-                next_hop,
-                neighbour,
-            })
-        };
-        PoolStatus {
-            name: pool.name.clone(),
-            algorithm: algorithm.to_owned(),
-            servers: pool.servers.iter().filter_map(server).collect(),
-        }
     }
 
     fn port_statuses(&self) -> Vec<PortStatus> {
@@ -220,7 +186,7 @@ impl Engine {
     /// Answers one request of the command line.
     pub(super) async fn on_request(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
         let said = match request.command.as_str() {
-            "status" => serde_json::to_value(self.status()).unwrap_or_else(|e| refusal(&e.to_string())),
+            "status" => serde_json::to_value(self.status().await).unwrap_or_else(|e| refusal(&e.to_string())),
             "reload" => {
                 self.reload().await;
                 serde_json::to_value(self.reload_status()).unwrap_or_else(|e| refusal(&e.to_string()))
@@ -234,18 +200,6 @@ impl Engine {
 
 fn refusal(why: &str) -> Value {
     serde_json::json!({ "error": why })
-}
-
-fn operator_name(state: OperatorState) -> &'static str {
-    match state {
-        OperatorState::Ready => "ready",
-        OperatorState::Drain => "drain",
-        OperatorState::Offline => "offline",
-    }
-}
-
-fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 fn host_name() -> String {

@@ -28,6 +28,8 @@ pub struct Status {
     pub pools: Vec<PoolStatus>,
     /// What servers see in place of clients.
     pub snat: Vec<SnatStatus>,
+    /// Who comes back to the same server.
+    pub persistence: Vec<PersistenceStatus>,
     /// Network interfaces.
     pub ports: Vec<PortStatus>,
     /// Pinned cores.
@@ -94,6 +96,12 @@ pub struct ServiceStatus {
     pub listen: Vec<String>,
     /// Its pool.
     pub pool: String,
+    /// What clients get when no server can take them: `drop`, `reset` or `icmp-unreachable`.
+    pub on_no_server: String,
+    /// The pool that takes them before that answer.
+    pub sorry: Option<String>,
+    /// The persistence table that knows its clients.
+    pub persistence: Option<String>,
     /// Servers that may get new flows.
     pub servers_eligible: usize,
     /// All servers.
@@ -115,8 +123,20 @@ pub struct ServiceStatus {
 pub struct PoolStatus {
     /// Its name.
     pub name: String,
-    /// `maglev` or `round-robin`.
+    /// `maglev`, `round-robin`, `least-flows` or `random-2`.
     pub algorithm: String,
+    /// What of a flow decides, with maglev: `5-tuple`, `src` or `src+dport`.
+    pub hash: Option<String>,
+    /// The slots of the table, with maglev.
+    pub table_size: Option<u32>,
+    /// Seconds from a server's first flow to its full weight.
+    pub slow_start_s: Option<f64>,
+    /// With fewer servers eligible that are no backups, the backups join.
+    pub min_servers: usize,
+    /// Whether there are fewer.
+    pub below_min_servers: bool,
+    /// Whether backups get flows now.
+    pub backups_in_use: bool,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
 }
@@ -130,6 +150,12 @@ pub struct ServerStatus {
     pub address: String,
     /// Its weight.
     pub weight: u16,
+    /// Its weight of now: less while it starts slowly.
+    pub weight_now: f64,
+    /// Whether it gets flows only while too few others are eligible.
+    pub backup: bool,
+    /// The most flows that it may have.
+    pub flows_max: Option<u32>,
     /// `ready`, `drain` or `offline`: what the operator wants.
     pub operator: String,
     /// `up`, `down`, `unknown` or `unchecked`: what the checks say.
@@ -144,6 +170,25 @@ pub struct ServerStatus {
     pub next_hop: String,
     /// Whether the next hop's Ethernet address is known.
     pub neighbour: Option<String>,
+}
+
+/// One `[persistence.NAME]`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PersistenceStatus {
+    /// Its name.
+    pub name: String,
+    /// `source`.
+    pub kind: String,
+    /// The bits of an IPv4 source that count.
+    pub mask: u8,
+    /// The bits of an IPv6 source that count.
+    pub mask6: u8,
+    /// Seconds until a client that begins no flow is forgotten.
+    pub timeout_s: f64,
+    /// Clients that are known now.
+    pub used: usize,
+    /// The most that can be.
+    pub size: usize,
 }
 
 /// One port.

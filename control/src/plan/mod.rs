@@ -3,24 +3,29 @@
 //! Pure bookkeeping: no I/O, no clock. The engine feeds it and publishes what it makes; replay uses the same.
 
 mod ids;
+mod pools;
 mod rules;
 mod servers;
 mod snapshot;
 mod snat;
+mod sticky;
 
+pub use pools::Strength;
 pub use servers::{Health, Reach, ServerKey, ServerRecord};
 pub use snat::clash as snat_clash;
 
 use crate::config::{Config, OperatorState, PoolConfig, ServerConfig};
 use ids::Ids;
+use pools::PoolCache;
 use ringlead_flow::ServerId;
 use ringlead_l4::neighbours::{NEIGHBOURS_MAX, NeighbourId};
 use ringlead_l4::tables::{SERVERS_MAX, SERVICES_MAX, ServiceId};
 use ringlead_pick::FrontHash;
-use snapshot::PoolCache;
 use snat::SnatPools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
+use sticky::StickyTables;
 
 /// A next hop: the configured port's index and the address whose Ethernet address is needed.
 pub type HopKey = (u8, IpAddr);
@@ -51,6 +56,12 @@ pub struct Plan {
     hops: Ids<HopKey>,
     pools: PoolCache,
     snat: SnatPools,
+    /// What tells a pool's clients from others' in a persistence table.
+    salts: BTreeMap<String, u32>,
+    sticky: StickyTables,
+    seed: [u8; 16],
+    /// The time of the last snapshot; `None` while nobody has said what time it is.
+    now: Option<Duration>,
 }
 
 impl Plan {
@@ -70,6 +81,10 @@ impl Plan {
             hops: Ids::new(NEIGHBOURS_MAX),
             pools: PoolCache::default(),
             snat: SnatPools::default(),
+            salts: BTreeMap::new(),
+            sticky: StickyTables::new(),
+            seed: [0; 16],
+            now: None,
         };
         plan.adopt(config)?;
         Ok(plan)
@@ -143,6 +158,7 @@ impl Plan {
         // The checks leave no pool that cannot be made.
         self.snat.adopt(&config).map_err(|_| OutOfIds("source port"))?;
         self.config = config;
+        self.note_salts();
         Ok(())
     }
 
@@ -187,11 +203,13 @@ impl Plan {
         unused.into_iter().filter_map(place).collect()
     }
 
-    /// Forgets the ghosts for which `idle` is true: servers without flows, once every worker knows them as ghosts.
+    /// Forgets the ghosts for which `idle` is true: servers without flows, once every worker knows them as ghosts. Their ids
+    /// go to others then, so those that clients are still known to are kept.
     pub fn forget_ghosts(&mut self, idle: impl Fn(ServerId) -> bool) -> usize {
         let before = self.servers.len();
-        let gone: Vec<u32> =
-            self.servers.values().filter(|s| s.ghost && idle(s.id)).map(|s| s.id.0).collect();
+        let known = |s: &ServerRecord| s.remembered && !self.sticky.is_empty();
+        let gone = self.servers.values().filter(|s| s.ghost && !known(s) && idle(s.id));
+        let gone: Vec<u32> = gone.map(|s| s.id.0).collect();
         for id in gone {
             if let Some(record) = self.servers.remove(&id) {
                 self.server_ids.release(&record.key);

@@ -36,12 +36,13 @@ impl Plan {
             record.nat_now.clear();
         }
         for service in config.services.iter().filter(|service| service.mode == Mode::Nat) {
-            let Some(pool) = config.pools.get(service.pool) else { continue };
-            for server in &pool.servers {
-                let Some(id) = self.server_id(pool, server) else { continue };
-                if let Some(record) = self.servers.get_mut(&id.0) {
-                    record.nat.insert(service.protocol);
-                    record.nat_now.insert(service.protocol);
+            for pool in service.pools().filter_map(|pool| config.pools.get(pool)) {
+                for server in &pool.servers {
+                    let Some(id) = self.server_id(pool, server) else { continue };
+                    if let Some(record) = self.servers.get_mut(&id.0) {
+                        record.nat.insert(service.protocol);
+                        record.nat_now.insert(service.protocol);
+                    }
                 }
             }
         }

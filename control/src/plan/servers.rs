@@ -7,6 +7,7 @@ use ringlead_l4::neighbours::NeighbourId;
 use ringlead_wire::Protocol;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// What makes a server the same one across reloads.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -109,6 +110,14 @@ pub struct ServerRecord {
     pub(super) nat_now: BTreeSet<Protocol>,
     /// Whether its pool has a health check; of a ghost: had.
     pub checked: bool,
+    /// Whether the last snapshot let it get new flows.
+    pub(super) was_eligible: bool,
+    /// When its slow start began; `None`: it has its full weight.
+    pub(super) ramps_since: Option<Duration>,
+    /// The epoch of the first snapshot in which it takes no new flow of anybody; `None`: it does.
+    pub(super) gone_at: Option<u64>,
+    /// Whether clients may be known to it.
+    pub(super) remembered: bool,
 }
 
 impl ServerRecord {
@@ -124,6 +133,10 @@ impl ServerRecord {
             nat: BTreeSet::new(),
             nat_now: BTreeSet::new(),
             checked: false,
+            was_eligible: false,
+            ramps_since: None,
+            gone_at: None,
+            remembered: false,
         }
     }
 

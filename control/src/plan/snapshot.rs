@@ -1,31 +1,10 @@
-//! Building the immutable tables. Pools that did not change are shared with the last snapshot.
+//! Building the immutable tables.
 
 use super::{Plan, Reach, ServerRecord};
-use crate::config::{
-    Algorithm, Mode, OnNoServer, OperatorState, PoolConfig, Profile, ServiceConfig, SourcePrefix,
-    TunnelConfig,
-};
-use ringlead_flow::ServerId;
-use ringlead_l4::tables::{
-    self, Chooser, Delivery, Pool, Prefix, SERVICES_MAX, Server, Service, Tables, Tunnel,
-};
-use ringlead_pick::{HashBy, Maglev, Member, RoundRobin, default_size};
+use crate::config::{Mode, OnNoServer, OperatorState, Profile, ServiceConfig, SourcePrefix, TunnelConfig};
+use ringlead_l4::tables::{self, Delivery, Prefix, Server, Service, Tables, Tunnel};
 use ringlead_wire::{Endpoint, Ip};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// What a pool's table was built from; an equal recipe gives an equal table.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Recipe {
-    index: u16,
-    algorithm: Algorithm,
-    members: Vec<(ServerId, u16)>,
-    servers: usize,
-}
-
-/// The last snapshot's pools by name.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PoolCache(BTreeMap<String, (Recipe, Arc<Pool>)>);
 
 impl Plan {
     /// The next snapshot. Takes as long as the changed pools' tables need (a Maglev table of 65 537 slots and 1000
@@ -33,10 +12,10 @@ impl Plan {
     #[must_use]
     pub fn snapshot(&mut self) -> Tables {
         self.epoch += 1;
-        let pools: Vec<Arc<Pool>> =
-            (0..self.config.pools.len()).filter_map(|index| self.pool(index)).collect();
-        let names: BTreeSet<&str> = self.config.pools.iter().map(|pool| pool.name.as_str()).collect();
-        self.pools.0.retain(|name, _| names.contains(name.as_str()));
+        self.note_gone();
+        self.note_ramps();
+        self.build_sticky();
+        let pools = self.build_pools();
         let mut services: Vec<Option<Arc<Service>>> = Vec::new();
         let mut listen = ahash::AHashMap::new();
         for config in &self.config.services {
@@ -55,9 +34,10 @@ impl Plan {
                 on_no_server: match config.on_no_server {
                     OnNoServer::Drop => tables::OnNoServer::Drop,
                     OnNoServer::Reset => tables::OnNoServer::Reset,
+                    OnNoServer::Unreachable => tables::OnNoServer::Unreachable,
                 },
-                sorry: None,
-                sticky: None,
+                sorry: config.sorry.and_then(|sorry| pools.get(sorry)).cloned(),
+                sticky: self.sticky_of(config.persistence),
                 profile: match config.profile {
                     Profile::Lb => ringlead_flow::Profile::Lb,
                     Profile::Rfc5382 => ringlead_flow::Profile::Rfc5382,
@@ -85,10 +65,11 @@ impl Plan {
     fn is_mixed(&self) -> bool {
         self.config.services.iter().filter(|service| matches!(service.mode, Mode::Snat { .. })).any(
             |service| {
-                let servers = self.config.pools.get(service.pool).into_iter().flat_map(|pool| &pool.servers);
+                // A pool's servers are of one family: the first one tells.
+                let pools = service.pools().filter_map(|pool| self.config.pools.get(pool));
                 let v4 = |at: &Endpoint| at.ip.is_v4();
-                servers
-                    .take(1)
+                pools
+                    .filter_map(|pool| pool.servers.first())
                     .any(|server| service.listen.iter().any(|at| v4(at) != server.address.is_ipv4()))
             },
         )
@@ -117,63 +98,6 @@ impl Plan {
             }
         }
         servers.into()
-    }
-
-    /// A pool's table, the last one when nothing about it changed.
-    fn pool(&mut self, index: usize) -> Option<Arc<Pool>> {
-        let config = self.config.pools.get(index)?;
-        let recipe = self.recipe(index, config);
-        if let Some((last, pool)) = self.pools.0.get(&config.name)
-            && *last == recipe
-        {
-            return Some(Arc::clone(pool));
-        }
-        let chooser = match recipe.algorithm {
-            Algorithm::Maglev { size } => {
-                let identity = |id: &ServerId| {
-                    let address = self.server(*id).map(|record| record.key.address);
-                    address.map_or(0, |at| self.hash.server(Ip::from(at.ip()), at.port()))
-                };
-                let members: Vec<Member> = recipe
-                    .members
-                    .iter()
-                    .map(|(id, weight)| Member { identity: identity(id), weight: *weight })
-                    .collect();
-                Chooser::Maglev {
-                    table: Maglev::build(&members, size.unwrap_or_else(|| default_size(recipe.servers))),
-                    by: HashBy::FiveTuple,
-                }
-            }
-            Algorithm::RoundRobin => {
-                let weights: Vec<u16> = recipe.members.iter().map(|(_, weight)| *weight).collect();
-                Chooser::RoundRobin(RoundRobin::new(&weights))
-            }
-        };
-        let pool = Arc::new(Pool {
-            index: recipe.index,
-            name: Arc::from(config.name.as_str()),
-            chooser,
-            members: recipe.members.iter().map(|(id, _)| *id).collect(),
-            limits: ahash::AHashMap::default(),
-            salt: 0,
-        });
-        let name = config.name.clone();
-        self.pools.0.insert(name, (recipe, Arc::clone(&pool)));
-        Some(pool)
-    }
-
-    /// Only up/down, operator state and weight decide a table; its size follows the configured servers.
-    fn recipe(&self, index: usize, config: &PoolConfig) -> Recipe {
-        let eligible = config.servers.iter().filter_map(|server| {
-            let record = self.server(self.server_id(config, server)?)?;
-            self.eligible(record).then_some((record.id, server.weight))
-        });
-        Recipe {
-            index: u16::try_from(index % SERVICES_MAX).unwrap_or(0),
-            algorithm: config.algorithm,
-            members: eligible.collect(),
-            servers: config.servers.len(),
-        }
     }
 }
 

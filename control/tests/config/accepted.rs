@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use ringlead_control::config::{
     self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, Idle, Mode, NodeConfig, OnNoServer,
-    OperatorState, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
+    OperatorState, PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig,
+    ZeroCopy,
 };
+use ringlead_pick::HashBy;
 use ringlead_wire::tunnel::{Encapsulation, Variant};
 use ringlead_wire::{Endpoint, Protocol};
 
@@ -81,10 +83,14 @@ fn services() {
     assert_eq!(config.pools[web.pool].name, "web");
     assert_eq!(dns.listen, [endpoint("[2001:db8::53]:53", Protocol::Udp)]);
     assert_eq!((dns.mode, dns.protocol), (Mode::Dsr, Protocol::Udp));
-    assert_eq!((dns.on_no_server, dns.addresses), (OnNoServer::Drop, Addresses::Manage));
+    assert_eq!((dns.on_no_server, dns.addresses), (OnNoServer::Unreachable, Addresses::Manage));
+    assert_eq!(config.persistence[dns.persistence.unwrap()].name, "defaults");
+    assert_eq!((web.sorry, dns.sorry), (None, None));
     assert_eq!(dns.profile, Profile::Lb);
     assert_eq!(config.pools[dns.pool].name, "dns6");
-    assert_eq!(everything.on_no_server, OnNoServer::Reset, "TCP's default");
+    assert_eq!(everything.on_no_server, OnNoServer::Reset, "TCP's default, behind the sorry pool");
+    assert_eq!(config.pools[everything.sorry.unwrap()].name, "sorry");
+    assert_eq!(everything.persistence, None);
     assert_eq!(everything.listen, [tcp("192.0.2.11:0")]);
 }
 
@@ -126,7 +132,7 @@ server = [{ name = "s1", address = "[fd00::1]:80" }]
     let (config, _) = config::parse("tunnels.toml", text).unwrap_or_else(|e| panic!("{e}"));
     let of = |n: usize| match config.services[n].mode {
         Mode::Tunnel { tunnel } => &config.tunnels[tunnel],
-        mode => panic!("{mode:?}"),
+        mode @ (Mode::Nat | Mode::Dsr | Mode::Snat { .. }) => panic!("{mode:?}"),
     };
     let [default, plain, own] = [of(0), of(1), of(2)];
     assert_eq!(default.encapsulation, Encapsulation::Gue { variant: Variant::One, port: 6080 });
@@ -141,25 +147,33 @@ server = [{ name = "s1", address = "[fd00::1]:80" }]
 #[test]
 fn pools_and_checks() {
     let config = good();
-    let [web, dns, everything] = &config.pools[..] else { panic!("{:?}", config.pools) };
-    assert_eq!(web.algorithm, Algorithm::Maglev { size: Some(509) });
+    let [web, dns, everything, sorry] = &config.pools[..] else { panic!("{:?}", config.pools) };
+    assert_eq!(web.algorithm, Algorithm::Maglev { size: Some(509), hash: HashBy::SourceAndPort });
     let server = |name: &str, address: &str, weight, state| ServerConfig {
         name: name.to_owned(),
         address: address.parse().unwrap(),
         weight,
         state,
+        flows_max: None,
+        backup: false,
     };
     assert_eq!(
         web.servers,
         [
             server("s1", "10.0.0.1:8080", 256, OperatorState::Ready),
             server("s2", "10.0.0.2:8080", 1, OperatorState::Drain),
-            server("s3", "10.0.0.3:8081", 1, OperatorState::Offline),
+            ServerConfig { backup: true, ..server("s3", "10.0.0.3:8081", 1, OperatorState::Offline) },
         ]
     );
-    assert_eq!(dns.algorithm, Algorithm::RoundRobin);
-    assert_eq!(dns.servers, [server("ns1", "[2001:db8:1::1]:53", 1, OperatorState::Ready)]);
-    assert_eq!(everything.algorithm, Algorithm::Maglev { size: None });
+    assert_eq!((web.servers_min, web.slow_start), (2, None));
+    assert_eq!((dns.servers_min, dns.slow_start), (1, Some(Duration::from_secs(30))));
+    assert_eq!((dns.algorithm, sorry.algorithm), (Algorithm::LeastFlows, Algorithm::RandomTwo));
+    let limited = ServerConfig {
+        flows_max: Some(100_000),
+        ..server("ns1", "[2001:db8:1::1]:53", 1, OperatorState::Ready)
+    };
+    assert_eq!(dns.servers, [limited]);
+    assert_eq!(everything.algorithm, Algorithm::Maglev { size: None, hash: HashBy::FiveTuple });
     assert_eq!(everything.health, None);
     let check = |name: &str, interval, timeout, rise, fall, port| CheckConfig {
         name: name.to_owned(),
@@ -172,6 +186,19 @@ fn pools_and_checks() {
     assert_eq!(config.checks[web.health.unwrap()], check("web", 5_000, 1_500, 1, 5, Some(8_081)));
     let quick = &config.checks[dns.health.unwrap()];
     assert_eq!(quick, &check("quick", 250, 250, 2, 3, None), "a short interval shortens the timeout");
+}
+
+#[test]
+fn persistence_tables() {
+    let table = |name: &str, mask_v4, mask_v6, seconds, entries| PersistenceConfig {
+        name: name.to_owned(),
+        mask_v4,
+        mask_v6,
+        timeout: Duration::from_secs(seconds),
+        entries,
+    };
+    let expected = [table("source-24", 24, 48, 7 * 86_400, 100_000), table("defaults", 32, 64, 600, 131_072)];
+    assert_eq!(good().persistence, expected);
 }
 
 #[test]

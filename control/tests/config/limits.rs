@@ -85,6 +85,25 @@ fn servers_of_a_pool_and_in_all() {
 }
 
 #[test]
+fn persistence_tables_and_their_size() {
+    let with = |tables: usize, size: usize| {
+        let mut text = text(&Sizes { services: tables, ..SMALL });
+        for i in 0..tables {
+            let header = format!("[service.s{i}]\n");
+            text = text.replace(&header, &format!("{header}persistence = \"t{i}\"\n"));
+            write!(text, "[persistence.t{i}]\ntype = \"source\"\nsize = {size}\n").unwrap();
+        }
+        config::parse("big.toml", &text)
+    };
+    let codes = |found: Diagnostics| found.entries().iter().map(|e| e.code).collect::<Vec<_>>();
+    assert_eq!(with(64, 1 << 20).unwrap().0.persistence.len(), 64);
+    assert_eq!(codes(with(65, 8).unwrap_err()), [codes::TOO_MANY]);
+    assert_eq!(with(4, 1 << 24).unwrap().0.persistence[3].entries, 1 << 24);
+    assert_eq!(codes(with(5, 1 << 24).unwrap_err()), [codes::TOO_MANY]);
+    assert_eq!(codes(with(1, (1 << 24) + 1).unwrap_err()), [codes::RANGE]);
+}
+
+#[test]
 fn a_table_needs_a_slot_a_server() {
     let sizes = Sizes { servers: 127, pool_options: "table-size = 127", ..SMALL };
     assert_eq!(accepted(&sizes).pools[0].servers.len(), 127);

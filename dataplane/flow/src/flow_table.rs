@@ -168,29 +168,23 @@ impl FlowTable {
     /// where another worker that inserts the IPv4 one at this very moment into the IPv4 table does not see it: then that
     /// other flow is the one that look-ups find, and this one expires.
     pub fn insert(&self, spec: &FlowSpec, now: Tick) -> Inserted {
-        let v4 = spec.client.is_v4();
-        if let Some(server) = spec.server {
-            if server == spec.client {
-                return Inserted::TupleTaken;
-            }
-            if server.is_v4() != v4 {
-                return self.insert_mixed(spec, now);
-            }
-        }
-        if v4 { self.v4.insert(spec, now) } else { self.v6.insert(spec, now) }
-    }
-
-    /// Stores a flow with a tuple of each family, unless an IPv4 flow has the IPv4 one.
-    #[cold]
-    fn insert_mixed(&self, spec: &FlowSpec, now: Tick) -> Inserted {
-        if spec.client.is_v4() {
-            if let Some(flow) = self.v4.lookup(&spec.client, now) {
-                return Inserted::Existing(flow);
-            }
-        } else if spec.server.is_some_and(|server| self.v4.lookup(&server, now).is_some()) {
+        if spec.server == Some(spec.client) {
             return Inserted::TupleTaken;
         }
-        self.v6.insert(spec, now)
+        let mixed = spec.is_mixed();
+        if mixed && let Some(rival) = self.narrow_rival(spec, now) {
+            return rival;
+        }
+        if spec.client.is_v4() && !mixed { self.v4.insert(spec, now) } else { self.v6.insert(spec, now) }
+    }
+
+    /// What an IPv4 flow that has the IPv4 tuple of a mixed one means for its insert.
+    #[cold]
+    fn narrow_rival(&self, spec: &FlowSpec, now: Tick) -> Option<Inserted> {
+        if spec.client.is_v4() {
+            return self.lookup(&spec.client, now).map(Inserted::Existing);
+        }
+        self.lookup(&spec.server?, now).map(|_| Inserted::TupleTaken)
     }
 
     /// Counts a packet of `flow`, sent by `flow.side`: refreshes last-seen and the TCP state (`flags` mean nothing for

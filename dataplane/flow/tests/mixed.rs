@@ -31,7 +31,8 @@ fn is_there(table: &FlowTable, spec: &FlowSpec, now: Tick) -> bool {
 fn both_tuples_find_the_flow_and_its_hit_says_that_it_is_mixed() {
     for v4_client in [true, false] {
         let table = table(10);
-        let spec = mixed(7, v4_client);
+        let profile = if v4_client { Profile::Rfc5382 } else { Profile::Lb };
+        let spec = FlowSpec { profile, ..mixed(7, v4_client) };
         let flow = new(table.insert(&spec, NOW));
         for (tuple, side) in [(spec.client, Side::Client), (spec.server.unwrap(), Side::Server)] {
             let hit = find(&table, &tuple, NOW).unwrap();
@@ -43,7 +44,8 @@ fn both_tuples_find_the_flow_and_its_hit_says_that_it_is_mixed() {
                 assert_eq!(hit.flow().server.unwrap().is_v4(), !v4_client);
                 assert_eq!(hit.service_v6().0, spec.client.dst.octets(), "IPv4 in mapped form");
                 assert_eq!(hit.server_v6().0, spec.server.unwrap().src.octets());
-                assert_eq!((hit.state().profile(), hit.state().timer()), (Profile::Lb, 1200));
+                let timer = profile.timer(Phase::Established);
+                assert_eq!((hit.state().profile(), hit.state().timer()), (profile, timer));
             }
         }
         assert_eq!(table.lookup(&narrow(&spec), NOW), None, "not among the IPv4 flows");

@@ -2,15 +2,19 @@
 
 use crate::drops::Reason;
 use crate::tables::{Chooser, Delivery, Pool, Server, Service, Tables, Way, protocol};
+use arrayvec::ArrayVec;
 use ringlead_flow::snat::{SnatPool, SnatRandom};
 use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, ServerId, Tick, Tuple};
 use ringlead_pick::{Cursor, Loads};
 use ringlead_wire::{Kind, Meta};
 
 /// How many servers are tried when the reply's addresses and ports are already another flow's.
-const CHOICES: u32 = 4;
+const CHOICES: usize = 4;
 /// How many source ports are tried for one server.
 const PORTS: u32 = 4;
+
+/// Servers that have been tried for one packet.
+type Tried = ArrayVec<ServerId, CHOICES>;
 
 /// What scheduling one packet came to.
 pub(crate) enum Outcome {
@@ -22,6 +26,16 @@ pub(crate) enum Outcome {
     Refuse(Reason),
     /// Drop it.
     Drop(Reason),
+}
+
+/// What came of trying one server.
+enum Given {
+    /// It is decided what becomes of the packet.
+    Outcome(Outcome),
+    /// The reply's addresses and ports are another flow's already.
+    Taken,
+    /// It has no room, or is no more.
+    Never,
 }
 
 /// One packet that asks for a server.
@@ -46,7 +60,7 @@ pub(crate) fn begins(meta: &Meta) -> bool {
 }
 
 /// The server that a client is known to, if that may still take it, or else the algorithm's choice, if that does not depend
-/// on flows that are only about to be made.
+/// on flows that are only about to be made: neither on how many there are, nor on where a client's first one goes.
 pub(crate) fn ahead(
     tables: &Tables,
     loads: &Loads,
@@ -56,8 +70,8 @@ pub(crate) fn ahead(
     cursor: &mut Option<&mut Cursor>,
 ) -> Option<ServerId> {
     known(tables, loads, service, tuple, now).or_else(|| {
-        let counts = service.pool.chooser.counts_flows();
-        if counts { None } else { pick(tables, loads, &service.pool, tuple, 0, cursor) }
+        let waits = service.pool.chooser.counts_flows() || service.sticky.is_some();
+        if waits { None } else { pick(tables, loads, &service.pool, tuple, &[], cursor) }
     })
 }
 
@@ -81,36 +95,44 @@ impl Request<'_> {
         if !recomputes && !begins(self.meta) {
             return Outcome::Drop(Reason::UnknownFlow);
         }
-        let mut ahead = self.picked;
-        for attempt in 0..CHOICES {
-            let again = |cursor| pick(self.tables, self.loads, pool, self.tuple, attempt, cursor);
+        let (mut tried, mut taken) = (Tried::new(), false);
+        // A packet before this one in the burst may have made the client known.
+        let known = || known(self.tables, self.loads, self.service, self.tuple, self.now);
+        let mut ahead = self.picked.or_else(known);
+        while !tried.is_full() {
+            let again = |cursor| pick(self.tables, self.loads, pool, self.tuple, &tried, cursor);
             let Some(id) = ahead.take().or_else(|| again(&mut *cursor)) else { break };
-            if let Some(outcome) = self.give(pool, id, random) {
-                return outcome;
+            match self.give(pool, id, random) {
+                Given::Outcome(outcome) => return outcome,
+                Given::Taken => taken = true,
+                Given::Never => {}
             }
-            if attempt + 1 == CHOICES {
-                return Outcome::Drop(Reason::TupleTaken);
-            }
+            tried.push(id);
         }
-        self.sorry(cursor, random)
+        if taken { Outcome::Drop(Reason::TupleTaken) } else { self.sorry(cursor, random) }
     }
 
     /// Nobody of the pool takes it: the sorry pool, if there is one, or the declared answer.
     #[cold]
     fn sorry(&self, cursor: &mut Option<&mut Cursor>, random: &mut SnatRandom) -> Outcome {
-        let served = self.service.sorry.as_ref().and_then(|pool| {
-            let id = pick(self.tables, self.loads, pool, self.tuple, 0, cursor)?;
-            self.give(pool, id, random)
-        });
-        served.unwrap_or(Outcome::Refuse(Reason::NoServer))
+        let Some(pool) = &self.service.sorry else { return Outcome::Refuse(Reason::NoServer) };
+        let mut tried = Tried::new();
+        while !tried.is_full() {
+            let Some(id) = pick(self.tables, self.loads, pool, self.tuple, &tried, cursor) else { break };
+            if let Given::Outcome(outcome) = self.give(pool, id, random) {
+                return outcome;
+            }
+            tried.push(id);
+        }
+        Outcome::Refuse(Reason::NoServer)
     }
 
-    /// Gives the packet a flow to one server; `None` when that cannot be and another should be tried.
-    fn give(&self, pool: &Pool, id: ServerId, random: &mut SnatRandom) -> Option<Outcome> {
-        let server = self.tables.server(id)?;
+    /// Gives the packet a flow to one server, if it can have one there.
+    fn give(&self, pool: &Pool, id: ServerId, random: &mut SnatRandom) -> Given {
+        let Some(server) = self.tables.server(id) else { return Given::Never };
         let room = pool.limit(id);
         if room.is_some_and(|limit| !self.loads.add_below(id.0, limit)) {
-            return None;
+            return Given::Never;
         }
         let inserted = match &self.service.delivery {
             Delivery::Snat(ports) => self.insert_with_port(ports, id, server, random),
@@ -121,23 +143,24 @@ impl Request<'_> {
             if room.is_none() {
                 self.loads.add(id.0);
             }
-            self.remember(id);
+            self.remember(pool, id);
         } else if room.is_some() {
             self.loads.sub(id.0);
         }
-        match inserted {
-            Ok(Inserted::New(flow)) => Some(Outcome::Flow(flow, true)),
-            Ok(Inserted::Existing(flow)) => Some(Outcome::Flow(flow, false)),
-            Ok(Inserted::TupleTaken) => None,
-            Ok(Inserted::Full | Inserted::Contended)
-                if self.service.recomputes() && !self.service.delivery.is_two_sided() =>
-            {
-                Some(Outcome::Stateless(id))
-            }
-            Ok(Inserted::Full) => Some(Outcome::Drop(Reason::TableFull)),
-            Ok(Inserted::Contended) => Some(Outcome::Drop(Reason::Contended)),
-            Err(reason) => Some(Outcome::Refuse(reason)),
-        }
+        Given::Outcome(match inserted {
+            Ok(Inserted::New(flow)) => Outcome::Flow(flow, true),
+            Ok(Inserted::Existing(flow)) => Outcome::Flow(flow, false),
+            Ok(Inserted::TupleTaken) => return Given::Taken,
+            Ok(Inserted::Full | Inserted::Contended) if self.goes_without(pool) => Outcome::Stateless(id),
+            Ok(Inserted::Full) => Outcome::Drop(Reason::TableFull),
+            Ok(Inserted::Contended) => Outcome::Drop(Reason::Contended),
+            Err(reason) => Outcome::Refuse(reason),
+        })
+    }
+
+    /// Whether the packets of a flow that cannot be stored all find the same server of the pool, who answers by itself.
+    fn goes_without(&self, pool: &Pool) -> bool {
+        self.service.recomputes() && pool.chooser.recomputes() && !self.service.delivery.is_two_sided()
     }
 
     /// snat: with a source port of this worker's share. The flow table has the last word on a port.
@@ -180,32 +203,35 @@ impl Request<'_> {
         self.flows.insert(&spec, self.now)
     }
 
-    /// Notes which server the client has now, where clients are to come back.
+    /// Notes which server the client has now, where clients are to come back: to the pool's own servers, not to those that
+    /// only stand in.
     #[inline]
-    fn remember(&self, id: ServerId) {
-        if let Some(sticky) = &self.service.sticky {
+    fn remember(&self, pool: &Pool, id: ServerId) {
+        if let Some(sticky) = &self.service.sticky
+            && std::ptr::eq(pool, &*self.service.pool)
+        {
             sticky.put(&sticky.key(self.tuple.src, self.service.pool.salt), id.0, self.now.0);
         }
     }
 }
 
-/// The algorithm's server for a packet; attempt 0 is its own choice, later ones are its next.
+/// The algorithm's server for a packet, and, where some have been tried in vain, its next.
 fn pick(
     tables: &Tables,
     loads: &Loads,
     pool: &Pool,
     tuple: &Tuple,
-    attempt: u32,
+    tried: &[ServerId],
     cursor: &mut Option<&mut Cursor>,
 ) -> Option<ServerId> {
     let id = |member: usize| pool.members.get(member).copied();
     let load = |member: usize| id(member).map_or(u32::MAX, |id| loads.get(id.0));
-    let may = |member: usize| id(member).is_some_and(|id| pool.has_room(loads, id));
+    let may = |member: usize| id(member).is_some_and(|id| !tried.contains(&id) && pool.has_room(loads, id));
     let member = match &pool.chooser {
         Chooser::Maglev { table, by } => {
             let t = tuple;
             let hash = tables.hash.flow_by(*by, t.src, t.dst, t.sport, t.dport, t.proto);
-            table.pick_again(hash, attempt)
+            table.pick_again(hash, u32::try_from(tried.len()).unwrap_or(u32::MAX))
         }
         Chooser::RoundRobin(turns) => turns.next_where(cursor.as_deref_mut()?, may),
         Chooser::LeastFlows(members) => members.pick(load, may, cursor.as_deref_mut()?),

@@ -39,7 +39,8 @@ pub(crate) fn translate(
 }
 
 /// An error about one end's packet, on its way to that end: it must read as if about what that end had sent (RFC 5508 REQ-4,
-/// REQ-5). A router between stays named as it is, for traceroute; the server itself is the service to its clients.
+/// REQ-5). A router between stays named as it is, for traceroute; the server itself is the service to its clients, and the
+/// client to its server is our address.
 #[cold]
 fn error(bytes: &mut [u8], meta: &Meta, hit: &Hit) {
     let flow = hit.flow();
@@ -48,7 +49,8 @@ fn error(bytes: &mut [u8], meta: &Meta, hit: &Hit) {
     match hit.side() {
         Side::Client => {
             let sent = ((answers.src, answers.sport), (answers.dst, answers.dport));
-            wire::icmp_error_between(bytes, meta, None, answers.src, sent.0, sent.1);
+            let itself = wire::icmp_error_source(bytes, meta) == Some(asks.src);
+            wire::icmp_error_between(bytes, meta, itself.then_some(answers.dst), answers.src, sent.0, sent.1);
         }
         Side::Server => {
             let sent = ((asks.src, asks.sport), (asks.dst, asks.dport));

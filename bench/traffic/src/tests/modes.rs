@@ -35,7 +35,7 @@ pub(super) enum Middle {
 }
 
 impl Middle {
-    pub(super) fn to_server(&mut self, frame: &mut Vec<u8>, meta: &Meta, server: usize, count: u64) {
+    pub(super) fn onward(&mut self, frame: &mut Vec<u8>, meta: &Meta, server: usize, count: u64) {
         let address = servers()[server - 1].address;
         match self {
             Self::Nat => {
@@ -57,7 +57,7 @@ impl Middle {
         rewrite::set_ethernet(frame, mac(server), BALANCER);
     }
 
-    pub(super) fn to_client(&self, frame: &mut [u8], meta: &Meta) {
+    pub(super) fn back(&self, frame: &mut [u8], meta: &Meta) {
         let service = service().address;
         if let Self::Tunnel { .. } = self {
             // Around the balancer.

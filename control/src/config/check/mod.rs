@@ -1,8 +1,10 @@
 //! raw -> model: everything that has to be true of a configuration, one section a file.
 
+mod algorithm;
 mod dataplane;
 mod health;
 mod node;
+mod persistence;
 mod pool;
 mod port;
 mod service;
@@ -32,6 +34,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
     let checks = health::check(&file.checks, findings);
     let pools = pool::check(&file.pools, &file.checks, &checks, findings);
     let tunnels = tunnel::check(&file.tunnels, findings);
+    let persistence = persistence::check(&file.persistence, findings);
     let workers = dataplane.as_ref().map(|d| d.cores.len());
     let snats = snat::check(file, workers, findings);
     let services = service::check(file, &pools, findings);
@@ -44,6 +47,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
         services: services.into_iter().map(|s| s.model).collect::<Option<_>>()?,
         pools: pools.into_iter().map(|p| p.model).collect::<Option<_>>()?,
         tunnels: tunnel::built_in().map(Some).chain(tunnels).collect::<Option<_>>()?,
+        persistence: persistence.into_iter().collect::<Option<_>>()?,
         snats: snats.into_iter().map(|s| s.model).collect::<Option<_>>()?,
         checks: checks.into_iter().collect::<Option<_>>()?,
     })

@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use ringlead_pick::{SIZES, default_size};
 use toml::Spanned;
 
-use super::super::model::{Algorithm, CheckConfig, OperatorState, PoolConfig, ServerConfig};
+use super::super::model::{CheckConfig, OperatorState, PoolConfig, ServerConfig};
 use super::super::raw::{Health, Named, Pool, Server, Table};
 use super::super::source::Span;
 use super::super::values::{address, choice, number, quoted};
-use super::{Findings, Once, codes, optional, required, values};
+use super::{Findings, Once, algorithm, codes, optional, required, values};
 
 const SERVERS_MAX: usize = 65_535;
 const POOL_SERVERS_MAX: usize = 1_000;
+/// As many as a node can have.
+const FLOWS_MAX: i64 = 100_000_000;
 
-const ALGORITHMS: [(&str, Algorithm); 2] =
-    [("maglev", Algorithm::Maglev { size: None }), ("round-robin", Algorithm::RoundRobin)];
 const STATES: [(&str, OperatorState); 3] =
     [("ready", OperatorState::Ready), ("drain", OperatorState::Drain), ("offline", OperatorState::Offline)];
 
@@ -60,7 +59,7 @@ fn pool(
 ) -> Checked {
     let raw = &named.table.raw;
     let named_well = values::name("pool", &named.name, findings);
-    let algorithm = algorithm(&named.table, findings);
+    let choosing = algorithm::check(&named.table, findings);
     let check = optional(raw.health.as_ref(), |v| find_check(v, health, findings));
     let (servers, addresses) = servers(&named.table, findings);
     one_family(&addresses, findings);
@@ -71,66 +70,17 @@ fn pool(
     }
     let build = || {
         named_well.then_some(())?;
+        let choosing = choosing?;
         Some(PoolConfig {
             name: named.name.get_ref().clone(),
-            algorithm: algorithm?,
+            algorithm: choosing.algorithm,
+            slow_start: choosing.slow_start,
+            servers_min: choosing.servers_min,
             health: check.ok()?,
             servers: servers?,
         })
     };
     Checked { model: build(), name: named.name.clone(), addresses }
-}
-
-fn algorithm(table: &Table<Pool>, findings: &mut Findings) -> Option<Algorithm> {
-    let raw = &table.raw;
-    let algorithm = required(table, "algorithm", &raw.algorithm, "\"maglev\"", findings)
-        .and_then(|v| choice("algorithm", v, &ALGORITHMS, &["least-flows", "random-2"], findings));
-    let hash = optional(raw.hash.as_ref(), |v| {
-        choice("hash", v, &[("5-tuple", ())], &["src", "src+dport", "quic-cid"], findings)
-    });
-    let size = optional(raw.table_size.as_ref(), |v| table_size(v, table, findings));
-    let algorithm = algorithm?;
-    if algorithm == Algorithm::RoundRobin {
-        not_maglev("hash", raw.hash.as_ref().map(Spanned::span), raw, findings);
-        not_maglev("table-size", raw.table_size.as_ref().map(Spanned::span), raw, findings);
-        return Some(algorithm);
-    }
-    hash.ok()?;
-    Some(Algorithm::Maglev { size: size.ok()? })
-}
-
-fn not_maglev(key: &str, span: Option<Span>, raw: &Pool, findings: &mut Findings) {
-    let (Some(span), Some(algorithm)) = (span, &raw.algorithm) else { return };
-    findings
-        .error(codes::NOT_MAGLEV, span, format!("round-robin has no `{key}`"))
-        .also(&algorithm.span(), "the algorithm is chosen here")
-        .help(format!("take it out, or use algorithm = \"maglev\", which has a `{key}`"));
-}
-
-/// A listed prime that gives every server a share.
-fn table_size(value: &Spanned<i64>, table: &Table<Pool>, findings: &mut Findings) -> Option<u32> {
-    let size = SIZES.into_iter().find(|s| i64::from(*s) == *value.get_ref());
-    let Some(size) = size else {
-        findings
-            .error(codes::RANGE, value.span(), format!("`table-size` cannot be {}", value.get_ref()))
-            .help(format!("it is one of these primes: {}", SIZES.map(|s| s.to_string()).join(", ")));
-        return None;
-    };
-    let servers = table.raw.server.as_ref().map_or(0, |s| s.get_ref().len());
-    if usize::try_from(size).is_ok_and(|slots| slots < servers) {
-        let message = format!("{size} slots for {servers} servers: some would get none");
-        findings
-            .error(codes::TABLE_TOO_SMALL, value.span(), message)
-            .help(format!("leave it out for {}", default_size(servers)));
-        return None;
-    }
-    if size < default_size(servers) {
-        let message = format!("{size} slots for {servers} servers: less than 100 each makes shares uneven");
-        findings
-            .warning(codes::TABLE_UNEVEN, value.span(), message)
-            .help(format!("leave it out for {}", default_size(servers)));
-    }
-    Some(size)
 }
 
 fn find_check(
@@ -175,6 +125,7 @@ fn servers(table: &Table<Pool>, findings: &mut Findings) -> (Option<Vec<ServerCo
         let message = format!("more than {POOL_SERVERS_MAX} servers in {}", table.path);
         findings.error(codes::TOO_MANY, server.span.clone(), message);
     }
+    backups_only(table, list.get_ref(), findings);
     let (mut names, mut places) = (Once::new(), Once::new());
     let mut models = Vec::with_capacity(list.get_ref().len());
     for raw in list.get_ref() {
@@ -189,6 +140,17 @@ fn servers(table: &Table<Pool>, findings: &mut Findings) -> (Option<Vec<ServerCo
     (models.into_iter().collect(), addresses)
 }
 
+/// Backups stand in for others, so there must be one.
+fn backups_only(table: &Table<Pool>, servers: &[Table<Server>], findings: &mut Findings) {
+    if let Some(first) = servers.first()
+        && servers.iter().all(algorithm::is_backup)
+    {
+        findings
+            .error(codes::BACKUPS_ONLY, first.span.clone(), format!("{} has only backup servers", table.path))
+            .help("take `backup` out of those that are to serve first");
+    }
+}
+
 fn server(table: &Table<Server>, findings: &mut Findings) -> Option<ServerConfig> {
     let raw = &table.raw;
     let name = required(table, "name", &raw.name, "\"s1\"", findings)
@@ -198,11 +160,14 @@ fn server(table: &Table<Server>, findings: &mut Findings) -> Option<ServerConfig
         .and_then(|v| address(v, findings));
     let weight = optional(raw.weight.as_ref(), |v| number("weight", v, 1..=256, findings));
     let state = optional(raw.state.as_ref(), |v| choice("state", v, &STATES, &[], findings));
+    let flows_max = optional(raw.max_flows.as_ref(), |v| number("max-flows", v, 1..=FLOWS_MAX, findings));
     Some(ServerConfig {
         name: name?,
         address: address?,
         weight: weight.ok()?.unwrap_or(1),
         state: state.ok()?.unwrap_or_default(),
+        flows_max: flows_max.ok()?,
+        backup: algorithm::is_backup(table),
     })
 }
 

@@ -10,7 +10,7 @@ use super::super::raw::{File, Named, OneOrMany, Service};
 use super::super::source::Span;
 use super::super::values::{address, choice, quoted};
 use super::{Findings, at_most, codes, optional, required, values};
-use super::{pool, tunnel};
+use super::{persistence, pool, tunnel};
 
 const SERVICES_MAX: usize = 10_000;
 const LISTEN_MAX: usize = 64;
@@ -24,7 +24,15 @@ const MODES: [(&str, Mode); 4] = [
     ("tunnel", Mode::Tunnel { tunnel: 0 }),
 ];
 const TUNNEL_DEFAULT: &str = "gue";
-const ON_NO_SERVER: [(&str, OnNoServer); 2] = [("drop", OnNoServer::Drop), ("reset", OnNoServer::Reset)];
+/// The last one is for messages alone: what begins like it is read as a sorry pool.
+const ON_NO_SERVER: [(&str, OnNoServer); 4] = [
+    ("drop", OnNoServer::Drop),
+    ("reset", OnNoServer::Reset),
+    ("icmp-unreachable", OnNoServer::Unreachable),
+    ("sorry:POOL", OnNoServer::Drop),
+];
+/// Before the name of a sorry pool.
+pub(super) const SORRY: &str = "sorry:";
 const ADDRESSES: [(&str, Addresses); 2] = [("manage", Addresses::Manage), ("expect", Addresses::Expect)];
 const TIMEOUTS: [(&str, Profile); 2] = [("lb", Profile::Lb), ("rfc5382", Profile::Rfc5382)];
 
@@ -40,6 +48,15 @@ pub(super) struct Checked {
     pub(super) mode: Option<(Mode, Span)>,
     /// What could be read of `pool`.
     pub(super) pool: Option<usize>,
+    /// What could be read of a sorry pool.
+    pub(super) sorry: Option<usize>,
+}
+
+impl Checked {
+    /// The pools that it sends flows to.
+    pub(super) fn pools(&self) -> impl Iterator<Item = usize> {
+        self.pool.into_iter().chain(self.sorry)
+    }
 }
 
 /// One entry a table.
@@ -52,6 +69,7 @@ pub(super) fn check(file: &File, pools: &[pool::Checked], findings: &mut Finding
         pools: index(pools.iter().map(|p| p.name.get_ref().clone()).collect()),
         snats: index(file.snats.iter().map(|s| s.name.get_ref().clone()).collect()),
         tunnels: index(tunnel::built_in().map(|t| t.name).chain(tunnels).collect()),
+        persistence: index(file.persistence.iter().map(|t| t.name.get_ref().clone()).collect()),
     };
     tables.iter().map(|named| service(named, &names, findings)).collect()
 }
@@ -60,6 +78,7 @@ pub(super) fn check(file: &File, pools: &[pool::Checked], findings: &mut Finding
 struct Names {
     pools: BTreeMap<String, usize>,
     tunnels: BTreeMap<String, usize>,
+    persistence: BTreeMap<String, usize>,
     snats: BTreeMap<String, usize>,
 }
 
@@ -72,7 +91,7 @@ fn service(named: &Named<Service>, names: &Names, findings: &mut Findings) -> Ch
     if layer.is_err() {
         // Nothing else of it can be judged by the rules of the other layer.
         let pool = raw.pool.as_ref().and_then(|p| pools.get(p.get_ref().as_str()).copied());
-        return Checked { model: None, name, listen: Vec::new(), mode: None, pool };
+        return Checked { model: None, name, listen: Vec::new(), mode: None, pool, sorry: None };
     }
     let protocol = required(table, "protocol", &raw.protocol, "\"tcp\"", findings)
         .and_then(|v| choice("protocol", v, &PROTOCOLS, &[], findings));
@@ -84,9 +103,11 @@ fn service(named: &Named<Service>, names: &Names, findings: &mut Findings) -> Ch
         .and_then(|(mode, span)| Some((with_snat(mode, &span, raw, names, findings)?, span)));
     let pool =
         required(table, "pool", &raw.pool, "\"app\"", findings).and_then(|v| find_pool(v, pools, findings));
-    let on_no_server = optional(raw.on_no_server.as_ref(), |v| on_no_server(v, protocol, raw, findings));
+    let no_server = optional(raw.on_no_server.as_ref(), |v| no_server(v, protocol, raw, pools, findings));
+    let sticky = optional(raw.persistence.as_ref(), |v| persistence::find(v, &names.persistence, findings));
     let addresses = optional(raw.addresses.as_ref(), |v| choice("addresses", v, &ADDRESSES, &[], findings));
     let profile = optional(raw.timeouts.as_ref(), |v| choice("timeouts", v, &TIMEOUTS, &[], findings));
+    let sorry = no_server.ok().flatten().and_then(|answer| answer.sorry);
     let read: Vec<_> = listen.iter().flatten().cloned().collect();
     let build = || {
         named_well.then_some(())?;
@@ -101,12 +122,14 @@ fn service(named: &Named<Service>, names: &Names, findings: &mut Findings) -> Ch
             protocol,
             mode: mode.as_ref()?.0,
             pool: pool?,
-            on_no_server: on_no_server.ok()?.unwrap_or(default),
+            on_no_server: no_server.ok()?.and_then(|answer| answer.declared).unwrap_or(default),
+            sorry,
+            persistence: sticky.ok()?,
             addresses: addresses.ok()?.unwrap_or_default(),
             profile: profile.ok()?.unwrap_or_default(),
         })
     };
-    Checked { model: build(), name, listen: read, mode, pool }
+    Checked { model: build(), name, listen: read, mode, pool, sorry }
 }
 
 /// One entry an address, `None` where it is wrong. Without a protocol the addresses are still read.
@@ -230,13 +253,25 @@ fn find_pool(
     found
 }
 
-fn on_no_server(
+/// `on-no-server`: an answer, or a pool and then the default answer.
+#[derive(Clone, Copy)]
+struct NoServer {
+    declared: Option<OnNoServer>,
+    sorry: Option<usize>,
+}
+
+fn no_server(
     value: &Spanned<String>,
     protocol: Option<Protocol>,
     raw: &Service,
+    pools: &BTreeMap<String, usize>,
     findings: &mut Findings,
-) -> Option<OnNoServer> {
-    let chosen = choice("on-no-server", value, &ON_NO_SERVER, &["icmp-unreachable", "sorry:"], findings)?;
+) -> Option<NoServer> {
+    if let Some(name) = value.get_ref().strip_prefix(SORRY) {
+        let reference = Spanned::new(value.span(), name.to_owned());
+        return sorry(&reference, raw, pools, findings);
+    }
+    let chosen = choice("on-no-server", value, &ON_NO_SERVER, &[], findings)?;
     if chosen == OnNoServer::Reset && protocol == Some(Protocol::Udp) {
         let entry = findings.error(codes::RESET_UDP, value.span(), "UDP has no reset");
         if let Some(protocol) = &raw.protocol {
@@ -245,7 +280,25 @@ fn on_no_server(
         entry.help("use on-no-server = \"drop\"");
         return None;
     }
-    Some(chosen)
+    Some(NoServer { declared: Some(chosen), sorry: None })
+}
+
+/// A sorry pool is another one: the service's own has just been found to have no server.
+fn sorry(
+    reference: &Spanned<String>,
+    raw: &Service,
+    pools: &BTreeMap<String, usize>,
+    findings: &mut Findings,
+) -> Option<NoServer> {
+    if let Some(own) = raw.pool.as_ref().filter(|own| own.get_ref() == reference.get_ref()) {
+        findings
+            .error(codes::SORRY_ITSELF, reference.span(), "the sorry pool is the service's own pool")
+            .also(&own.span(), "its pool is chosen here")
+            .help("name another pool; servers of one pool that stand in for others are `backup = true`");
+        return None;
+    }
+    let sorry = find_pool(reference, pools, findings)?;
+    Some(NoServer { declared: None, sorry: Some(sorry) })
 }
 
 /// A family in words.

@@ -178,10 +178,14 @@ fn has_family(
     pools: &[pool::Checked],
     findings: &mut Findings,
 ) {
-    let server = service.pool.and_then(|p| pools.get(p)).and_then(|pool| pool.addresses.first());
-    let (Some(server), Some(snat)) = (server, snat) else { return };
-    let v4 = server.address.is_ipv4();
-    if !snat.addresses.is_empty() && !snat.addresses.iter().any(|(ip, _)| ip.is_v4() == v4) {
+    let Some(snat) = snat.filter(|snat| !snat.addresses.is_empty()) else { return };
+    // A pool's servers are of one family: the first one tells.
+    let servers = service.pools().filter_map(|p| pools.get(p)).filter_map(|pool| pool.addresses.first());
+    for server in servers {
+        let v4 = server.address.is_ipv4();
+        if snat.addresses.iter().any(|(ip, _)| ip.is_v4() == v4) {
+            continue;
+        }
         let family = service::family(v4);
         let message =
             format!("service `{}` has {family} servers and no {family} source address", service.name);

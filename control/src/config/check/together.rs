@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ringlead_wire::{Endpoint, Ip, Protocol};
 
 use super::super::model::Mode;
-use super::super::raw::File;
+use super::super::raw::{File, Named, Service};
 use super::super::source::Span;
 use super::pool::{self, Address};
 use super::service::{self, family};
@@ -19,7 +19,7 @@ pub(super) fn check(
     findings: &mut Findings,
 ) {
     for service in services {
-        if let Some(pool) = service.pool.and_then(|p| pools.get(p)) {
+        for pool in service.pools().filter_map(|p| pools.get(p)) {
             same_family(service, pool, findings);
             ports_agree(service, pool, findings);
         }
@@ -28,6 +28,7 @@ pub(super) fn check(
     servers_are_not_services(services, pools, findings);
     unused(file, services, pools, findings);
     unused_tunnels(file, findings);
+    unused_persistence(file, findings);
 }
 
 fn same_family(service: &service::Checked, pool: &pool::Checked, findings: &mut Findings) {
@@ -43,9 +44,10 @@ fn same_family(service: &service::Checked, pool: &pool::Checked, findings: &mut 
                 codes::FAMILY_SERVICE,
                 span.clone(),
                 format!(
-                    "service `{}` listens on {}, its pool's servers are {}",
+                    "service `{}` listens on {}, the servers of pool `{}` are {}",
                     service.name,
                     family(!v4),
+                    pool.name.get_ref().escape_debug(),
                     family(v4)
                 ),
             )
@@ -174,8 +176,14 @@ fn servers_are_not_services(services: &[service::Checked], pools: &[pool::Checke
 
 /// Silent where a reference is wrong: that has its own message, and may be the one that is missed here.
 fn unused(file: &File, services: &[service::Checked], pools: &[pool::Checked], findings: &mut Findings) {
-    if services.iter().all(|s| s.pool.is_some()) {
-        let used: BTreeSet<usize> = services.iter().filter_map(|s| s.pool).collect();
+    let names_sorry = |service: &Service| {
+        service.on_no_server.as_ref().is_some_and(|v| v.get_ref().starts_with(service::SORRY))
+    };
+    let found = |(service, named): (&service::Checked, &Named<Service>)| {
+        service.pool.is_some() && (service.sorry.is_some() || !names_sorry(&named.table.raw))
+    };
+    if services.iter().zip(&file.services).all(found) {
+        let used: BTreeSet<usize> = services.iter().flat_map(service::Checked::pools).collect();
         for (_, pool) in pools.iter().enumerate().filter(|(index, _)| !used.contains(index)) {
             let message = format!("no service uses [pool.{}]", pool.name.get_ref().escape_debug());
             findings.warning(codes::UNUSED, pool.name.span(), message);
@@ -202,6 +210,22 @@ fn unused_tunnels(file: &File, findings: &mut Findings) {
     for tunnel in file.tunnels.iter().filter(|t| !used.contains(t.name.get_ref().as_str())) {
         let message = format!("no service uses [tunnel.{}]", tunnel.name.get_ref().escape_debug());
         findings.warning(codes::UNUSED, tunnel.name.span(), message);
+    }
+}
+
+fn unused_persistence(file: &File, findings: &mut Findings) {
+    let used: BTreeSet<&str> = file
+        .services
+        .iter()
+        .filter_map(|s| s.table.raw.persistence.as_ref())
+        .map(|t| t.get_ref().as_str())
+        .collect();
+    let names: BTreeSet<&str> = file.persistence.iter().map(|t| t.name.get_ref().as_str()).collect();
+    if used.is_subset(&names) {
+        for table in file.persistence.iter().filter(|t| !used.contains(t.name.get_ref().as_str())) {
+            let message = format!("no service uses [persistence.{}]", table.name.get_ref().escape_debug());
+            findings.warning(codes::UNUSED, table.name.span(), message);
+        }
     }
 }
 

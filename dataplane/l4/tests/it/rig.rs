@@ -1,5 +1,6 @@
 //! A worker on two in-memory ports, its tables, and what came of each frame.
 
+use ringlead_flow::snat::SnatPool;
 use ringlead_flow::{FlowTable, Profile, ServerId, Sizes};
 use ringlead_io::{Frames, MemPort};
 use ringlead_l4::counters::Counters;
@@ -9,7 +10,7 @@ use ringlead_l4::tables::{
     Chooser, Delivery, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
 };
 use ringlead_l4::{Shared, Worker, WorkerConfig};
-use ringlead_pick::{FrontHash, HashBy, Maglev, Member, RoundRobin};
+use ringlead_pick::{FrontHash, HashBy, Maglev, Member, RoundRobin, Sticky};
 use ringlead_wire::build::Packet;
 use ringlead_wire::tunnel::Encapsulation;
 use ringlead_wire::{Endpoint, Ip, Protocol};
@@ -320,4 +321,111 @@ pub(crate) fn from_server(index: usize, packet: Packet) -> Packet {
 /// The address of server `index`, with its port.
 pub(crate) fn server_address(index: usize, v6: bool) -> String {
     if v6 { format!("[fd02::{}]:8080", 11 + index) } else { format!("10.2.0.{}:8080", 11 + index) }
+}
+
+/// One more service of a rig, for TCP and UDP alike.
+pub(crate) struct Extra {
+    pub(crate) at: &'static str,
+    pub(crate) delivery: Delivery,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) on_no_server: OnNoServer,
+    pub(crate) sorry: Option<Arc<Pool>>,
+    pub(crate) sticky: Option<Arc<Sticky>>,
+}
+
+impl Extra {
+    /// A service without anything special.
+    pub(crate) fn new(at: &'static str, delivery: Delivery, pool: Pool) -> Self {
+        let on_no_server = OnNoServer::Drop;
+        Self { at, delivery, pool: Arc::new(pool), on_no_server, sorry: None, sticky: None }
+    }
+}
+
+/// The tables with more services; the same ones get the same ids in every snapshot.
+pub(crate) fn with_extras(mut tables: Tables, extras: &[Extra]) -> Tables {
+    let mut services = tables.services.slots().to_vec();
+    let mut listen = (*tables.listen).clone();
+    for extra in extras {
+        let at: SocketAddr = extra.at.parse().unwrap();
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let id = ServiceId { slot: services.len() as u16, generation: 1 };
+            services.push(Some(Arc::new(Service {
+                id,
+                name: format!("{}-{protocol}", extra.at).into(),
+                delivery: extra.delivery.clone(),
+                pool: Arc::clone(&extra.pool),
+                on_no_server: extra.on_no_server,
+                sorry: extra.sorry.clone(),
+                sticky: extra.sticky.clone(),
+                profile: Profile::Lb,
+            })));
+            listen.insert(Endpoint { ip: at.ip().into(), port: at.port(), protocol }, id.slot);
+        }
+    }
+    tables.services = services.into();
+    tables.listen = Arc::new(listen);
+    tables
+}
+
+/// The tables with a pool of source ports at these addresses.
+pub(crate) fn with_ports(mut tables: Tables, ports: &Arc<SnatPool>, addresses: &[Ip]) -> Tables {
+    tables.snat = Arc::new(addresses.iter().map(|ip| (*ip, Arc::clone(ports))).collect());
+    tables.snat_pools = Arc::from([Arc::clone(ports)]);
+    tables
+}
+
+/// A pool of these servers of the plan, of one family, without limits; the chooser counts them in this order.
+pub(crate) fn pool_of(index: u16, chooser: Chooser, servers: &[usize], v6: bool) -> Pool {
+    Pool {
+        index,
+        name: "extra".into(),
+        chooser,
+        members: servers.iter().map(|&server| server_id(server, v6)).collect(),
+        limits: ahash::AHashMap::default(),
+        salt: u32::from(index),
+    }
+}
+
+/// The id of server `index` of a family.
+pub(crate) fn server_id(index: usize, v6: bool) -> ServerId {
+    ServerId((index * 2 + usize::from(v6)) as u32)
+}
+
+/// Lets frames arrive at any worker, turns it until all have been looked at, and returns what was sent.
+pub(crate) fn through(
+    worker: &mut Worker<MemPort>,
+    now: u64,
+    port: usize,
+    frames: &[Vec<u8>],
+) -> Vec<(usize, Vec<u8>)> {
+    for frame in frames {
+        let (memory, driver) = worker.frames_and_port(port).unwrap();
+        assert!(driver.inject(memory, frame));
+    }
+    while worker.turn(now) > 0 {}
+    let mut all = Vec::new();
+    for port in [WAN, LAN] {
+        let (memory, driver) = worker.frames_and_port(port).unwrap();
+        all.extend(driver.take_sent(memory).into_iter().map(|frame| (port, frame)));
+    }
+    all
+}
+
+/// Source and destination of a TCP or UDP packet in a frame, as etherparse reads it.
+pub(crate) fn ends(frame: &[u8]) -> (SocketAddr, SocketAddr) {
+    use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+    let packet = SlicedPacket::from_ethernet(frame).unwrap();
+    let (src, dst): (IpAddr, IpAddr) = match packet.net.unwrap() {
+        NetSlice::Ipv4(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Arp(_) => panic!("no IP packet"),
+    };
+    let (sport, dport) = match packet.transport {
+        Some(TransportSlice::Tcp(tcp)) => (tcp.source_port(), tcp.destination_port()),
+        Some(TransportSlice::Udp(udp)) => (udp.source_port(), udp.destination_port()),
+        Some(TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_)) | None => {
+            panic!("neither TCP nor UDP")
+        }
+    };
+    ((src, sport).into(), (dst, dport).into())
 }

@@ -1,0 +1,125 @@
+//! Pools: their status, who is short of servers, and weights that grow.
+
+use super::Engine;
+use super::status::{PoolStatus, ServerStatus};
+use crate::config::{Algorithm, OperatorState, PoolConfig, ServerConfig};
+use crate::plan::Reach;
+use ringlead_pick::default_size;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// How often the share of a server that starts slowly grows.
+const WEIGHTS_EVERY: Duration = Duration::from_secs(1);
+
+/// What was told, and when weights were last looked at.
+#[derive(Debug, Default)]
+pub(super) struct PoolWatch {
+    /// The pools that were told to be short of servers.
+    weak: BTreeSet<String>,
+    /// When the last snapshot was built.
+    built: Option<Instant>,
+}
+
+impl Engine {
+    /// Gives servers that start slowly their share of now. The snapshot is built off this thread, as every one is.
+    pub(super) async fn raise_weights(&mut self) {
+        let due = self.pools.built.is_none_or(|built| built.elapsed() >= WEIGHTS_EVERY);
+        if due && self.plan.ramps() {
+            self.publish().await;
+        }
+    }
+
+    /// Says once when a pool has fewer servers than it should, and once when it has enough again. After each snapshot.
+    pub(super) fn watch_pools(&mut self) {
+        self.pools.built = Some(Instant::now());
+        let mut weak = BTreeSet::new();
+        for pool in &self.plan.config().pools {
+            let Some(strength) = self.plan.strength(&pool.name) else { continue };
+            let was_weak = self.pools.weak.contains(&pool.name);
+            let (name, min_servers) = (pool.name.as_str(), strength.servers_min);
+            let (eligible, backups) = (strength.primaries_eligible, strength.backups_eligible);
+            match (strength.below_min(), was_weak) {
+                (true, false) => tracing::warn!(
+                    event = "pool",
+                    pool = name,
+                    eligible,
+                    min_servers,
+                    backups,
+                    "below min-servers"
+                ),
+                (false, true) => {
+                    tracing::info!(event = "pool", pool = name, eligible, min_servers, "min-servers again");
+                }
+                _ => {}
+            }
+            if strength.below_min() {
+                weak.insert(pool.name.clone());
+            }
+        }
+        self.pools.weak = weak;
+    }
+
+    pub(super) fn pool_status(&self, pool: &PoolConfig) -> PoolStatus {
+        let (hash, table_size) = match pool.algorithm {
+            Algorithm::Maglev { size, hash } => {
+                let size = size.unwrap_or_else(|| default_size(pool.servers.len()));
+                (Some(hash.name().to_owned()), Some(size))
+            }
+            Algorithm::RoundRobin | Algorithm::LeastFlows | Algorithm::RandomTwo => (None, None),
+        };
+        let strength = self.plan.strength(&pool.name);
+        PoolStatus {
+            name: pool.name.clone(),
+            algorithm: pool.algorithm.name().to_owned(),
+            hash,
+            table_size,
+            slow_start_s: pool.slow_start.map(|ramp| ramp.as_secs_f64()),
+            min_servers: pool.servers_min,
+            below_min_servers: strength.is_some_and(|strength| strength.below_min()),
+            backups_in_use: strength.is_some_and(|strength| strength.uses_backups()),
+            servers: pool.servers.iter().filter_map(|server| self.server_status(pool, server)).collect(),
+        }
+    }
+
+    fn server_status(&self, pool: &PoolConfig, server: &ServerConfig) -> Option<ServerStatus> {
+        let id = self.plan.server_id(pool, server)?;
+        let record = self.plan.server(id)?;
+        let (next_hop, neighbour) = match &record.reach {
+            Reach::Unknown => ("not looked up yet".to_owned(), None),
+            Reach::Unreachable(why) => (format!("unreachable: {why}"), None),
+            Reach::Via { neighbour, hop } => {
+                let port =
+                    self.node.ports.get(usize::from(hop.0)).map_or("?", |port| port.config.name.as_str());
+                let mac = self.node.shared.neighbours.get(*neighbour).map(|hop| mac_text(hop.mac));
+                (format!("{} by port {port}", hop.1), mac)
+            }
+        };
+        Some(ServerStatus {
+            name: server.name.clone(),
+            address: server.address.to_string(),
+            weight: server.weight,
+            weight_now: self.plan.weight_now(pool, server),
+            backup: server.backup,
+            flows_max: server.flows_max,
+            operator: operator_name(record.operator).to_owned(),
+            health: record.health.name().to_owned(),
+            reason: record.reason.clone(),
+            eligible: self.plan.eligible(record),
+            flows: self.node.shared.loads.get(id.0).into(),
+            next_hop,
+            neighbour,
+        })
+    }
+}
+
+fn operator_name(state: OperatorState) -> &'static str {
+    match state {
+        OperatorState::Ready => "ready",
+        OperatorState::Drain => "drain",
+        OperatorState::Offline => "offline",
+    }
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
