@@ -27,7 +27,7 @@ pub(super) fn show(
     new: u8,
 ) -> Step<(Vec<Case>, Vec<String>)> {
     let mut long = Vec::new();
-    for service in Service::all() {
+    for service in Service::growing() {
         long.push((service, scene.traffic(service, until_told(service))?));
     }
     for (_, client) in &mut long {
@@ -38,7 +38,7 @@ pub(super) fn show(
     let all: Vec<u8> = old.iter().copied().chain([new]).collect();
     daemon.reload(&all)?;
     let mut after = Vec::new();
-    for service in Service::all() {
+    for service in Service::growing() {
         after.extend(scene.run_all([(service, new_flows(service))])?);
     }
     scene.stop.await_true(LASTING * 2, "the long transfers", || Ok(begin.elapsed() >= LASTING))?;
