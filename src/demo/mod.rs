@@ -110,8 +110,8 @@ fn play(scene: &Scene<'_>, story: &Story, report: &mut Report) -> Step<()> {
     report.problems.extend(report.controls.iter().filter_map(report::Case::fault_of_control));
 
     let old: Vec<u8> = (1..=SERVERS).filter(|number| *number != ADDED).collect();
-    story.tell("Starting ringlead with two servers, s1 and s2, and 24 services: by nat, dsr, snat, snat between the families,\n  \
-         tunnels of IPIP and of GUE, each with IPv4 and IPv6 clients, TCP and UDP.");
+    story.tell("Starting ringlead with two servers, s1 and s2, and 24 services: nat, dsr, snat, snat between IPv4 and\n  \
+         IPv6, tunnels of IPIP and of GUE, each for IPv4 and IPv6 clients, TCP and UDP.");
     let mut daemon = Daemon::start(scene, &old)?;
     report.environment.xdp_sockets.running = scene.lab.xdp_sockets()?;
     let shown = with_daemon(scene, story, report, &mut daemon, &mut servers);
@@ -142,15 +142,12 @@ fn with_daemon(
     if report.cases.iter().all(|case| case.answered == 0) {
         return stop::failed("nothing was answered; the rest is left out");
     }
-    story.tell("Adding s3 by a reload while long transfers run (nat, dsr).");
+    story.tell("Adding s3 by a reload while long transfers run, by each mode.");
     let old: Vec<u8> = servers.iter().map(|(number, _)| *number).filter(|number| *number != ADDED).collect();
     let (cases, problems) = growth::show(scene, daemon, &old, ADDED)?;
     report.cases.extend(cases);
     report.problems.extend(problems);
-    story.tell(
-        "The transfers went on byte by byte, and s3 serves new flows. Now s2 dies, and comes back, while\n  \
-         clients keep asking (nat, dsr, snat, tunnel).",
-    );
+    story.tell("The transfers went on byte by byte, and s3 serves new flows. Now s2 dies, and comes back.");
     let outage = outage::show(scene, daemon, servers, VICTIM)?;
     report.cases.extend(outage.cases);
     report.problems.extend(outage.problems);

@@ -14,7 +14,7 @@ use super::stop::Step;
 /// A question without answer for so long is lost.
 const ANSWER_MAX_MS: u64 = 1000;
 /// The rest between two questions of one thread of a client.
-const REST_MS: u64 = 20;
+const REST_MS: u64 = 40;
 /// Questions that each client has asked in a phase before the next phase begins.
 const QUESTIONS_MIN: usize = 40;
 /// How long that may take.
@@ -72,7 +72,7 @@ pub(super) fn show(
     let everybody: Vec<u8> = servers.iter().map(|(number, _)| *number).collect();
     let others: Vec<u8> = everybody.iter().copied().filter(|number| *number != victim).collect();
     let mut clients = Vec::new();
-    for service in Service::outliving() {
+    for service in Service::of_each_mode() {
         clients.push((service, scene.probes(service, questions(service))?));
     }
     let has_answer_by = |probed: &[Probed], number: u8, since: u64| {

@@ -79,13 +79,8 @@ impl Service {
         [Way::Nat, Way::Dsr, Way::Snat, Way::Translated, Way::Ipip, Way::Gue].into_iter().flat_map(Self::by)
     }
 
-    /// Those that a reload is shown with.
-    pub(super) fn growing() -> impl Iterator<Item = Self> {
-        [Way::Nat, Way::Dsr].into_iter().flat_map(Self::by)
-    }
-
-    /// Those that a server's death is shown with: one way of each mode.
-    pub(super) fn outliving() -> impl Iterator<Item = Self> {
+    /// One way of each mode: those that a reload and a server's death are shown with.
+    pub(super) fn of_each_mode() -> impl Iterator<Item = Self> {
         [Way::Nat, Way::Dsr, Way::Snat, Way::Gue].into_iter().flat_map(Self::by)
     }
 
