@@ -4,7 +4,7 @@ use super::ends::Traffic;
 use super::lab::SERVERS;
 use super::report::Case;
 use super::scene::Scene;
-use super::service::{Family, Mode, Protocol, Service, client_beside_servers};
+use super::service::{Family, Protocol, Service, Way, client_beside_servers};
 use super::stop::{Step, failed};
 
 /// Connections of a TCP case at the same time.
@@ -57,7 +57,7 @@ pub(super) fn controls(scene: &Scene<'_>) -> Step<Vec<Case>> {
 /// When a server does not answer.
 pub(super) fn ask_directly(scene: &Scene<'_>) -> Step<()> {
     let mut all = Vec::new();
-    for service in Service::all().filter(|service| service.mode == Mode::Nat) {
+    for service in Service::all().filter(|service| service.way == Way::Nat) {
         for number in 1..=SERVERS {
             let to = service.server(number);
             let from = Some(client_beside_servers(Family::of(to)));

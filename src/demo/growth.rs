@@ -16,6 +16,9 @@ const BEGIN_OR_END_MAX: Duration = Duration::from_secs(10);
 /// How long the long transfers go on at least, the reload included.
 const LASTING: Duration = Duration::from_secs(4);
 
+/// The rest of a long transfer after each chunk or request, milliseconds.
+const REST_MS: u64 = 40;
+
 /// Adds server `new` to `old` in the running balancer. Returns the cases and what was wrong.
 ///
 /// # Errors
@@ -27,7 +30,7 @@ pub(super) fn show(
     new: u8,
 ) -> Step<(Vec<Case>, Vec<String>)> {
     let mut long = Vec::new();
-    for service in Service::all() {
+    for service in Service::of_each_mode() {
         long.push((service, scene.traffic(service, until_told(service))?));
     }
     for (_, client) in &mut long {
@@ -38,7 +41,7 @@ pub(super) fn show(
     let all: Vec<u8> = old.iter().copied().chain([new]).collect();
     daemon.reload(&all)?;
     let mut after = Vec::new();
-    for service in Service::all() {
+    for service in Service::of_each_mode() {
         after.extend(scene.run_all([(service, new_flows(service))])?);
     }
     scene.stop.await_true(LASTING * 2, "the long transfers", || Ok(begin.elapsed() >= LASTING))?;
@@ -69,8 +72,8 @@ pub(super) fn show(
 /// A few streams that go on until they are told to end. All services have theirs at the same time, so each is slow: a
 /// machine of two cores, which is also every client and every server here, shall not lose UDP by being overrun.
 fn until_told(service: Service) -> Traffic {
-    let (streams, rest_ms) = if service.protocol == Protocol::Tcp { (3, 20) } else { (16, 20) };
-    Traffic { streams, amount: None, rest_ms, ..standard(service) }
+    let streams = if service.protocol == Protocol::Tcp { 3 } else { 16 };
+    Traffic { streams, amount: None, rest_ms: REST_MS, ..standard(service) }
 }
 
 /// Enough new flows that a new server gets some of them, with little in each.

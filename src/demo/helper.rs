@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::ends::{Job, Probed, Said, Tally};
+use super::ends::{Job, Probed, Said, Tally, Unwrapped};
 use super::lab::{Lab, Node};
 use super::stop::{During, Step, Stop, failed};
 
@@ -106,15 +106,30 @@ impl Helper {
     /// # Errors
     /// When it fails or does not end in time.
     pub(super) fn end(mut self) -> Step<Vec<Probed>> {
+        self.finish()?;
+        Ok(self.probed())
+    }
+
+    /// Tells a server to finish, waits for that, and returns what it took out of tunnels in its life.
+    ///
+    /// # Errors
+    /// When it fails, does not end in time or does not say it.
+    pub(super) fn unwrapped(mut self) -> Step<Unwrapped> {
+        self.finish()?;
+        let said = self.said();
+        let last = said.iter().find_map(|one| if let Said::Unwrapped(all) = one { Some(*all) } else { None });
+        last.map_or_else(|| failed(format!("{} does not say what it took out of tunnels", self.name)), Ok)
+    }
+
+    fn finish(&mut self) -> Step<()> {
         self.tell_to_end();
-        let name = self.name.clone();
         match wait(&mut self.child, END_MAX) {
             Some(status) if status.success() => {
                 self.join(); // what it said last may still be on its way
-                Ok(self.probed())
+                Ok(())
             }
-            Some(status) => failed(format!("{name} ended: {status}")),
-            None => failed(format!("{name} does not end")),
+            Some(status) => failed(format!("{} ended: {status}", self.name)),
+            None => failed(format!("{} does not end", self.name)),
         }
     }
 

@@ -15,6 +15,9 @@ pub(super) const SCRIPT: &str = include_str!("../../tools/lab");
 /// How many servers a lab has: `s1` to `s3`.
 pub(super) const SERVERS: u8 = 3;
 
+/// A server's network interface, in its namespace.
+pub(super) const SERVER_DEVICE: &str = "e0";
+
 /// How the prefixes of the demo's labs begin; the demo's process id follows.
 const PREFIX: &str = "demo";
 

@@ -110,7 +110,8 @@ fn play(scene: &Scene<'_>, story: &Story, report: &mut Report) -> Step<()> {
     report.problems.extend(report.controls.iter().filter_map(report::Case::fault_of_control));
 
     let old: Vec<u8> = (1..=SERVERS).filter(|number| *number != ADDED).collect();
-    story.tell("Starting ringlead with two servers, s1 and s2, and eight services: nat and dsr, IPv4 and IPv6, TCP and UDP.");
+    story.tell("Starting ringlead with two servers, s1 and s2, and 24 services: nat, dsr, snat, snat between IPv4 and\n  \
+         IPv6, tunnels of IPIP and of GUE, each for IPv4 and IPv6 clients, TCP and UDP.");
     let mut daemon = Daemon::start(scene, &old)?;
     report.environment.xdp_sockets.running = scene.lab.xdp_sockets()?;
     let shown = with_daemon(scene, story, report, &mut daemon, &mut servers);
@@ -119,6 +120,9 @@ fn play(scene: &Scene<'_>, story: &Story, report: &mut Report) -> Step<()> {
     watch(&daemon, report)?;
     story.tell("Stopping ringlead and removing the lab.");
     daemon.stop()?;
+    for (_, server) in servers {
+        report.environment.unwrapped.add(&server.unwrapped()?);
+    }
     report.environment.xdp_sockets.after = scene.lab.xdp_sockets()?;
     judge_environment(report);
     Ok(())
@@ -138,7 +142,7 @@ fn with_daemon(
     if report.cases.iter().all(|case| case.answered == 0) {
         return stop::failed("nothing was answered; the rest is left out");
     }
-    story.tell("Adding s3 by a reload while long transfers run.");
+    story.tell("Adding s3 by a reload while long transfers run, by each mode.");
     let old: Vec<u8> = servers.iter().map(|(number, _)| *number).filter(|number| *number != ADDED).collect();
     let (cases, problems) = growth::show(scene, daemon, &old, ADDED)?;
     report.cases.extend(cases);
@@ -192,7 +196,7 @@ fn watch(daemon: &Daemon<'_>, report: &mut Report) -> Step<()> {
 
 /// Whether it was AF_XDP in the driver that moved the frames, and nothing else.
 fn judge_environment(report: &mut Report) {
-    let Environment { ports, xdp_sockets, ip_forward, services, .. } = &report.environment;
+    let Environment { ports, xdp_sockets, ip_forward, services, unwrapped, .. } = &report.environment;
     let mut problems = Vec::new();
     for port in ports.iter().filter(|port| !port.mode.contains("native")) {
         problems.push(format!("port {} is driven as '{}', not native", port.name, port.mode));
@@ -203,11 +207,17 @@ fn judge_environment(report: &mut Report) {
     if *ip_forward != [0, 0] {
         problems.push("the balancer's kernel forwards by itself".to_owned());
     }
-    for service in services {
-        let replies = !service.name.starts_with(service::Mode::Nat.word()) || service.packets_out > 0;
-        if service.packets_in == 0 || !replies {
-            problems.push(format!("ringlead counted no frames of {}", service.name));
+    for service in service::Service::all() {
+        let name = service.to_string();
+        let seen = services.iter().find(|moved| moved.name == name);
+        let replies = |moved: &Moved| !service.way.translates() || moved.packets_out > 0;
+        if !seen.is_some_and(|moved| moved.packets_in > 0 && replies(moved)) {
+            problems.push(format!("ringlead counted no frames of {name}"));
         }
+    }
+    let (ipip, gue) = (unwrapped.ipip, unwrapped.gue);
+    if [ipip.v4_in_v4, ipip.v6_in_v6, gue.v4_in_v6, gue.v6_in_v4].contains(&0) {
+        problems.push(format!("nothing came in one of the tunnels: {unwrapped:?}"));
     }
     report.problems.extend(problems);
 }

@@ -8,19 +8,21 @@ use super::ends::{Outcome, Probed, Probes, Tally, now_us};
 use super::helper::Helper;
 use super::report::Case;
 use super::scene::Scene;
-use super::service::{Mode, Service, server_name};
+use super::service::{Service, Way, server_name};
 use super::stop::Step;
 
 /// A question without answer for so long is lost.
 const ANSWER_MAX_MS: u64 = 1000;
 /// The rest between two questions of one thread of a client.
-const REST_MS: u64 = 20;
+const REST_MS: u64 = 40;
 /// Questions that each client has asked in a phase before the next phase begins.
 const QUESTIONS_MIN: usize = 40;
 /// How long that may take.
 const PHASE_MAX: Duration = Duration::from_secs(10);
+/// The first port of the first client's questions.
+const PORTS_FIRST: u16 = 10_000;
 /// The ports of a client's questions, below those that the kernel chooses for others.
-const PORTS: u16 = 10_000;
+const PORTS: u16 = 5000;
 
 /// What the outage came to.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ pub(super) fn show(
     let everybody: Vec<u8> = servers.iter().map(|(number, _)| *number).collect();
     let others: Vec<u8> = everybody.iter().copied().filter(|number| *number != victim).collect();
     let mut clients = Vec::new();
-    for service in Service::all() {
+    for service in Service::of_each_mode() {
         clients.push((service, scene.probes(service, questions(service))?));
     }
     let has_answer_by = |probed: &[Probed], number: u8, since: u64| {
@@ -155,11 +157,16 @@ impl Probed {
 
 /// Each client has ports of its own; the two families never meet.
 fn questions(service: Service) -> Probes {
-    let port_first = if service.mode == Mode::Nat { 10_000 } else { 10_000 + PORTS };
+    let place = match service.way {
+        Way::Nat => 0,
+        Way::Dsr => 1,
+        Way::Snat | Way::Translated => 2,
+        Way::Ipip | Way::Gue => 3,
+    };
     Probes {
         to: service.listen(),
         protocol: service.protocol,
-        port_first,
+        port_first: PORTS_FIRST + place * PORTS,
         ports: PORTS,
         timeout_ms: ANSWER_MAX_MS,
         rest_ms: REST_MS,

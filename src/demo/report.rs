@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
 use serde::Serialize;
 
-use super::ends::Tally;
+use super::ends::{Tally, Unwrapped};
 use super::service::{Family, Mode, Protocol, Service, server_name};
 
 /// What came of the traffic of one case. What is counted are connections (TCP) and requests (UDP).
@@ -38,7 +38,7 @@ impl Case {
         let separator = if happened.is_empty() { "" } else { "-" };
         Self {
             name: format!("{service}{separator}{happened}"),
-            mode: service.mode,
+            mode: service.way.mode(),
             family: service.family,
             protocol: service.protocol,
             sent: tally.sent,
@@ -95,6 +95,8 @@ pub(super) struct Environment {
     pub(super) services: Vec<Moved>,
     /// Frames that ringlead dropped, by reason.
     pub(super) drops: std::collections::BTreeMap<String, u64>,
+    /// Packets that servers took out of tunnels, by their own count; a server that died took its count along.
+    pub(super) unwrapped: Unwrapped,
 }
 
 /// A port and how it is driven.
@@ -128,7 +130,7 @@ pub(super) struct Moved {
     pub(super) name: String,
     /// From clients to servers.
     pub(super) packets_in: u64,
-    /// From servers to clients; none where servers answer around the balancer.
+    /// From servers to clients; none where servers answer around the balancer (dsr, tunnel).
     pub(super) packets_out: u64,
 }
 
@@ -176,7 +178,7 @@ impl Report {
         if !self.environment.services.is_empty() {
             let _ = writeln!(
                 text,
-                "\nFrames that ringlead moved (dsr servers answer around it):\n{}",
+                "\nFrames that ringlead moved (servers of dsr and tunnel services answer around it):\n{}",
                 self.frames()
             );
             let _ = writeln!(text, "\n{}", self.facts());
@@ -200,18 +202,22 @@ impl Report {
 
     /// What shows that it was AF_XDP and nothing else.
     fn facts(&self) -> String {
-        let Environment { version, kernel, cores, ports, xdp_sockets, ip_forward, .. } = &self.environment;
+        let Environment { version, kernel, cores, ports, xdp_sockets, ip_forward, unwrapped, .. } =
+            &self.environment;
         let ports: Vec<String> =
             ports.iter().map(|port| format!("{} ({}): {}", port.name, port.device, port.mode)).collect();
         format!(
             "It was AF_XDP: the ports were {}.\nThe balancer's kernel counted {} XDP sockets before, {} while \
-             ringlead ran, {} after; it forwards nothing\nitself (ip_forward {}, IPv6 forwarding {}).\nringlead {version}, kernel {kernel}, workers on cores {cores:?}.",
+             ringlead ran, {} after; it forwards nothing\nitself (ip_forward {}, IPv6 forwarding {}).\nThe servers took {} packets out of IPIP and {} out of GUE by their own count.\n\
+             ringlead {version}, kernel {kernel}, workers on cores {cores:?}.",
             ports.join(", "),
             xdp_sockets.before,
             xdp_sockets.running,
             xdp_sockets.after,
             ip_forward[0],
             ip_forward[1],
+            grouped(unwrapped.ipip.all()),
+            grouped(unwrapped.gue.all()),
         )
     }
 }
@@ -235,6 +241,7 @@ fn table(cases: &[Case]) -> Table {
 fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).force_no_tty().set_header(header);
+    table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
     table
 }
 

@@ -3,9 +3,12 @@
 use std::fmt::Write;
 
 use super::lab::Lab;
-use super::service::{Service, server_name};
+use super::service::{Family, Service, Way, server_name, sources};
 
-/// The file's text: all eight services with these servers, and a worker on each of these cores.
+/// The balancer's own source addresses, as the file names them.
+const SOURCES: &str = "out";
+
+/// The file's text: all services with these servers, and a worker on each of these cores.
 pub(super) fn text(lab: &Lab, cores: &[usize], servers: &[u8]) -> String {
     let (files, bpf) = (lab.files().display(), lab.bpf_dir());
     let mut text = format!(
@@ -26,6 +29,9 @@ pub(super) fn text(lab: &Lab, cores: &[usize], servers: &[u8]) -> String {
     text.push_str(
         "[health.tcp]\ntype = \"tcp\"\ninterval = \"300ms\"\ntimeout = \"200ms\"\nrise = 1\nfall = 2\n\n",
     );
+    let list: Vec<String> =
+        [Family::Ipv4, Family::Ipv6].into_iter().flat_map(sources).map(|ip| format!("\"{ip}\"")).collect();
+    let _ = writeln!(text, "[snat.{SOURCES}]\naddresses = [{}]\n", list.join(", "));
     for service in Service::all() {
         write_service(&mut text, service, servers);
     }
@@ -33,11 +39,17 @@ pub(super) fn text(lab: &Lab, cores: &[usize], servers: &[u8]) -> String {
 }
 
 fn write_service(text: &mut String, service: Service, servers: &[u8]) {
-    let (mode, protocol, listen) = (service.mode.word(), service.protocol.word(), service.listen());
+    let (mode, protocol, listen) = (service.way.mode().word(), service.protocol.word(), service.listen());
+    let more = match service.way {
+        Way::Nat | Way::Dsr => String::new(),
+        Way::Snat | Way::Translated => format!("snat = \"{SOURCES}\"\n"),
+        Way::Ipip => "tunnel = \"ipip\"\n".to_owned(),
+        Way::Gue => "tunnel = \"gue\"\n".to_owned(),
+    };
     let _ = writeln!(
         text,
         "[service.{service}]\nlisten = \"{listen}\"\nprotocol = \"{protocol}\"\nmode = \"{mode}\"\n\
-         pool = \"{service}\"\n\n[pool.{service}]\nalgorithm = \"maglev\"\nhealth = \"tcp\"\nserver = ["
+         {more}pool = \"{service}\"\n\n[pool.{service}]\nalgorithm = \"maglev\"\nhealth = \"tcp\"\nserver = ["
     );
     for &number in servers {
         let (name, address) = (server_name(number), service.server(number));

@@ -22,7 +22,12 @@ const STOP_MAX: Duration = Duration::from_secs(20);
 /// Inherited by every process of the demo, so that whatever is left is found.
 const MARK: &str = "RINGLEAD_DEMO_TEST";
 
-/// In every case of a service, one of each combination.
+/// Ways to a server: how names of cases begin, and the mode. Translation between the families is named by both.
+const WAYS: [(&str, &str); 5] =
+    [("nat", "nat"), ("dsr", "dsr"), ("snat", "snat"), ("tunnel-ipip", "tunnel"), ("tunnel-gue", "tunnel")];
+const TRANSLATED: [(&str, &str); 2] = [("nat64", "ipv6"), ("nat46", "ipv4")];
+
+/// What every case tells.
 const FIELDS: [&str; 10] =
     ["name", "mode", "family", "protocol", "sent", "answered", "bytes", "servers", "lost", "broken"];
 
@@ -42,12 +47,16 @@ fn the_demo_shows_every_mode_family_and_protocol() {
     assert_eq!(object["ok"], true, "{}", object["problems"]);
 
     let (cases, controls) = (list(&object, "cases"), list(&object, "controls"));
-    assert_each_combination(controls, "without-ringlead");
+    assert_each_combination(controls, "without-ringlead", &WAYS);
+    assert_translated(controls, "without-ringlead");
     for control in controls {
         assert!(number(control, "sent") > 0 && number(control, "answered") == 0, "{control}");
     }
-    for happened in ["", "reload-adds-server", "server-dies"] {
-        assert_each_combination(cases, happened);
+    assert_each_combination(cases, "", &WAYS);
+    assert_translated(cases, "");
+    for happened in ["reload-adds-server", "server-dies"] {
+        let one_of_each_mode: Vec<_> = WAYS.into_iter().filter(|(way, _)| *way != "tunnel-ipip").collect();
+        assert_each_combination(cases, happened, &one_of_each_mode);
     }
     cases.iter().for_each(assert_case);
     assert_environment(&object["environment"]);
@@ -61,7 +70,15 @@ fn the_demo_tells_people_what_it_shows() {
     let output = demo.output();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}\n{text}", output.status);
-    for piece in ["nat-ipv4-tcp", "dsr-ipv6-udp-server-dies", "native", "All as it should be"] {
+    for piece in [
+        "nat-ipv4-tcp",
+        "snat-ipv6-udp-server-dies",
+        "nat64-tcp",
+        "tunnel-ipip-ipv4-udp",
+        "native",
+        "out of GUE",
+        "All as it should be",
+    ] {
         assert!(text.contains(piece), "{piece} is not in\n{text}");
     }
     assert_nothing_left(&mark, &prefix);
@@ -139,22 +156,33 @@ fn assert_case(case: &Value) {
 }
 
 /// Exactly one case of each mode, family and protocol whose name ends so.
-fn assert_each_combination(cases: &[Value], happened: &str) {
-    let names: Vec<&str> = cases.iter().map(|case| case["name"].as_str().unwrap()).collect();
-    for mode in ["nat", "dsr"] {
+fn assert_each_combination(cases: &[Value], happened: &str, ways: &[(&str, &str)]) {
+    for (way, mode) in ways {
         for family in ["ipv4", "ipv6"] {
             for protocol in ["tcp", "udp"] {
-                let base = format!("{mode}-{family}-{protocol}");
-                let name = if happened.is_empty() { base } else { format!("{base}-{happened}") };
-                let found: Vec<&Value> = cases.iter().filter(|case| case["name"] == name.as_str()).collect();
-                assert_eq!(found.len(), 1, "{name} among {names:?}");
-                let case = found[0];
-                assert!(FIELDS.iter().all(|field| !case[*field].is_null()), "{case}");
-                let told = [&case["mode"], &case["family"], &case["protocol"]];
-                assert_eq!(told, [mode, family, protocol], "{case}");
+                assert_one(cases, &format!("{way}-{family}-{protocol}"), happened, [mode, family, protocol]);
             }
         }
     }
+}
+
+fn assert_translated(cases: &[Value], happened: &str) {
+    for (way, family) in TRANSLATED {
+        for protocol in ["tcp", "udp"] {
+            assert_one(cases, &format!("{way}-{protocol}"), happened, ["snat", family, protocol]);
+        }
+    }
+}
+
+/// Exactly one case of this name, and it tells this mode, family and protocol.
+fn assert_one(cases: &[Value], service: &str, happened: &str, told: [&str; 3]) {
+    let name = if happened.is_empty() { service.to_owned() } else { format!("{service}-{happened}") };
+    let names: Vec<&str> = cases.iter().map(|case| case["name"].as_str().unwrap()).collect();
+    let found: Vec<&Value> = cases.iter().filter(|case| case["name"] == name.as_str()).collect();
+    assert_eq!(found.len(), 1, "{name} among {names:?}");
+    let case = found[0];
+    assert!(FIELDS.iter().all(|field| !case[*field].is_null()), "{case}");
+    assert_eq!([&case["mode"], &case["family"], &case["protocol"]], told, "{case}");
 }
 
 fn assert_environment(environment: &Value) {
@@ -168,8 +196,16 @@ fn assert_environment(environment: &Value) {
     assert_eq!((number(sockets, "before"), number(sockets, "after")), (0, 0));
     assert!(number(sockets, "running") > 0);
     assert_eq!(environment["ip_forward"], serde_json::json!([0, 0]));
+    assert_eq!(list(environment, "services").len(), 4 * (WAYS.len() + 1));
     for service in list(environment, "services") {
         assert!(number(service, "packets_in") > 0, "{service}");
+        let name = service["name"].as_str().unwrap();
+        let direct = name.starts_with("dsr") || name.starts_with("tunnel");
+        assert_eq!(number(service, "packets_out") == 0, direct, "{service}");
+    }
+    let unwrapped = &environment["unwrapped"];
+    for (tunnel, families) in [("ipip", ["v4_in_v4", "v6_in_v6"]), ("gue", ["v4_in_v6", "v6_in_v4"])] {
+        families.iter().for_each(|family| assert!(number(&unwrapped[tunnel], family) > 0, "{unwrapped}"));
     }
 }
 

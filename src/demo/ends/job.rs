@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use ringlead_decap::{Counters, Taken};
 use serde::{Deserialize, Serialize};
 
 use super::super::service::Protocol;
@@ -65,12 +66,73 @@ pub(in super::super) struct Probes {
 pub(in super::super) enum Said {
     /// The server listens.
     Ready,
+    /// The server was told to end: what it took out of tunnels.
+    Unwrapped(Unwrapped),
     /// Every stream has got its first answer.
     Begun,
     /// One question and what came of it.
     Probed(Probed),
     /// All traffic has ended.
     Done(Tally),
+}
+
+/// Packets that servers took out of tunnels, by the outer and the inner family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in super::super) struct Unwrapped {
+    /// By IPIP.
+    pub(in super::super) ipip: Families,
+    /// By GUE.
+    pub(in super::super) gue: Families,
+}
+
+/// Packets by the families of both headers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in super::super) struct Families {
+    /// IPv4 in IPv4.
+    pub(in super::super) v4_in_v4: u64,
+    /// IPv6 in IPv4.
+    pub(in super::super) v6_in_v4: u64,
+    /// IPv4 in IPv6.
+    pub(in super::super) v4_in_v6: u64,
+    /// IPv6 in IPv6.
+    pub(in super::super) v6_in_v6: u64,
+}
+
+impl Unwrapped {
+    /// Counts all of another server's too.
+    pub(in super::super) fn add(&mut self, other: &Self) {
+        self.ipip.add(&other.ipip);
+        self.gue.add(&other.gue);
+    }
+}
+
+impl Families {
+    /// All four.
+    pub(in super::super) fn all(&self) -> u64 {
+        self.v4_in_v4 + self.v6_in_v4 + self.v4_in_v6 + self.v6_in_v6
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.v4_in_v4 += other.v4_in_v4;
+        self.v6_in_v4 += other.v6_in_v4;
+        self.v4_in_v6 += other.v4_in_v6;
+        self.v6_in_v6 += other.v6_in_v6;
+    }
+}
+
+impl From<Taken> for Families {
+    fn from(taken: Taken) -> Self {
+        let Taken { v4_in_v4, v6_in_v4, v4_in_v6, v6_in_v6 } = taken;
+        Self { v4_in_v4, v6_in_v4, v4_in_v6, v6_in_v6 }
+    }
+}
+
+impl From<Counters> for Unwrapped {
+    fn from(counters: Counters) -> Self {
+        let mut gue = Families::from(counters.gue0);
+        gue.add(&counters.gue1.into());
+        Self { ipip: counters.ipip.into(), gue }
+    }
 }
 
 /// What came of one question.

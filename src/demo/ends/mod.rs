@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-pub(super) use job::{Job, Outcome, Probed, Probes, Said, Tally, Traffic};
+pub(super) use job::{Job, Outcome, Probed, Probes, Said, Tally, Traffic, Unwrapped};
 
 /// Does a job to its end.
 pub(super) fn work(job: &str) -> ExitCode {

@@ -2,16 +2,23 @@
 //!
 //! TCP: its number, then all that it gets, and when the client has finished, the SHA-256 of all that it got.
 //! UDP: its number and the request, in one datagram.
+//!
+//! Where servers see addresses of the balancer (snat) it serves nobody else, and what comes in a tunnel it takes out of it
+//! as ringlead-decap does. So a balancer that did neither would be noticed.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
+use ringlead_decap::{Decap, GUE_PORT};
 use sha2::{Digest, Sha256};
 use socket2::{Domain, Socket, Type};
 
-use super::super::service::{Family, Mode, NAT_SERVER_PORT, SERVICE_PORT, server_address, service_address};
+use super::super::lab::SERVER_DEVICE;
+use super::super::service::{Family, Mode, Protocol, Service, server_address, sources};
+use super::job::Unwrapped;
 use super::tcp::CHUNK;
 use super::{Said, Told, say};
 
@@ -29,44 +36,59 @@ const LOOK: Duration = Duration::from_millis(20);
 /// # Errors
 /// When an address cannot be listened at.
 pub(super) fn serve(number: u8, told: &Told) -> io::Result<()> {
-    for socket in udp_sockets(number)? {
-        thread::spawn(move || answer_requests(number, &socket));
+    let tunnels = [Family::Ipv4, Family::Ipv6].map(|family| server_address(family, number));
+    let decap = Decap::attach(SERVER_DEVICE, &tunnels, GUE_PORT).map_err(io::Error::other)?;
+    for (at, served) in places(number, Protocol::Udp) {
+        let socket = UdpSocket::bind(at).map_err(|e| at_address(at, &e))?;
+        thread::spawn(move || answer_requests(number, &socket, served));
     }
     // Last, because health checks knock here, for UDP services too: who answers them has everything open.
-    for listener in tcp_listeners()? {
-        thread::spawn(move || accept(number, &listener));
+    for (at, served) in places(number, Protocol::Tcp) {
+        let listener = listen(at).map_err(|e| at_address(at, &e))?;
+        thread::spawn(move || accept(number, &listener, served));
     }
     say(&Said::Ready);
     while !told.to_end() {
         thread::sleep(LOOK);
     }
+    say(&Said::Unwrapped(Unwrapped::from(decap.counters())));
     Ok(())
 }
 
-/// UDP replies must come from the address that was asked, so each is bound to one: the server's own for nat, the
-/// service's, which every server holds on lo, for dsr.
-fn udp_sockets(number: u8) -> io::Result<Vec<UdpSocket>> {
-    let mut sockets = Vec::new();
-    for family in [Family::Ipv4, Family::Ipv6] {
-        for at in [
-            SocketAddr::new(server_address(family, number), NAT_SERVER_PORT),
-            SocketAddr::new(service_address(family, Mode::Dsr), SERVICE_PORT),
-        ] {
-            sockets.push(UdpSocket::bind(at).map_err(|e| at_address(at, &e))?);
-        }
-    }
-    Ok(sockets)
+/// Whom a server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Served {
+    /// Every client.
+    Everybody,
+    /// The balancer's own source addresses.
+    Sources,
 }
 
-fn tcp_listeners() -> io::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::new();
-    for ip in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
-        for port in [NAT_SERVER_PORT, SERVICE_PORT] {
-            let at = SocketAddr::new(ip, port);
-            listeners.push(listen(at).map_err(|e| at_address(at, &e))?);
-        }
+impl Served {
+    fn has(self, client: SocketAddr) -> bool {
+        self == Self::Everybody || sources(Family::of(client)).any(|ip| ip == client.ip())
     }
-    Ok(listeners)
+}
+
+/// Where to listen for all services. UDP replies must come from the address that was asked, so each socket is bound to
+/// one: the server's own where the balancer translates, else the service's, which every server holds on lo. TCP needs no
+/// such care, and health checks ask every port at the server's own address.
+fn places(number: u8, protocol: Protocol) -> BTreeSet<(SocketAddr, Served)> {
+    let place = |service: Service| {
+        let mut at = service.arrival(number);
+        if protocol == Protocol::Tcp {
+            at.set_ip(anywhere(Family::of(at)));
+        }
+        (at, if service.way.mode() == Mode::Snat { Served::Sources } else { Served::Everybody })
+    };
+    Service::all().filter(|service| service.protocol == protocol).map(place).collect()
+}
+
+fn anywhere(family: Family) -> IpAddr {
+    match family {
+        Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 fn listen(at: SocketAddr) -> io::Result<TcpListener> {
@@ -84,20 +106,23 @@ fn at_address(at: SocketAddr, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("listen at {at}: {error}"))
 }
 
-fn answer_requests(number: u8, socket: &UdpSocket) {
+fn answer_requests(number: u8, socket: &UdpSocket, served: Served) {
     let mut bytes = [0; 1500];
     bytes[0] = number;
     loop {
         // An error here is what an earlier client's port said; the next request is none of its business.
-        if let Ok((length, from)) = socket.recv_from(&mut bytes[1..]) {
+        if let Ok((length, from)) = socket.recv_from(&mut bytes[1..])
+            && served.has(from)
+        {
             let _ = socket.send_to(&bytes[..=length], from);
         }
     }
 }
 
-fn accept(number: u8, listener: &TcpListener) {
+fn accept(number: u8, listener: &TcpListener, served: Served) {
     loop {
         match listener.accept() {
+            Ok((_, from)) if !served.has(from) => {} // closes it; a health check asks no more
             Ok((stream, _)) => {
                 thread::spawn(move || {
                     // A client that leaves early, as every health check does, is its own business.
