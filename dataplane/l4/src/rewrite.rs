@@ -19,6 +19,8 @@ use ringlead_wire::{Kind, Meta, checksum, rewrite as wire};
 pub(crate) const UNTAGGED: u16 = 14;
 
 /// Rewrites every frame of the burst that has a flow, decides where it leaves and counts it for its service.
+///
+/// nat and dsr in the loop itself; what needs more comes after it, so that nearly every packet has the registers to itself.
 #[inline(never)]
 #[allow(clippy::indexing_slicing, reason = "arrays of BURST, and places below BURST")]
 pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
@@ -27,10 +29,11 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
     };
     let burst = &mut *worker.burst;
     let mut run = Run::new();
+    let mut others = 0_u64;
     for k in 0..burst.lives.min(BURST) {
         let place = usize::from(burst.live[k]) % BURST;
         let Some(frame) = burst.frames.get_mut(place) else { continue };
-        let (hit, meta, fate) = (&burst.hits[k], &mut burst.metas[place], &mut burst.fates[place]);
+        let (hit, meta, fate) = (&burst.hits[k], &burst.metas[place], &mut burst.fates[place]);
         if !matches!(fate, Fate::Pending) || burst.found >> k & 1 == 0 {
             continue;
         }
@@ -39,34 +42,59 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
         if partial && meta.kind != Kind::IcmpError && checksum::fix_partial(bytes, meta) {
             worker.tally.completed_checksums += 1;
         }
-        let way = Way::of(hit.service());
+        if len > usize::from(worker.fits) || !Way::is_plain(hit.service()) {
+            others |= 1 << k;
+            continue;
+        }
+        learn(&worker.flows, hit, bytes, meta, port);
+        translate(bytes, meta, hit, fate, &worker.tables, &worker.shared.neighbours);
+        label(bytes, meta, fate, &worker.macs);
+        if !matches!(fate, Fate::Drop(_) | Fate::Answer(..)) {
+            run.add(hit, len, &worker.counters);
+        }
+    }
+    run.settle(&worker.counters);
+    if others != 0 {
+        rewrite_others(worker, port, others);
+    }
+}
+
+/// The packets of the burst that are long, or whose way is another than nat's and dsr's: a bit each, by place in `live`.
+#[inline(never)]
+#[allow(clippy::indexing_slicing, reason = "arrays of BURST, and places below BURST")]
+fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, mut others: u64) {
+    let burst = &mut *worker.burst;
+    let mut run = Run::new();
+    let mut entrance = Entrance {
+        tables: &worker.tables,
+        neighbours: &worker.shared.neighbours,
+        frames: &mut worker.frames,
+        frame_max: &worker.frame_max,
+        next_id: &mut worker.next_id,
+    };
+    while others != 0 {
+        let k = others.trailing_zeros() as usize;
+        others &= others - 1;
+        let place = usize::from(burst.live[k]) % BURST;
+        let Some(frame) = burst.frames.get_mut(place) else { continue };
+        let (hit, meta, fate) = (&burst.hits[k], &mut burst.metas[place], &mut burst.fates[place]);
+        let (len, way) = (frame.len(), Way::of(hit.service()));
+        let bytes = entrance.frames.bytes_mut(frame);
+        if way != Way::Tunnel {
+            learn(&worker.flows, hit, bytes, meta, port);
+        }
         if way.resizes() {
-            if way == Way::Translate {
-                learn(&worker.flows, hit, bytes, meta, port);
-            }
-            *fate = Entrance {
-                tables: &worker.tables,
-                neighbours: &worker.shared.neighbours,
-                frames: &mut worker.frames,
-                frame_max: &worker.frame_max,
-                next_id: &mut worker.next_id,
-            }
-            .resize(way, frame, meta, hit, port);
-            label(worker.frames.bytes_mut(frame), meta, fate, &worker.macs);
+            *fate = entrance.resize(way, frame, meta, hit, port);
         } else if len > usize::from(worker.fits)
-            && let Some(made) =
-                too_big(&worker.tables, &worker.shared.neighbours, &worker.frame_max, hit, meta)
+            && let Some(made) = too_big(entrance.tables, entrance.neighbours, &worker.frame_max, hit, meta)
         {
             *fate = Fate::Answer(Reason::TooBig, made);
+        } else if way == Way::Snat {
+            *fate = snat::translate(bytes, meta, hit, entrance.tables, entrance.neighbours);
         } else {
-            learn(&worker.flows, hit, bytes, meta, port);
-            if way == Way::Snat {
-                *fate = snat::translate(bytes, meta, hit, &worker.tables, &worker.shared.neighbours);
-            } else {
-                translate(bytes, meta, hit, fate, &worker.tables, &worker.shared.neighbours);
-            }
-            label(bytes, meta, fate, &worker.macs);
+            translate(bytes, meta, hit, fate, entrance.tables, entrance.neighbours);
         }
+        label(entrance.frames.bytes_mut(frame), meta, fate, &worker.macs);
         if !matches!(fate, Fate::Drop(_) | Fate::Answer(..)) {
             run.add(hit, len, &worker.counters);
         }
@@ -141,7 +169,6 @@ fn label(bytes: &mut [u8], meta: &Meta, fate: &mut Fate, macs: &[u64; PORTS_MAX]
 }
 
 /// What to say about a long packet that the way out does not take; `None` when it does, or is not known yet.
-#[cold]
 fn too_big(
     tables: &Tables,
     neighbours: &Neighbours,

@@ -151,6 +151,12 @@ impl Way {
         id.to_u32() | way as u32
     }
 
+    /// Whether a flow's way is [`Plain`](Self::Plain).
+    #[inline]
+    pub(crate) const fn is_plain(word: u32) -> bool {
+        word & Self::MASK == 0
+    }
+
     /// Of a flow.
     #[inline]
     pub(crate) const fn of(word: u32) -> Self {
