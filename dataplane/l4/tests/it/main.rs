@@ -7,6 +7,7 @@
     reason = "tests report by panicking, and count small numbers"
 )]
 
+mod choose;
 mod drops;
 mod dsr;
 mod flows;
@@ -18,5 +19,6 @@ mod nat64;
 mod rig;
 mod snapshot;
 mod snat;
+mod sticky;
 mod tunnel;
 mod vlan;
