@@ -7,6 +7,7 @@
     reason = "tests report by panicking, and count small numbers"
 )]
 
+mod answers;
 mod choose;
 mod drops;
 mod dsr;
