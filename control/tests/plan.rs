@@ -166,6 +166,28 @@ fn a_service_that_moves_to_another_pool_keeps_its_flows() {
     assert_eq!(steered(&plan), BTreeSet::from([at("10.0.0.2")]));
 }
 
+/// Flows with a tuple of each family are looked for only where there may be some, and as long as they may live.
+#[test]
+fn flows_of_two_families_are_looked_for_from_their_first_service_on() {
+    let source = "[snat.out]\naddresses = [\"10.0.0.200\", \"2001:db8:1::200\"]\n".to_owned();
+    let six = [("s1", "[2001:db8:1::1]:80")];
+    let of = |listen: &str, mode: &str, servers: &[(&str, &str)]| {
+        config(&[service("web", listen, mode, "app"), pool("app", servers, ""), source.clone()])
+    };
+    let mixed = |config: Config| Plan::new(config).unwrap().snapshot().mixed;
+    assert!(!mixed(of("192.0.2.1:80", "snat", &[S1])));
+    assert!(!mixed(of("[2001:db8::1]:80", "snat", &six)));
+    assert!(!mixed(of("192.0.2.1:80", "nat", &[S1])));
+    assert!(mixed(of("[2001:db8::1]:80", "snat", &[S1])), "NAT64");
+    assert!(mixed(of("192.0.2.1:80", "snat", &six)), "NAT46");
+    let mut plan = Plan::new(of("192.0.2.1:80", "snat", &[S1])).unwrap();
+    assert!(!plan.snapshot().mixed);
+    for (servers, why) in [(&six, "it has such servers"), (&[S1], "its flows to those go on")] {
+        plan.adopt(of("192.0.2.1:80", "snat", servers)).unwrap();
+        assert!(plan.snapshot().mixed, "{why}");
+    }
+}
+
 #[test]
 fn a_pool_that_gets_its_first_check_goes_on_serving_until_that_has_spoken() {
     let with =

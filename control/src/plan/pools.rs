@@ -252,3 +252,25 @@ impl Plan {
 fn salt_of(name: &str) -> u32 {
     SipHasher13::new().hash(name.as_bytes()) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn pools_whose_names_have_one_hash_have_their_own_numbers() {
+        let mut seen = BTreeMap::new();
+        let pair = (0_u32..).find_map(|n| seen.insert(salt_of(&format!("p{n}")), n).map(|first| [first, n]));
+        let pools = pair.unwrap().map(|n| {
+            format!(
+                "[pool.p{n}]\nalgorithm = \"maglev\"\nserver = [{{ name = \"s\", address = \"10.0.0.1:80\" }}]\n"
+            )
+        });
+        let head = "version = 1\n[dataplane]\ncores = [0]\n[port.wan]\ndevice = \"eth0\"\n";
+        let (config, _) = config::parse("test.toml", &format!("{head}{}", pools.concat())).unwrap();
+        let plan = Plan::new(config).unwrap();
+        let salts: BTreeSet<u32> = plan.salts.values().copied().collect();
+        assert_eq!(salts.len(), 2, "{:?}", plan.salts);
+    }
+}

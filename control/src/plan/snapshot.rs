@@ -56,12 +56,12 @@ impl Plan {
             nat_servers: Arc::new(self.nat_endpoints().map(|at| (at, ())).collect()),
             snat: Arc::new(self.snat.by_address()),
             snat_pools: self.snat.pools(),
-            mixed: self.is_mixed(),
+            mixed: self.snat.note_mixed(self.is_mixed()),
             hash: self.hash,
         }
     }
 
-    /// Whether a service's clients have one IP family and its servers the other, so that flows are looked up in both.
+    /// Whether a service's clients have one IP family and its servers the other, so that its flows are looked up twice.
     fn is_mixed(&self) -> bool {
         self.config.services.iter().filter(|service| matches!(service.mode, Mode::Snat { .. })).any(
             |service| {

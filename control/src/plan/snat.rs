@@ -26,6 +26,7 @@ pub(super) struct SnatPools {
     /// In the configuration's order.
     now: Vec<Made>,
     past: Vec<Made>,
+    mixed: bool,
 }
 
 impl SnatPools {
@@ -53,6 +54,13 @@ impl SnatPools {
         self.past.extend(gone);
         self.now = now;
         Ok(())
+    }
+
+    /// Whether flows may have a server of the other IP family than their client: from the first snapshot on where a service
+    /// has such servers (`mixed`), because its flows outlive its configuration.
+    pub(super) const fn note_mixed(&mut self, mixed: bool) -> bool {
+        self.mixed |= mixed;
+        self.mixed
     }
 
     /// The pool of `[snat.NAME]` number `index`.

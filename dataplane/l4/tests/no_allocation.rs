@@ -7,9 +7,12 @@
     reason = "tests report by panicking, and count small numbers"
 )]
 
-use ringlead_l4::tables::OnNoServer;
+use ringlead_flow::snat::{PortSpace, SnatPool};
+use ringlead_l4::tables::{Chooser, Delivery, OnNoServer, Tables};
+use ringlead_pick::{LeastFlows, RandomTwo, RoundRobin, Sticky, StickySpec};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
 #[path = "it/rig.rs"]
 #[allow(dead_code, reason = "shared with the other tests")]
@@ -141,4 +144,89 @@ fn translation_allocates_nothing() {
         }
     }
     assert_eq!((rig.counters().flows_created.get(), rig.counters().held.get()), (16, 32));
+}
+
+const SNAT: &str = "192.0.2.5:80";
+const STICKY: &str = "192.0.2.6:80";
+const LIMITED: &str = "192.0.2.7:80";
+
+/// The plan's tables and services of the other kinds, on those of its servers that are up: snat by least flows, sticky
+/// round-robin, and a limited random choice with a stand-in.
+fn more_tables(plan: &Plan, epoch: u64, up: &[usize], ports: &Arc<SnatPool>, sticky: &Arc<Sticky>) -> Tables {
+    let weights = vec![1; up.len()];
+    let least = pool_of(1, Chooser::LeastFlows(LeastFlows::new(&weights)), up, false);
+    let turns = pool_of(2, Chooser::RoundRobin(RoundRobin::new(&weights)), up, false);
+    let mut random = pool_of(3, Chooser::RandomTwo(RandomTwo::new(&weights)), up, false);
+    random.limits = random.members.iter().map(|id| (*id, 40)).collect();
+    let stand_in = pool_of(4, Chooser::RoundRobin(RoundRobin::new(&[1])), &[2], false);
+    let on_no_server = plan.on_no_server;
+    let extras = [
+        Extra { on_no_server, ..Extra::new(SNAT, Delivery::Snat(Arc::clone(ports)), least) },
+        Extra { sticky: Some(Arc::clone(sticky)), ..Extra::new(STICKY, Delivery::Nat, turns) },
+        Extra { sorry: Some(Arc::new(stand_in)), ..Extra::new(LIMITED, Delivery::Dsr, random) },
+    ];
+    let ours = OURS4.parse::<std::net::IpAddr>().unwrap().into();
+    with_ports(with_extras(tables_with(plan, epoch, up), &extras), ports, &[ours])
+}
+
+/// Lets frames arrive, turns until all have been looked at and ticks, without an allocation; what was sent.
+fn quietly(rig: &mut Rig, port: usize, frames: &[Vec<u8>], what: &str) -> Vec<(usize, Vec<u8>)> {
+    let (mut sent, now) = (Vec::new(), rig.now);
+    for frames in frames.chunks(64) {
+        for frame in frames {
+            let (memory, port) = rig.worker.frames_and_port(port).unwrap();
+            assert!(port.inject(memory, frame));
+        }
+        assert_eq!(allocations(|| _ = rig.worker.turn(now)), 0, "{what}: a turn");
+        assert_eq!(allocations(|| rig.worker.tick(now)), 0, "{what}: a tick");
+        sent.extend(rig.turn());
+    }
+    sent
+}
+
+#[test]
+fn full_nat_tunnels_persistence_and_choices_by_load_allocate_nothing() {
+    use ringlead_wire::TcpFlags;
+    use ringlead_wire::build::Packet;
+    let plan = Plan { on_no_server: OnNoServer::Unreachable, ..Plan::default() };
+    let mut rig = Rig::new(&plan);
+    let space = PortSpace::new(OURS4.parse::<std::net::IpAddr>().unwrap().into());
+    let ports = Arc::new(SnatPool::new(vec![Arc::new(space)], 20_032..=20_159, 1).unwrap());
+    let spec = StickySpec { entries: 1024, prefix_v4: 32, prefix_v6: 64, timeout_ticks: 4000, seed: [3; 16] };
+    let sticky = Arc::new(Sticky::new(&spec).unwrap());
+    rig.publish(more_tables(&plan, 2, &[0, 1, 2], &ports, &sticky));
+    let frames = |clients: std::ops::Range<usize>| -> Vec<Vec<u8>> {
+        let services = [SNAT, STICKY, LIMITED, TUNNEL44, TUNNEL46];
+        let pairs = clients.flat_map(|n| services.map(|at| (format!("198.51.100.{n}:{}", 1000 + n), at)));
+        let packets = pairs.flat_map(|(client, at)| {
+            [Packet::udp(&client, at), Packet::tcp(&client, at).flags(TcpFlags::SYN).payload([1; 200])]
+        });
+        packets.map(|packet| from_client(packet).build()).collect()
+    };
+    let known = frames(0..40);
+    let sent = quietly(&mut rig, WAN, &known, "new flows");
+    assert_eq!((sent.len(), ports.usage().udp.used), (400, 40), "drops: {:?}", rig.drops());
+    assert_eq!(quietly(&mut rig, WAN, &known, "known flows").len(), 400);
+    let ours = |frame: &&(usize, Vec<u8>)| frame.1[26..30] == [10, 2, 0, 250] && frame.1[23] == 17;
+    let reply = |(_, frame): &(usize, Vec<u8>)| {
+        let (mapping, server) = ends(frame);
+        from_server(server_of(frame), Packet::udp(server, mapping)).build()
+    };
+    let replies: Vec<_> = sent.iter().filter(ours).map(reply).collect();
+    assert_eq!(quietly(&mut rig, LAN, &replies, "replies").len(), 40);
+    // Servers go down: datagrams choose again and leave their ports behind.
+    rig.publish(more_tables(&plan, 3, &[1, 2], &ports, &sticky));
+    quietly(&mut rig, WAN, &known, "a server down");
+    assert!(ports.usage().udp.quarantined > 0);
+    // More clients than there are ports and places.
+    quietly(&mut rig, WAN, &frames(40..250), "exhaustion");
+    assert!(rig.drops_of(ringlead_l4::drops::Reason::SnatExhausted) > 0 && rig.counters().made.get() > 0);
+    // Flows end, ports come back, clients are known again.
+    for _ in 0..60 {
+        rig.now += 8 * SECOND;
+        let now = rig.now;
+        assert_eq!(allocations(|| (0..200).for_each(|_| rig.worker.tick(now))), 0, "ageing");
+    }
+    assert_eq!((rig.shared.flows.len(), ports.usage().udp.used + ports.usage().udp.quarantined), (0, 0));
+    assert_eq!(quietly(&mut rig, WAN, &known, "clients that come back").len(), 400);
 }

@@ -7,6 +7,8 @@
     reason = "tests report by panicking, and count small numbers"
 )]
 
+mod answers;
+mod choose;
 mod drops;
 mod dsr;
 mod flows;
@@ -18,5 +20,6 @@ mod nat64;
 mod rig;
 mod snapshot;
 mod snat;
+mod sticky;
 mod tunnel;
 mod vlan;
