@@ -1,6 +1,6 @@
 //! Running `ringlead bench` in a lab: its ports are the client's and the servers', and it plays both ends.
 
-use ringlead_tests::{Family, Lab, Mode, Node, Ringlead, SERVERS, Service, ringlead_binary};
+use ringlead_tests::{Family, Lab, Mode, Node, Ringlead, SERVERS, ringlead_binary};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
@@ -48,10 +48,7 @@ impl Ran {
 /// Runs `bench COMMAND` between the lab's client and servers with the mode's services of these families.
 pub(crate) fn bench(lab: &Lab, command: &str, mode: Mode, families: &[Family], more: &[&str]) -> Ran {
     let port = |node: Node, device: &str| format!("{}-{node}/{device}", lab.prefix());
-    let (word, server_port) = match mode {
-        Mode::Nat => ("nat", Service::NAT_SERVER_PORT),
-        Mode::Dsr => ("dsr", 80),
-    };
+    let (word, server_port) = (mode.word(), mode.server_port());
     let server = |family, number| {
         let address = std::net::SocketAddr::new(Lab::server(family, number), server_port);
         format!("{address}@{}", port(Node::Server(number), "e0"))
@@ -68,7 +65,7 @@ pub(crate) fn bench(lab: &Lab, command: &str, mode: Mode, families: &[Family], m
             "--out",
             &port(Node::Client, "c0"),
             "--back",
-            &port(Node::Client, if word == "dsr" { "c1" } else { "c0" }),
+            &port(Node::Client, if matches!(mode, Mode::Dsr | Mode::Tunnel) { "c1" } else { "c0" }),
         ])
         .args(["--server", &servers.join(","), "--to", &services.join(",")])
         .args(["--control", &control.display().to_string()])

@@ -2,22 +2,26 @@
 
 use crate::bench::{TRIES, bench, starved};
 use ringlead_tests::{
-    Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, config, needs_ringlead,
+    Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Tunnels, config, needs_ringlead,
 };
 
 /// Gentle, and never invalid for want of a core: what is tested is frames.
 const GENTLE: [&str; 8] = ["--rate", "2kpps", "--duration", "2s", "--lag-max", "30s", "--flows", "300"];
 
-/// Both ways, both families, both protocols, all sizes; the servers' kernels go on answering health checks.
-fn is_clean(mode: Mode) {
+const IMIX: [&str; 2] = ["--size", "imix"];
+
+/// Both ways, both families, both protocols, several sizes; the servers' kernels go on answering health checks.
+fn is_clean(mode: Mode, more: &[&str]) {
     let lab = Lab::new("bench-clean");
     let _farm = Farm::start(&lab);
+    let tunnels = Tunnels::start(&lab);
     let ringlead = Ringlead::start(&lab, &config(&lab));
     for service in crate::carries::services(mode) {
         lab.await_servers(&service, "123");
     }
-    let options = ["--reply", "--proto", "tcp,udp", "--size", "imix", "--new-flows", "50"];
-    let run = || bench(&lab, "verify", mode, &Family::ALL, &[&GENTLE[..], &options[..]].concat());
+    drop(tunnels); // the generator plays the servers, and judges what arrives at their ports
+    let options = ["--reply", "--proto", "tcp,udp", "--new-flows", "50"];
+    let run = || bench(&lab, "verify", mode, &Family::ALL, &[&GENTLE[..], &options[..], more].concat());
     let mut ran = run();
     for _ in 1..TRIES {
         if ran.code == Some(0) || !starved(&ringlead) {
@@ -38,13 +42,28 @@ fn is_clean(mode: Mode) {
 #[test]
 fn nat_is_clean() {
     needs_ringlead!();
-    is_clean(Mode::Nat);
+    is_clean(Mode::Nat, &IMIX);
 }
 
 #[test]
 fn dsr_is_clean() {
     needs_ringlead!();
-    is_clean(Mode::Dsr);
+    is_clean(Mode::Dsr, &IMIX);
+}
+
+#[test]
+fn tunnel_is_clean() {
+    needs_ringlead!();
+    let room = ["--size", "64,594,1470"]; // with its FCS the longest that still fits behind GUE over IPv6
+    let sources = ["--tunnel", "gue", "--tunnel-source", "172.16.0.0/16,100::/64"];
+    is_clean(Mode::Tunnel, &[&room[..], &sources[..]].concat());
+}
+
+#[test]
+fn snat_is_clean() {
+    needs_ringlead!();
+    let sources = ["--snat-source", "10.2.0.200/30,fd02::c8/128", "--snat-ports", "1024-65535"];
+    is_clean(Mode::Snat, &[&IMIX[..], &sources[..]].concat());
 }
 
 /// A server whose link is down: its frames are lost behind the balancer, and named one by one.

@@ -1,8 +1,8 @@
 //! What servers receive carries valid checksums, as their own tcpdump sees it.
 
 use ringlead_tests::{
-    Exchange, Family, Farm, Lab, Mode, Network, Node, Protocol, Ringlead, Service, config, needs_ringlead,
-    tcp_transfer, wait_until,
+    Exchange, Family, Farm, Lab, Mode, Network, Node, Protocol, Ringlead, Service, Tunnels, config,
+    needs_ringlead, tcp_transfer, wait_until,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +17,7 @@ fn tcpdump_on_a_server_sees_valid_checksums() {
     needs_ringlead!();
     let lab = Lab::with("checksums", Network { offload: true, ..Network::default() });
     let _farm = Farm::start(&lab);
+    let _tunnels = Tunnels::start(&lab);
     let _ringlead = Ringlead::start(&lab, &config(&lab));
     // Received frames only: what the server itself sends is completed by its device, too.
     let dump = lab.spawn(Node::Server(1), "tcpdump", &["-i", "e0", "-Q", "in", "-nn", "-vv", "-l", FILTER]);

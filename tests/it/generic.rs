@@ -1,6 +1,6 @@
 //! The steering program behind the driver: asked for, and where the driver cannot have it.
 
-use ringlead_tests::{Config, Farm, Lab, Mode, Network, Node, Ringlead, needs_ringlead};
+use ringlead_tests::{Config, Farm, Lab, Mode, Network, Node, Ringlead, Tunnels, needs_ringlead};
 
 use crate::carries;
 
@@ -9,6 +9,7 @@ fn generic_mode_carries_everything() {
     needs_ringlead!();
     let lab = Lab::new("generic");
     let _farm = Farm::start(&lab);
+    let _tunnels = Tunnels::start(&lab);
     let mut config = Config::standard(&lab);
     config.port_lines = "attach = \"generic\"\n".to_owned();
     let _ringlead = Ringlead::start(&lab, &config.render());
@@ -21,6 +22,7 @@ fn generic_mode_is_the_fallback() {
     needs_ringlead!();
     let lab = Lab::with("fallback", Network { queues: 1, far_queues: 2, ..Network::default() });
     let _farm = Farm::start(&lab);
+    let _tunnels = Tunnels::start(&lab);
     let _ringlead = Ringlead::start(&lab, &Config::standard(&lab).render());
     carries_generically(&lab);
 }

@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use ringlead_tests::{
-    Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, config, needs_ringlead, wait_until,
+    Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, Tunnels, config, needs_ringlead,
+    wait_until,
 };
 
 use crate::carries;
@@ -14,8 +15,9 @@ fn a_server_that_dies_gets_no_new_flow_until_it_is_back() {
     needs_ringlead!();
     let lab = Lab::new("health");
     let mut farm = Farm::start(&lab);
+    let _tunnels = Tunnels::start(&lab);
     let _ringlead = Ringlead::start(&lab, &config(&lab));
-    let services = [Mode::Nat, Mode::Dsr].map(carries::services).concat();
+    let services = Mode::ALL.map(carries::services).concat();
     for service in &services {
         lab.await_servers(service, "123");
     }
@@ -36,8 +38,9 @@ fn a_server_that_vanishes_is_noticed() {
     needs_ringlead!();
     let lab = Lab::new("vanish");
     let _farm = Farm::start(&lab);
+    let _tunnels = Tunnels::start(&lab);
     let _ringlead = Ringlead::start(&lab, &config(&lab));
-    let services = [Mode::Nat, Mode::Dsr].map(carries::services).concat();
+    let services = Mode::ALL.map(carries::services).concat();
     for service in &services {
         lab.await_servers(service, "123");
     }
@@ -58,6 +61,7 @@ fn without_any_server_clients_are_told_at_once() {
     needs_ringlead!();
     let lab = Lab::new("none-up");
     let mut farm = Farm::start(&lab);
+    let _tunnels = Tunnels::start(&lab);
     let _ringlead = Ringlead::start(&lab, &config(&lab));
     for mode in Mode::ALL {
         for family in Family::ALL {

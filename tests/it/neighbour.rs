@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use ringlead_tests::{
-    Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, needs_ringlead,
+    Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, Tunnels, needs_ringlead,
 };
 
 use crate::carries;
@@ -16,6 +16,7 @@ fn traffic_flows_once_a_missing_server_is_there() {
     needs_ringlead!();
     let lab = Lab::new("missing");
     let _farm = Farm::start(&lab);
+    let _tunnels = Tunnels::start(&lab);
     lab.must_run(Node::Switch, "ip", &["link", "set", "to-s1", "down"]);
     let mut config = Config::empty(&lab);
     let mut services = Vec::new();
@@ -50,8 +51,9 @@ fn a_server_with_a_new_mac_is_found_again() {
     needs_ringlead!();
     let lab = Lab::new("new-mac");
     let _farm = Farm::start(&lab);
+    let _tunnels = Tunnels::start(&lab);
     let _ringlead = Ringlead::start(&lab, &Config::standard(&lab).render());
-    let services = [Mode::Nat, Mode::Dsr].map(carries::services).concat();
+    let services = Mode::ALL.map(carries::services).concat();
     for service in &services {
         lab.await_servers(service, "123");
     }

@@ -1,11 +1,12 @@
-//! Programs that people use, through nat and dsr: curl and nginx, dig and dnsmasq, iperf3.
+//! Programs that people use, in every mode: curl and nginx, dig and dnsmasq, iperf3.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ringlead_tests::{
-    Config, Family, Lab, Mode, Node, Pattern, Process, Protocol, Ringlead, Service, needs_ringlead,
+    Config, Family, Lab, Mode, Node, Pattern, Process, Protocol, Ringlead, Service, Tunnels, needs_ringlead,
     wait_until,
 };
 use serde_json::Value;
@@ -16,6 +17,7 @@ fn curl_and_nginx() {
     let lab = Lab::new("nginx");
     let mut blob = vec![0; 3_000_001];
     Pattern::new(80).fill(0, &mut blob);
+    let _tunnels = Tunnels::start(&lab);
     let _servers = [1, 2, 3].map(|n| nginx(&lab, n, &blob));
     let _ringlead = Ringlead::start(&lab, &Config::standard(&lab).render());
     for mode in Mode::ALL {
@@ -52,6 +54,7 @@ fn dig_and_dnsmasq() {
         }
     }
     config.services.clone_from(&services);
+    let _tunnels = Tunnels::start(&lab);
     let _servers = [1, 2, 3].map(|n| dnsmasq(&lab, n));
     let _ringlead = Ringlead::start(&lab, &config.render());
     for service in &services {
@@ -82,10 +85,9 @@ fn iperf3_both_ways() {
             }
         }
     }
+    let _tunnels = Tunnels::start(&lab);
     // One for each address: by UDP, a dsr server on a wildcard socket answers from the wrong one.
-    let addresses =
-        Family::ALL.map(|family| [Lab::server(family, 1), Lab::service(family, Mode::Dsr)]).concat();
-    let _servers: Vec<Process> = addresses
+    let _servers: Vec<Process> = addresses(1)
         .iter()
         .map(|address| lab.spawn(Node::Server(1), "iperf3", &["-s", "-B", &address.to_string()]))
         .collect();
@@ -111,16 +113,25 @@ fn iperf3_both_ways() {
     }
 }
 
-/// nginx as one process, listening for both modes. The name goes into a header, the file is the same on all.
+/// A server's own addresses, where nat and snat reach it, and those of the services that it has on lo.
+fn addresses(n: u8) -> Vec<IpAddr> {
+    let of = |family| {
+        [Lab::server(family, n), Lab::service(family, Mode::Dsr), Lab::service(family, Mode::Tunnel)]
+    };
+    Family::ALL.map(of).concat()
+}
+
+/// nginx as one process, listening for every mode. The name goes into a header, the file is the same on all.
 fn nginx(lab: &Lab, n: u8, blob: &[u8]) -> Process {
     let root = lab.files().join(format!("nginx-{n}"));
     fs::create_dir(&root).unwrap();
     fs::write(root.join("blob"), blob).unwrap();
-    let own = Family::ALL.map(|family| Lab::server(family, n));
-    let dsr = Family::ALL.map(|family| Lab::service(family, Mode::Dsr));
-    let ports = [(own[0], 8080), (own[1], 8080), (own[0], 80), (own[1], 80), (dsr[0], 80), (dsr[1], 80)];
-    let listen: String =
-        ports.map(|(ip, port)| format!("listen {};", std::net::SocketAddr::new(ip, port))).concat();
+    let ports = |ip: &IpAddr| [(*ip, 8080), (*ip, 80)];
+    let listen: String = addresses(n)
+        .iter()
+        .flat_map(ports)
+        .map(|at| format!("listen {};", std::net::SocketAddr::from(at)))
+        .collect();
     let dir = root.display();
     let text = format!(
         "master_process off; daemon off; user root; pid {dir}/pid; error_log stderr; events {{}}\n\
@@ -133,13 +144,9 @@ fn nginx(lab: &Lab, n: u8, blob: &[u8]) -> Process {
     lab.spawn(Node::Server(n), "nginx", &["-e", "stderr", "-c", &file.display().to_string()])
 }
 
-/// dnsmasq that answers with its own number, on its own and the dsr addresses.
+/// dnsmasq that answers with its own number, on its own and the services' addresses.
 fn dnsmasq(lab: &Lab, n: u8) -> Process {
-    let mut listen = Vec::new();
-    for family in Family::ALL {
-        listen.push(Lab::server(family, n).to_string());
-        listen.push(Lab::service(family, Mode::Dsr).to_string());
-    }
+    let listen: Vec<String> = addresses(n).iter().map(IpAddr::to_string).collect();
     let listen = format!("--listen-address={}", listen.join(","));
     let answer = format!("--address=/who.test/192.0.2.{n}");
     let others = ["--no-daemon", "--no-resolv", "--no-hosts", "--bind-interfaces", "--user=root"];

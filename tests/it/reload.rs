@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use ringlead_tests::{
-    Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, config, needs_ringlead,
-    tcp_transfers,
+    Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, Tunnels, config,
+    needs_ringlead, tcp_transfers,
 };
 
 use crate::{carries, refusals};
@@ -16,9 +16,10 @@ fn a_server_added_during_transfers_breaks_none() {
     needs_ringlead!();
     let lab = Lab::new("reload");
     let _farm = Farm::start(&lab);
+    let _tunnels = Tunnels::start(&lab);
     let two = Config::standard(&lab).with_servers(&[1, 2]).render();
     let mut ringlead = Ringlead::start(&lab, &two);
-    let services = [Mode::Nat, Mode::Dsr].map(carries::services).concat();
+    let services = Mode::ALL.map(carries::services).concat();
     for service in &services {
         lab.await_servers(service, "12");
     }
@@ -46,8 +47,9 @@ fn a_server_removed_during_transfers_finishes_them() {
     needs_ringlead!();
     let lab = Lab::new("reload-less");
     let _farm = Farm::start(&lab);
+    let _tunnels = Tunnels::start(&lab);
     let mut ringlead = Ringlead::start(&lab, &config(&lab));
-    let services = [Mode::Nat, Mode::Dsr].map(carries::services).concat();
+    let services = Mode::ALL.map(carries::services).concat();
     for service in &services {
         lab.await_servers(service, "123");
     }
@@ -88,22 +90,23 @@ fn services_come_and_go_and_the_program_stays() {
     needs_ringlead!();
     let lab = Lab::new("reload-services");
     let _farm = Farm::start(&lab);
+    let _tunnels = Tunnels::start(&lab);
     let mut few = Config::standard(&lab);
     few.services.retain(|service| service.mode == Mode::Nat);
     let mut ringlead = Ringlead::start(&lab, &few.render());
-    let dsr = carries::services(Mode::Dsr);
+    let others = [Mode::Snat, Mode::Dsr, Mode::Tunnel];
     lab.await_servers(&Service::standard(Mode::Nat, Protocol::Tcp, Family::V4), "123");
-    carries::nothing_answers(&lab, Mode::Dsr);
+    others.iter().for_each(|mode| carries::nothing_answers(&lab, *mode));
     let programs = || ["l0", "l1"].map(|port| refusals::program_of(&lab, port));
     let before = programs();
     assert!(before.iter().all(Option::is_some), "{before:?}");
     ringlead.reload(&config(&lab));
-    for service in &dsr {
+    for service in &others.map(carries::services).concat() {
         lab.await_servers(service, "123");
     }
     assert_eq!(programs(), before);
     ringlead.reload(&few.render());
-    carries::nothing_answers(&lab, Mode::Dsr);
+    others.iter().for_each(|mode| carries::nothing_answers(&lab, *mode));
     lab.await_servers(&Service::standard(Mode::Nat, Protocol::Tcp, Family::V4), "123");
     assert_eq!(programs(), before);
 }

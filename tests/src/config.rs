@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::lab::{Lab, Network, SERVERS};
 
-/// The port of the standard nat services. Their servers listen on [`Service::NAT_SERVER_PORT`].
+/// The port of the standard services. Those of nat and snat have servers on [`Service::NAT_SERVER_PORT`].
 const SERVICE_PORT: u16 = 80;
 
 /// IPv4 or IPv6.
@@ -31,16 +31,36 @@ impl Family {
 pub enum Mode {
     /// Destination translated; replies come back through the balancer.
     Nat,
+    /// Source and destination translated; servers answer to an address of the balancer's.
+    Snat,
     /// Sent on untouched but for the MAC; replies go around the balancer.
     Dsr,
+    /// Sent on inside another packet; replies go around the balancer.
+    Tunnel,
 }
 
 impl Mode {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Nat, Self::Dsr];
+    /// All.
+    pub const ALL: [Self; 4] = [Self::Nat, Self::Snat, Self::Dsr, Self::Tunnel];
 
-    fn word(self) -> &'static str {
-        if self == Self::Nat { "nat" } else { "dsr" }
+    /// Its name in a configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Nat => "nat",
+            Self::Snat => "snat",
+            Self::Dsr => "dsr",
+            Self::Tunnel => "tunnel",
+        }
+    }
+
+    /// Where the servers of its standard services listen: where ports are translated, on another than the service's.
+    #[must_use]
+    pub fn server_port(self) -> u16 {
+        match self {
+            Self::Nat | Self::Snat => Service::NAT_SERVER_PORT,
+            Self::Dsr | Self::Tunnel => SERVICE_PORT,
+        }
     }
 }
 
@@ -74,18 +94,21 @@ pub struct Service {
     pub servers: Vec<(String, SocketAddr)>,
     /// Whether they are checked, by connecting to them.
     pub checked: bool,
+    /// More lines for `[service.*]`, such as `tunnel = "ipip"`.
+    pub lines: String,
+    /// More lines for its `[pool.*]`; the algorithm is maglev unless one of them says otherwise.
+    pub pool_lines: String,
 }
 
 impl Service {
-    /// Where the servers of the standard nat services listen: another port than the service's, which nat translates.
+    /// Where the servers of the standard nat and snat services listen: another port than the service's.
     pub const NAT_SERVER_PORT: u16 = 8080;
 
     /// The standard service of a mode, protocol and family: port 80, with all servers.
     #[must_use]
     pub fn standard(mode: Mode, protocol: Protocol, family: Family) -> Self {
         let name = format!("{}-{}{}", mode.word(), protocol.word(), family.digit());
-        let server_port = if mode == Mode::Nat { Self::NAT_SERVER_PORT } else { SERVICE_PORT };
-        Self::on(&name, mode, protocol, family, SERVICE_PORT, server_port)
+        Self::on(&name, mode, protocol, family, SERVICE_PORT, mode.server_port())
     }
 
     /// A service of another port, with all servers.
@@ -102,7 +125,17 @@ impl Service {
             .map(|n| (format!("s{n}"), SocketAddr::new(Lab::server(family, n), server_port)))
             .collect();
         let listen = SocketAddr::new(Lab::service(family, mode), port);
-        Self { name: name.to_owned(), mode, protocol, listen, servers, checked: true }
+        let (lines, pool_lines) = (String::new(), String::new());
+        Self { name: name.to_owned(), mode, protocol, listen, servers, checked: true, lines, pool_lines }
+    }
+
+    /// The same with its servers' addresses of this family, whatever the service's own is.
+    #[must_use]
+    pub fn reached_by(mut self, family: Family) -> Self {
+        for ((_, address), number) in self.servers.iter_mut().zip(1..) {
+            address.set_ip(Lab::server(family, number));
+        }
+        self
     }
 
     /// The same with these servers only.
@@ -120,14 +153,15 @@ impl Service {
     }
 
     fn render(&self, text: &mut String) {
-        let Self { name, mode, protocol, listen, servers, checked } = self;
+        let Self { name, mode, protocol, listen, servers, checked, lines, pool_lines } = self;
         let (mode, protocol) = (mode.word(), protocol.word());
         let _ = writeln!(
             text,
-            "[service.{name}]\nlisten = \"{listen}\"\nprotocol = \"{protocol}\"\nmode = \"{mode}\"\npool = \"{name}\"\n"
+            "[service.{name}]\nlisten = \"{listen}\"\nprotocol = \"{protocol}\"\nmode = \"{mode}\"\npool = \"{name}\"\n{lines}\n"
         );
         let health = if *checked { "health = \"tcp\"\n" } else { "" };
-        let _ = writeln!(text, "[pool.{name}]\nalgorithm = \"maglev\"\n{health}server = [");
+        let algorithm = if pool_lines.contains("algorithm =") { "" } else { "algorithm = \"maglev\"\n" };
+        let _ = writeln!(text, "[pool.{name}]\n{algorithm}{pool_lines}{health}server = [");
         for (server, address) in servers {
             let _ = writeln!(text, "  {{ name = \"{server}\", address = \"{address}\" }},");
         }
@@ -144,11 +178,13 @@ pub struct Config {
     pub cores: Vec<u8>,
     /// More lines for each `[port.*]`, such as `attach = "generic"`.
     pub port_lines: String,
+    /// What servers of snat services see in place of clients: addresses, and a range of ports.
+    pub snat: (Vec<String>, String),
     head: String,
 }
 
 impl Config {
-    /// A file for this lab with all standard services: nat and dsr, TCP and UDP, IPv4 and IPv6.
+    /// A file for this lab with all standard services: each mode, TCP and UDP, IPv4 and IPv6.
     #[must_use]
     pub fn standard(lab: &Lab) -> Self {
         let mut config = Self::empty(lab);
@@ -175,7 +211,8 @@ impl Config {
             Network { queues: 1, .. } => vec![1], // the other core is the control thread's
             Network { queues, .. } => (0..queues).collect(),
         };
-        Self { services: Vec::new(), cores, port_lines: String::new(), head }
+        let snat = (vec![Lab::SNAT_V4.to_owned(), Lab::SNAT_V6.to_owned()], "1024-65535".to_owned());
+        Self { services: Vec::new(), cores, port_lines: String::new(), snat, head }
     }
 
     /// The same with one more service.
@@ -209,6 +246,10 @@ impl Config {
         text.push_str(
             "[health.tcp]\ntype = \"tcp\"\ninterval = \"300ms\"\ntimeout = \"200ms\"\nrise = 1\nfall = 2\n\n",
         );
+        if self.services.iter().any(|service| service.mode == Mode::Snat) {
+            let (addresses, ports) = &self.snat;
+            let _ = writeln!(text, "[snat.out]\naddresses = {addresses:?}\nports = \"{ports}\"\n");
+        }
         for service in &self.services {
             service.render(&mut text);
         }

@@ -37,8 +37,9 @@ impl<'a> Farm<'a> {
         for family in Family::ALL {
             let own = Lab::server(family, number);
             addresses.push(SocketAddr::new(own, Service::NAT_SERVER_PORT));
-            addresses.push(SocketAddr::new(own, 80)); // for the checks of dsr services
+            addresses.push(SocketAddr::new(own, 80)); // for the checks of dsr and tunnel services
             addresses.push(SocketAddr::new(Lab::service(family, Mode::Dsr), 80));
+            addresses.push(SocketAddr::new(Lab::service(family, Mode::Tunnel), 80));
         }
         let (node, name) = (Node::Server(number), char::from(b'0' + number));
         let blob = BlobServer::start(self.lab, node, name, &addresses);

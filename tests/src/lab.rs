@@ -185,11 +185,23 @@ impl Lab {
         address(family, 2, 10 + number)
     }
 
-    /// The address of the services of a mode: nat 10.9.0.1 or fd09::1, dsr 10.9.0.2 or fd09::2.
+    /// The address of the services of a mode: nat 10.9.0.1 or fd09::1, dsr .2, tunnel .3, snat .4.
     #[must_use]
     pub fn service(family: Family, mode: Mode) -> IpAddr {
-        address(family, 9, if mode == Mode::Nat { 1 } else { 2 })
+        let host = match mode {
+            Mode::Nat => 1,
+            Mode::Dsr => 2,
+            Mode::Tunnel => 3,
+            Mode::Snat => 4,
+        };
+        address(family, 9, host)
     }
+
+    /// What servers of snat services see in place of IPv4 clients: addresses of the servers' own network.
+    pub const SNAT_V4: &str = "10.2.0.200-10.2.0.203";
+
+    /// What they see in place of IPv6 clients.
+    pub const SNAT_V6: &str = "fd02::c8";
 
     /// The client's source addresses, facing the balancer.
     #[must_use]
@@ -267,6 +279,7 @@ mod tests {
         assert_eq!(Lab::server(Family::V4, 1).to_string(), "10.2.0.11");
         assert_eq!(Lab::server(Family::V6, 3).to_string(), "fd02::13");
         assert_eq!(Lab::service(Family::V6, Mode::Dsr).to_string(), "fd09::2");
+        assert_eq!(Lab::service(Family::V4, Mode::Snat).to_string(), "10.9.0.4");
         assert_eq!(Lab::clients(Family::V6).last().unwrap().to_string(), "fd01::60");
         assert_eq!(Lab::clients(Family::V4).len(), 59);
     }

@@ -29,6 +29,7 @@ mod ringlead;
 mod skip;
 pub mod tidy;
 mod transfer;
+mod tunnels;
 mod wait;
 
 pub use binary::{ringlead_binary, workspace_root};
@@ -45,4 +46,5 @@ pub use process::Process;
 pub use ringlead::{Refusal, Ringlead};
 pub use skip::skip;
 pub use transfer::{Transfer, Transferred, tcp_transfer, tcp_transfers};
+pub use tunnels::Tunnels;
 pub use wait::wait_until;

@@ -106,8 +106,8 @@ impl Ringlead {
         self.process.output()
     }
 
-    /// Writes a new configuration, sends SIGHUP and waits until the log has a new line with the word `reload` in it.
-    /// Returns what was logged meanwhile.
+    /// Writes a new configuration, sends SIGHUP and waits until the log says that it is in force or that it is refused.
+    /// Returns what was logged meanwhile, warnings about the file among it.
     ///
     /// # Panics
     /// When nothing is logged in time, or the daemon ended.
@@ -115,8 +115,10 @@ impl Ringlead {
         let before = self.log().len();
         fs::write(&self.file, config).expect("write the configuration");
         self.process.signal(Signal::SIGHUP);
-        wait_until(LIMIT, "a line about the reload", || {
-            self.log()[before..].lines().any(|line| line.to_lowercase().contains("reload"))
+        wait_until(LIMIT, "the reload's end in the log", || {
+            let log = self.log();
+            let ends = ["the new configuration is in force", "refused, the old configuration stays"];
+            log[before..].lines().any(|line| ends.iter().any(|end| line.contains(end)))
         });
         assert!(self.process.ended().is_none(), "ringlead ended at the reload:\n{}", self.log());
         self.log()[before..].to_owned()
