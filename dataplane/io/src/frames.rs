@@ -208,6 +208,12 @@ impl Frames {
         self.region.prefetch(start + frame.len().saturating_sub(1).min(64));
     }
 
+    /// Asks the processor for the line in front of the packet, where outer headers will be written.
+    #[inline]
+    pub fn prefetch_head(&self, frame: &Frame) {
+        self.region.prefetch(self.start(frame).saturating_sub(1));
+    }
+
     /// How many frames there are.
     #[inline]
     #[must_use]
