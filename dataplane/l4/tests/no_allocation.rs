@@ -214,6 +214,8 @@ fn full_nat_tunnels_persistence_and_choices_by_load_allocate_nothing() {
     };
     let replies: Vec<_> = sent.iter().filter(ours).map(reply).collect();
     assert_eq!(quietly(&mut rig, LAN, &replies, "replies").len(), 40);
+    let twice: Vec<_> = frames(250..253).into_iter().flat_map(|frame| [frame.clone(), frame]).collect();
+    assert_eq!(quietly(&mut rig, WAN, &twice, "two packets of a new flow at once").len(), 60);
     // Servers go down: datagrams choose again and leave their ports behind.
     rig.publish(more_tables(&plan, 3, &[1, 2], &ports, &sticky));
     quietly(&mut rig, WAN, &known, "a server down");

@@ -187,6 +187,20 @@ fn a_limit_is_exact_with_two_workers_at_once() {
 }
 
 #[test]
+fn a_place_that_came_to_nothing_is_free_again() {
+    for chooser in 0..3 {
+        let pool = || limited(pool_of(POOL, choosers(1).into_iter().nth(chooser).unwrap(), &[0], false), 3);
+        let mut rig = rig(&[AT, BESIDE].map(|at| Extra::new(at, Delivery::Nat, pool())));
+        // The same flow three times in a burst, and another service's, whose replies could not be told from its own.
+        let [frame, same] = [AT, BESIDE].map(|at| client(1, at).build());
+        assert_eq!(rig.send(WAN, &[frame.clone(), frame.clone(), frame]).len(), 3);
+        rig.dropped(WAN, same, Reason::TupleTaken);
+        assert_eq!(loads(&rig), [1, 0, 0]);
+        assert_eq!(rig.send(WAN, &frames(2..9)).len(), 2);
+    }
+}
+
+#[test]
 fn one_hash_of_the_source_keeps_a_client_on_one_server_whatever_it_asks() {
     let services = |by| {
         [AT, BESIDE, SECURE]

@@ -8,7 +8,7 @@ use crate::rig::*;
 use ringlead_flow::snat::{PortSpace, SnatPool};
 use ringlead_l4::drops::Reason;
 use ringlead_l4::tables::{Chooser, Delivery, OnNoServer, Tables};
-use ringlead_pick::RoundRobin;
+use ringlead_pick::{HashBy, Maglev, Member, RoundRobin};
 use ringlead_wire::build::Packet;
 use ringlead_wire::{Ip, TcpFlags};
 use std::net::{IpAddr, SocketAddr};
@@ -41,7 +41,13 @@ fn ports(range: RangeInclusive<u16>, workers: usize) -> Arc<SnatPool> {
 /// The plan's tables and the services above, on these of its servers.
 fn snat_tables(plan: &Plan, epoch: u64, ports: &Arc<SnatPool>, up: &[usize]) -> Tables {
     let extras = [(SNAT4, false), (SNAT6, true), (OTHER4, false), (ANY4, false)].map(|(at, v6)| {
-        let chooser = Chooser::RoundRobin(RoundRobin::new(&vec![1; up.len()]));
+        // One of them by a hash that could be computed again, were it not for the port.
+        let chooser = if at == OTHER4 {
+            let members: Vec<Member> = up.iter().map(|&n| Member { identity: n as u64, weight: 1 }).collect();
+            Chooser::Maglev { table: Maglev::build(&members, 251), by: HashBy::FiveTuple }
+        } else {
+            Chooser::RoundRobin(RoundRobin::new(&vec![1; up.len()]))
+        };
         let pool = pool_of(1, chooser, up, v6);
         Extra { on_no_server: plan.on_no_server, ..Extra::new(at, Delivery::Snat(Arc::clone(ports)), pool) }
     });
@@ -126,16 +132,25 @@ fn rfc768_a_datagram_without_a_checksum_stays_one() {
 #[test]
 fn clients_with_one_port_and_one_server_are_told_apart() {
     let (mut rig, _ports) = rig_of(&Plan { servers: 1, ..Plan::default() }, RANGE);
-    // Neighbours of the server among them, which would answer each other directly without snat.
-    let clients = ["198.51.100.7:40000", "198.51.100.8:40000", "10.2.0.77:40000", "10.2.0.78:40000"];
-    let mappings = clients.map(|client| begin(&mut rig, &from_client(syn(client, SNAT4))).0);
-    for (client, mapping) in clients.iter().zip(mappings) {
+    // Neighbours of the server among them, whom it would answer directly without snat.
+    let clients = [
+        (WAN, "198.51.100.7:40000"),
+        (WAN, "198.51.100.8:40000"),
+        (LAN, "10.2.0.77:40000"),
+        (LAN, "10.2.0.78:40000"),
+    ];
+    let macs = [WAN_MAC, LAN_MAC];
+    let mappings = clients.map(|(port, client)| {
+        let (out, frame) = rig.one(port, &syn(client, SNAT4).mac(CLIENT_MAC, macs[port]));
+        assert_eq!((out, server_of(&frame)), (LAN, 0));
+        ends(&frame).0
+    });
+    for ((port, client), mapping) in clients.into_iter().zip(mappings) {
         is_ours(mapping);
         assert_eq!(mappings.iter().filter(|other| **other == mapping).count(), 1, "{mappings:?}");
         let reply = Packet::tcp(server_address(0, false), mapping);
-        let (port, frame) = rig.one(LAN, &from_server(0, reply));
-        let (src, dst) = ends(&frame);
-        assert_eq!((port, src.to_string(), dst.to_string()), (WAN, SNAT4.into(), (*client).to_owned()));
+        let expected = Packet::tcp(SNAT4, client).ttl(63).mac(macs[port], CLIENT_MAC);
+        assert_eq!(rig.one(LAN, &from_server(0, reply)), (port, expected.build()));
     }
 }
 
@@ -177,10 +192,13 @@ fn replies_may_come_to_another_workers_queue() {
 #[test]
 fn a_connection_that_nobody_saw_begin_is_of_an_unknown_flow() {
     let (mut rig, ports) = rig_of(&Plan { on_no_server: OnNoServer::Reset, ..Plan::default() }, RANGE);
-    for flags in [TcpFlags::ACK, TcpFlags::SYN | TcpFlags::ACK, TcpFlags::RST, TcpFlags::FIN | TcpFlags::ACK]
-    {
-        let packet = Packet::tcp(CLIENT4, SNAT4).flags(flags).payload(b"middle");
-        rig.dropped(WAN, from_client(packet).build(), Reason::UnknownFlow);
+    for service in [SNAT4, OTHER4] {
+        for flags in
+            [TcpFlags::ACK, TcpFlags::SYN | TcpFlags::ACK, TcpFlags::RST, TcpFlags::FIN | TcpFlags::ACK]
+        {
+            let packet = Packet::tcp(CLIENT4, service).flags(flags).payload(b"middle");
+            rig.dropped(WAN, from_client(packet).build(), Reason::UnknownFlow);
+        }
     }
     assert_eq!((rig.counters().made.get(), ports.usage().tcp.used), (0, 0));
 }
