@@ -59,6 +59,7 @@ codes! {
     SORRY_ITSELF = "C141", "A service's sorry pool is its own pool, which has just been found to have no server.";
     BACKUPS_ONLY = "C142", "A pool has only backup servers, and nobody whose backups they could be.";
     UNKNOWN_PERSISTENCE = "C143", "A service names a persistence table that does not exist.";
+    MSS_UDP = "C144", "UDP has no maximum segment size to clamp.";
 }
 
 /// What a code means; `None` when there is no such code.

@@ -189,6 +189,8 @@ pub struct ServiceConfig {
     pub addresses: Addresses,
     /// `timeouts`.
     pub profile: Profile,
+    /// `mss-clamp`: the most that a SYN of either end may offer as its maximum segment size, 536 to 65 495 (never with UDP).
+    pub mss: Option<u16>,
 }
 
 impl ServiceConfig {

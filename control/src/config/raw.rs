@@ -107,6 +107,7 @@ pub(super) struct Service {
     pub(super) persistence: Opt<String>,
     pub(super) addresses: Opt<String>,
     pub(super) timeouts: Opt<String>,
+    pub(super) mss_clamp: Opt<i64>,
 }
 
 #[derive(Deserialize, Default)]

@@ -99,6 +99,7 @@ pub(super) const SERVICE: Table = Table {
         key("on-no-server", "a string"),
         key("persistence", "the name of a persistence table as a string"),
         key("addresses", "a string"),
+        key("mss-clamp", "an integer"),
         Key { name: "timeouts", expects: "a string", types_later: &["table"] },
     ],
     later: &["l7", "announce", "mirror", "limits", "udp"],

@@ -38,6 +38,7 @@ impl Plan {
                 },
                 sorry: config.sorry.and_then(|sorry| pools.get(sorry)).cloned(),
                 sticky: self.sticky_of(config.persistence),
+                mss: config.mss,
                 profile: match config.profile {
                     Profile::Lb => ringlead_flow::Profile::Lb,
                     Profile::Rfc5382 => ringlead_flow::Profile::Rfc5382,

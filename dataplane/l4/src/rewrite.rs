@@ -13,7 +13,8 @@ use ringlead_flow::{FlowTable, Hit, Link, Side};
 use ringlead_io::port::BURST;
 use ringlead_io::{Frame, Port};
 use ringlead_wire::answer::Made;
-use ringlead_wire::{Kind, Meta, checksum, rewrite as wire};
+use ringlead_wire::mss::clamp_mss;
+use ringlead_wire::{Kind, Meta, TcpFlags, checksum, rewrite as wire};
 
 /// Where the IP header starts behind an Ethernet header without tags.
 pub(crate) const UNTAGGED: u16 = 14;
@@ -29,7 +30,7 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
     };
     let burst = &mut *worker.burst;
     let mut run = Run::new();
-    let mut others = 0_u64;
+    let (clamps, mut others) = (worker.tables.services.clamps(), 0_u64);
     for k in 0..burst.lives.min(BURST) {
         let place = usize::from(burst.live[k]) % BURST;
         let Some(frame) = burst.frames.get_mut(place) else { continue };
@@ -42,7 +43,8 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
         if partial && meta.kind != Kind::IcmpError && checksum::fix_partial(bytes, meta) {
             worker.tally.completed_checksums += 1;
         }
-        if len > usize::from(worker.fits) || !Way::is_plain(hit.service()) {
+        let offers = clamps && meta.flags.0 & TcpFlags::SYN != 0;
+        if len > usize::from(worker.fits) || !Way::is_plain(hit.service()) || offers {
             others |= 1 << k;
             continue;
         }
@@ -59,11 +61,12 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
     }
 }
 
-/// The packets of the burst that are long, or whose way is another than nat's and dsr's: a bit each, by place in `live`.
+/// The packets of the burst that are long, or offer a segment size that may be too large, or whose way is another than nat's and dsr's: a bit each, by place in `live`.
 #[inline(never)]
 #[allow(clippy::indexing_slicing, reason = "arrays of BURST, and places below BURST")]
 fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, mut others: u64) {
     let burst = &mut *worker.burst;
+    let clamps = worker.tables.services.clamps();
     let mut run = Run::new();
     let mut entrance = Entrance {
         tables: &worker.tables,
@@ -80,6 +83,9 @@ fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, mut others: u64) {
         let (hit, meta, fate) = (&burst.hits[k], &mut burst.metas[place], &mut burst.fates[place]);
         let (len, way) = (frame.len(), Way::of(hit.service()));
         let bytes = entrance.frames.bytes_mut(frame);
+        if clamps && meta.flags.0 & TcpFlags::SYN != 0 {
+            clamp(entrance.tables, bytes, meta, hit);
+        }
         if way != Way::Tunnel {
             learn(&worker.flows, hit, bytes, meta, port);
         }
@@ -112,6 +118,15 @@ fn learn(flows: &FlowTable, hit: &Hit, bytes: &[u8], meta: &Meta, port: u8) {
     {
         let link = Link { mac: source_mac(bytes), port, vlans: meta.vlans, vlan: meta.vlan };
         flows.set_link(hit, link);
+    }
+}
+
+/// Lowers the segment size that a SYN offers to what its service allows (RFC 9293 §3.7.1); never raises it.
+#[cold]
+fn clamp(tables: &Tables, bytes: &mut [u8], meta: &Meta, hit: &Hit) {
+    let service = tables.services.get(ServiceId::from_u32(hit.service()).slot);
+    if let (Some(most), Kind::Tcp) = (service.and_then(|service| service.mss), meta.kind) {
+        clamp_mss(bytes, meta, most);
     }
 }
 

@@ -205,6 +205,8 @@ pub struct Service {
     pub sticky: Option<Arc<Sticky>>,
     /// Its flows' timers.
     pub profile: Profile,
+    /// The most that a SYN of either end may offer as its maximum segment size, in bytes.
+    pub mss: Option<u16>,
 }
 
 impl Service {
@@ -309,6 +311,8 @@ pub struct Services {
     all: Box<[Option<Arc<Service>>]>,
     /// The id in each slot, or [`NO_SERVICE`]: known flows need no more, and thousands of services fit into the caches.
     ids: Box<[u32]>,
+    /// Whether any of them has a say in the segment sizes of its connections.
+    clamps: bool,
 }
 
 /// No id: no slot has that number.
@@ -322,6 +326,12 @@ impl Services {
         self.all.get(usize::from(slot))?.as_ref()
     }
 
+    /// Whether SYNs have to be looked at for their maximum segment size.
+    #[inline]
+    pub(crate) const fn clamps(&self) -> bool {
+        self.clamps
+    }
+
     /// All slots in order.
     #[must_use]
     pub fn slots(&self) -> &[Option<Arc<Service>>] {
@@ -332,7 +342,8 @@ impl Services {
 impl From<Vec<Option<Arc<Service>>>> for Services {
     fn from(all: Vec<Option<Arc<Service>>>) -> Self {
         let ids = all.iter().map(|service| service.as_ref().map_or(NO_SERVICE, |s| s.id.to_u32())).collect();
-        Self { all: all.into(), ids }
+        let clamps = all.iter().flatten().any(|service| service.mss.is_some());
+        Self { all: all.into(), ids, clamps }
     }
 }
 

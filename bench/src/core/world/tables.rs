@@ -65,6 +65,7 @@ pub(super) fn tables(shape: &Shape) -> Tables {
                 on_no_server: OnNoServer::Drop,
                 sorry: None,
                 sticky: None,
+                mss: None,
                 profile: Profile::Lb,
             })));
         }

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::super::model::{Addresses, Mode, OnNoServer, Profile, ServiceConfig};
 use super::super::raw::{File, Named, OneOrMany, Service};
 use super::super::source::Span;
-use super::super::values::{address, choice, quoted};
+use super::super::values::{address, choice, number, quoted};
 use super::{Findings, at_most, codes, optional, required, values};
 use super::{persistence, pool, tunnel};
 
@@ -107,6 +107,7 @@ fn service(named: &Named<Service>, names: &Names, findings: &mut Findings) -> Ch
     let sticky = optional(raw.persistence.as_ref(), |v| persistence::find(v, &names.persistence, findings));
     let addresses = optional(raw.addresses.as_ref(), |v| choice("addresses", v, &ADDRESSES, &[], findings));
     let profile = optional(raw.timeouts.as_ref(), |v| choice("timeouts", v, &TIMEOUTS, &[], findings));
+    let mss = optional(raw.mss_clamp.as_ref(), |v| mss(v, protocol, findings));
     let sorry = no_server.ok().flatten().and_then(|answer| answer.sorry);
     let read: Vec<_> = listen.iter().flatten().cloned().collect();
     let build = || {
@@ -127,6 +128,7 @@ fn service(named: &Named<Service>, names: &Names, findings: &mut Findings) -> Ch
             persistence: sticky.ok()?,
             addresses: addresses.ok()?.unwrap_or_default(),
             profile: profile.ok()?.unwrap_or_default(),
+            mss: mss.ok()?,
         })
     };
     Checked { model: build(), name, listen: read, mode, pool, sorry }
@@ -299,6 +301,17 @@ fn sorry(
     }
     let sorry = find_pool(reference, pools, findings)?;
     Some(NoServer { declared: None, sorry: Some(sorry) })
+}
+
+/// The least is what every host takes (RFC 9293 §3.7.1), the most what an IP packet holds.
+fn mss(value: &Spanned<i64>, protocol: Option<Protocol>, findings: &mut Findings) -> Option<u16> {
+    if protocol == Some(Protocol::Udp) {
+        findings
+            .error(codes::MSS_UDP, value.span(), "UDP has no segment size")
+            .help("take `mss-clamp` out; datagrams that are too big are answered by ICMP");
+        return None;
+    }
+    number("mss-clamp", value, 536..=65_495, findings)
 }
 
 /// A family in words.

@@ -211,6 +211,7 @@ fn two_services_on_one_server_do_not_mix_one_clients_replies() {
         delivery: original.delivery.clone(),
         sorry: None,
         sticky: None,
+        mss: None,
         pool: original.pool.clone(),
         on_no_server: original.on_no_server,
         profile: original.profile,

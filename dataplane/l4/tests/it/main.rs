@@ -15,6 +15,7 @@ mod flows;
 mod hold;
 mod icmp;
 mod mixed;
+mod mss;
 mod nat;
 mod nat64;
 mod rig;

@@ -41,6 +41,7 @@ pub(crate) fn with_mixed(mut tables: Tables, ports: &Arc<SnatPool>) -> Tables {
                 on_no_server: like.on_no_server,
                 sorry: None,
                 sticky: None,
+                mss: None,
                 profile: Profile::Lb,
             })));
             listen.insert(endpoint(at, protocol), id.slot);

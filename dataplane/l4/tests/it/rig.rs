@@ -254,6 +254,7 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
                 on_no_server: plan.on_no_server,
                 sorry: None,
                 sticky: None,
+                mss: None,
                 profile: Profile::Lb,
             })));
             listen.insert(Endpoint { ip: address.ip().into(), port: address.port(), protocol }, id.slot);
@@ -331,13 +332,14 @@ pub(crate) struct Extra {
     pub(crate) on_no_server: OnNoServer,
     pub(crate) sorry: Option<Arc<Pool>>,
     pub(crate) sticky: Option<Arc<Sticky>>,
+    pub(crate) mss: Option<u16>,
 }
 
 impl Extra {
     /// A service without anything special.
     pub(crate) fn new(at: &'static str, delivery: Delivery, pool: Pool) -> Self {
         let on_no_server = OnNoServer::Drop;
-        Self { at, delivery, pool: Arc::new(pool), on_no_server, sorry: None, sticky: None }
+        Self { at, delivery, pool: Arc::new(pool), on_no_server, sorry: None, sticky: None, mss: None }
     }
 }
 
@@ -357,6 +359,7 @@ pub(crate) fn with_extras(mut tables: Tables, extras: &[Extra]) -> Tables {
                 on_no_server: extra.on_no_server,
                 sorry: extra.sorry.clone(),
                 sticky: extra.sticky.clone(),
+                mss: extra.mss,
                 profile: Profile::Lb,
             })));
             listen.insert(Endpoint { ip: at.ip().into(), port: at.port(), protocol }, id.slot);

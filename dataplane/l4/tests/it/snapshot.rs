@@ -36,6 +36,7 @@ fn a_removed_services_flows_do_not_become_another_services() {
             delivery: old.delivery.clone(),
             sorry: None,
             sticky: None,
+            mss: None,
             pool: old.pool.clone(),
             on_no_server: old.on_no_server,
             profile: old.profile,
