@@ -14,7 +14,7 @@ const ADDRESSES: u8 = 16;
 const TCP: u8 = 6;
 
 /// Transport, address and port of a flow as its server sees them.
-type Source = (u8, SocketAddr);
+type Source = (u8, [u8; 4], [u8; 2]);
 /// A client: transport and number.
 type Client = (u8, usize);
 
@@ -32,7 +32,8 @@ struct Judge {
 impl Judge {
     /// Hears of a client's packet that a server got.
     fn hear(&mut self, now: u64, client: Client, frame: &[u8], down: Option<usize>) {
-        let (source, server) = ((client.0, ends(frame).0), server_of(frame));
+        let source = (frame[23], frame[26..30].try_into().unwrap(), frame[34..36].try_into().unwrap());
+        let server = server_of(frame);
         let silence = if client.0 == TCP { 5 } else { 300 };
         let before = self.clients.insert(client, (source, server));
         let lives = |judge: &Self, source| {
