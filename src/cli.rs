@@ -24,7 +24,8 @@ pub(crate) enum Command {
     Check(ConfigFile),
     /// Show what a running ringlead does.
     Status(StatusArgs),
-    /// Make a lab of network namespaces, run ringlead in it, send real traffic and print what happened. Needs root.
+    /// Make a lab of network namespaces, run ringlead in it, send real traffic by every mode and print what happened. Needs
+    /// root.
     Demo(DemoArgs),
     /// Send a capture through the packet path and write what came out, each packet with its verdict as comment.
     Replay(ReplayArgs),

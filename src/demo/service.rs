@@ -144,17 +144,21 @@ impl Way {
         matches!(self.mode(), Mode::Nat | Mode::Snat)
     }
 
-    /// The last number of the service's address: 1 belongs to the balancer alone, 2 the servers have on lo.
+    /// The last number of the service's address, as the lab has it: servers hold those of dsr and tunnel on lo.
     fn service_host(self) -> u8 {
-        if self.translates() { 1 } else { 2 }
+        match self.mode() {
+            Mode::Nat => 1,
+            Mode::Dsr => 2,
+            Mode::Tunnel => 3,
+            Mode::Snat => 4,
+        }
     }
 
-    /// The service's port: one address has services of several modes.
+    /// The service's port, where one address and mode has two ways.
     fn service_port(self) -> u16 {
         match self {
-            Self::Nat | Self::Dsr => 80,
-            Self::Snat | Self::Ipip => 81,
-            Self::Translated | Self::Gue => 82,
+            Self::Nat | Self::Dsr | Self::Snat | Self::Ipip => 80,
+            Self::Translated | Self::Gue => 81,
         }
     }
 
@@ -265,13 +269,14 @@ mod tests {
         let script = super::super::lab::SCRIPT;
         let at = |way, family| Service { way, family, protocol: Protocol::Tcp }.listen().to_string();
         assert_eq!(at(Way::Nat, Family::Ipv4), "10.9.0.1:80");
-        assert_eq!(at(Way::Gue, Family::Ipv6), "[fd09::2]:82");
+        assert_eq!(at(Way::Gue, Family::Ipv6), "[fd09::3]:81");
         assert_eq!(server_address(Family::Ipv6, 3).to_string(), "fd02::13");
         assert_eq!(client_address(Family::Ipv4, 58).to_string(), "10.1.0.60");
         assert_eq!(client_address(Family::Ipv6, 59).to_string(), "fd01::2");
         let sources: Vec<String> = sources(Family::Ipv6).map(|ip| ip.to_string()).collect();
         assert_eq!(sources, ["fd02::200", "fd02::201", "fd02::202", "fd02::203"]);
-        assert!(script.contains("dsr 10.9.0.2") && script.contains("10.1.0.2 (and .3-.60)"));
+        assert!(script.contains("dsr 10.9.0.2") && script.contains("tunnel 10.9.0.3"));
+        assert!(script.contains("snat 10.9.0.4") && script.contains("10.1.0.2 (and .3-.60)"));
     }
 
     #[test]
@@ -290,7 +295,7 @@ mod tests {
         let udp = |way, family| Service { way, family, protocol: Protocol::Udp };
         assert_eq!(udp(Way::Translated, Family::Ipv6).server(1).to_string(), "10.2.0.11:8081");
         assert_eq!(udp(Way::Translated, Family::Ipv6).arrival(1).to_string(), "10.2.0.11:8081");
-        assert_eq!(udp(Way::Gue, Family::Ipv4).server(2).to_string(), "[fd02::12]:82");
-        assert_eq!(udp(Way::Gue, Family::Ipv4).arrival(2).to_string(), "10.9.0.2:82");
+        assert_eq!(udp(Way::Gue, Family::Ipv4).server(2).to_string(), "[fd02::12]:81");
+        assert_eq!(udp(Way::Gue, Family::Ipv4).arrival(2).to_string(), "10.9.0.3:81");
     }
 }

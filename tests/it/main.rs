@@ -18,6 +18,7 @@ mod kernel_traffic;
 mod lab;
 mod nat;
 mod neighbour;
+mod nexthop;
 mod programs;
 mod refusals;
 mod reload;

@@ -1,4 +1,4 @@
-//! Programs that people use, in every mode: curl and nginx, dig and dnsmasq, iperf3.
+//! Programs that people use, in every mode: curl and nginx, dig and dnsmasq, iperf3, redis.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -111,6 +111,51 @@ fn iperf3_both_ways() {
             }
         }
     }
+}
+
+/// A long-lived connection with many small requests, in every mode and family: what is written by one is read by all others.
+#[test]
+fn redis_and_its_benchmark() {
+    needs_ringlead!();
+    let lab = Lab::new("redis");
+    let mut config = Config::empty(&lab);
+    let mut services = Vec::new();
+    for mode in Mode::ALL {
+        for family in Family::ALL {
+            let name = format!("redis-{mode:?}-{family:?}").to_lowercase();
+            services.push(Service::on(&name, mode, Protocol::Tcp, family, 6379, 6379).with_servers(&[1]));
+        }
+    }
+    config.services.clone_from(&services);
+    let _tunnels = Tunnels::start(&lab);
+    let bind = addresses(1).iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ");
+    let memory = ["--save", "", "--appendonly", "no", "--protected-mode", "no", "--bind", &bind];
+    let _server = lab.spawn(Node::Server(1), "redis-server", &memory);
+    let _ringlead = Ringlead::start(&lab, &config.render());
+    let ask = |service: &Service, more: &[&str]| {
+        let host = service.listen.ip().to_string();
+        let said = lab.run(Node::Client, "timeout", &[&["3", "redis-cli", "-h", &host][..], more].concat());
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    };
+    for (number, service) in services.iter().enumerate() {
+        wait_until(Duration::from_secs(10), "redis to answer", || ask(service, &["ping"]) == "PONG");
+        let (key, value) = (format!("key-{number}"), "x".repeat(20_000 + number));
+        assert_eq!(ask(service, &["set", &key, &value]), "OK", "{}", service.name);
+        let host = service.listen.ip().to_string();
+        let load = ["-h", &host, "-n", "5000", "-c", "20", "-P", "4", "-t", "set,get", "-q"];
+        let said = lab.must_run(Node::Client, "redis-benchmark", &load);
+        assert_eq!(said.matches("requests per second").count(), 2, "{}: {said}", service.name);
+    }
+    for (number, service) in services.iter().enumerate() {
+        let written = (number + 1) % services.len();
+        let got = ask(service, &["get", &format!("key-{written}")]);
+        assert!(got == "x".repeat(20_000 + written), "{}: {} bytes", service.name, got.len());
+    }
+    let asked: u64 = ask(&services[0], &["info", "commandstats"])
+        .lines()
+        .filter_map(|line| line.strip_prefix("cmdstat_set:calls=")?.split(',').next()?.parse::<u64>().ok())
+        .sum();
+    assert_eq!(asked, 8 * 5001, "each command was carried out once");
 }
 
 /// A server's own addresses, where nat and snat reach it, and those of the services that it has on lo.
