@@ -116,6 +116,7 @@ fn tables(suite: &Suite, set: &Set) -> Tables {
             on_no_server: OnNoServer::Drop,
             sorry: None,
             sticky: None,
+            mss: None,
             profile: Profile::Lb,
         })));
     }
