@@ -4,7 +4,7 @@ use crate::drops::Reason;
 use crate::tables::{Chooser, Delivery, Pool, Server, Service, Tables, Way, protocol};
 use arrayvec::ArrayVec;
 use ringlead_flow::snat::{SnatPool, SnatRandom};
-use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, ServerId, Tick, Tuple};
+use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, Packed, ServerId, Side, Tick, Tuple};
 use ringlead_pick::{Cursor, Loads};
 use ringlead_wire::{Kind, Meta};
 
@@ -115,6 +115,9 @@ impl Request<'_> {
     /// Nobody of the pool takes it: the sorry pool, if there is one, or the declared answer.
     #[cold]
     fn sorry(&self, cursor: &mut Option<&mut Cursor>, random: &mut SnatRandom) -> Outcome {
+        if let Some(outcome) = self.made_meanwhile() {
+            return outcome;
+        }
         let Some(pool) = &self.service.sorry else { return Outcome::Refuse(Reason::NoServer) };
         let mut tried = Tried::new();
         while !tried.is_full() {
@@ -125,6 +128,16 @@ impl Request<'_> {
             tried.push(id);
         }
         Outcome::Refuse(Reason::NoServer)
+    }
+
+    /// The flow that a packet before this one in the burst has made, or another worker has: it may have taken what this
+    /// packet is about to be refused for.
+    #[cold]
+    fn made_meanwhile(&self) -> Option<Outcome> {
+        let wide = || self.flows.lookup_widened(&Packed::from(self.tuple), self.now).map(|hit| hit.flow());
+        let flow = self.flows.lookup(self.tuple, self.now);
+        let flow = flow.or_else(|| if self.tables.mixed { wide() } else { None })?;
+        (flow.side == Side::Client).then_some(Outcome::Flow(flow, false))
     }
 
     /// Gives the packet a flow to one server, if it can have one there.
@@ -154,7 +167,7 @@ impl Request<'_> {
             Ok(Inserted::Full | Inserted::Contended) if self.goes_without(pool) => Outcome::Stateless(id),
             Ok(Inserted::Full) => Outcome::Drop(Reason::TableFull),
             Ok(Inserted::Contended) => Outcome::Drop(Reason::Contended),
-            Err(reason) => Outcome::Refuse(reason),
+            Err(reason) => self.made_meanwhile().unwrap_or(Outcome::Refuse(reason)),
         })
     }
 

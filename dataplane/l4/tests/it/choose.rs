@@ -145,6 +145,29 @@ fn a_limit_is_kept_and_room_is_used_again() {
     }
 }
 
+/// Two packets of a client that is not known yet, one behind the other: the flow that the first one makes serves both, even
+/// where it took the last place, and whoever stands in is not asked.
+#[test]
+fn a_burst_that_repeats_a_first_packet_makes_one_flow() {
+    let syn = Packet::tcp("198.51.100.7:5353", AT).flags(TcpFlags::SYN);
+    let packets = [syn, Packet::udp("198.51.100.7:5353", AT)];
+    let cases = packets.iter().flat_map(|packet| [(packet, false), (packet, true)]);
+    for ((packet, sorry), chooser) in cases.flat_map(|case| choosers(1).map(|chooser| (case, chooser))) {
+        let pool = limited(pool_of(POOL, chooser, &[0], false), 1);
+        let stands_in = Arc::new(pool_of(SORRY, turns(&[1]), &[2], false));
+        let mut rig = rig(&[Extra {
+            on_no_server: OnNoServer::Reset,
+            sorry: sorry.then_some(stands_in),
+            ..Extra::new(AT, Delivery::Dsr, pool)
+        }]);
+        let frame = from_client(packet.clone()).build();
+        let sent = rig.send(WAN, &[frame.clone(), frame]);
+        let servers: Vec<_> = sent.iter().map(|(port, frame)| (*port, server_of(frame))).collect();
+        assert_eq!(servers, [(LAN, 0); 2], "{:?}", rig.drops());
+        assert_eq!((rig.counters().flows_created.get(), rig.shared.loads.get(server_id(0, false).0)), (1, 1));
+    }
+}
+
 #[test]
 fn a_server_without_a_limit_takes_the_rest() {
     for chooser in choosers(3) {

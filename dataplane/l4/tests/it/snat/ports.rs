@@ -76,6 +76,17 @@ fn exhaustion_is_counted_answered_as_declared_and_passes() {
 }
 
 #[test]
+fn the_last_port_serves_a_first_packet_that_is_repeated_at_once() {
+    let (mut rig, ports) = rig_of(&Plan { on_no_server: OnNoServer::Reset, ..Plan::default() }, FEW);
+    let mut frames: Vec<_> = (0..63).map(|n| from_client(syn(client(n), SNAT4)).build()).collect();
+    assert_eq!(rig.send(WAN, &frames).len(), 63);
+    frames = vec![from_client(syn(client(63), SNAT4)).build(); 2];
+    let sent = rig.send(WAN, &frames);
+    assert_eq!((sent.len(), ports.usage().tcp.used), (2, 64), "{:?}", rig.drops());
+    assert_eq!(sent[0], sent[1]);
+}
+
+#[test]
 fn a_port_that_was_given_back_rests_before_it_is_taken_again() {
     let (mut rig, ports) = rig_of(&Plan::default(), FEW);
     let (mapping, server) = begin(&mut rig, &datagram(0));
