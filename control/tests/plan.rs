@@ -10,6 +10,7 @@
 use ringlead_control::config::{self, Config};
 use ringlead_control::plan::{Health, Plan};
 use ringlead_flow::ServerId;
+use ringlead_flow::snat::{Mapping, SnatRandom};
 use ringlead_l4::tables::Tables;
 use ringlead_wire::{Endpoint, Ip, Protocol};
 use std::collections::BTreeSet;
@@ -185,6 +186,46 @@ fn flows_of_two_families_are_looked_for_from_their_first_service_on() {
     for (servers, why) in [(&six, "it has such servers"), (&[S1], "its flows to those go on")] {
         plan.adopt(of("192.0.2.1:80", "snat", servers)).unwrap();
         assert!(plan.snapshot().mixed, "{why}");
+    }
+}
+
+/// Flows of the pool that is now do not keep one that is gone: an address that was taken out leaves the node when its own
+/// flows have ended.
+#[test]
+fn an_address_out_of_a_pool_is_kept_for_its_own_flows_only() {
+    let with = |addresses: &str, ports: &str| {
+        let source = format!("[snat.out]\naddresses = [{addresses}]\nports = \"{ports}\"\n");
+        config(&[service("web", "192.0.2.1:80", "snat", "app"), pool("app", &[S1], ""), source])
+    };
+    let both = "\"10.0.0.200\", \"10.0.0.201\"";
+    let ip = |last| IpAddr::from([10, 0, 0, last]);
+    let mut plan = Plan::new(with(both, "1024-65535")).unwrap();
+    let mut random = SnatRandom::new([1; 4]);
+    let mut take = |tables: &Tables| {
+        std::iter::repeat_with(|| tables.snat_pools[0].take(0, Protocol::Tcp, true, &mut random).unwrap())
+            .take(64)
+            .collect::<Vec<_>>()
+    };
+    let give_back = |tables: &Tables, held: &[Mapping], ip: IpAddr| {
+        for at in held.iter().filter(|at| IpAddr::from(at.ip) == ip) {
+            tables.snat[&at.ip].give_back(at.ip, at.port, Protocol::Tcp);
+        }
+    };
+    let held = take(&plan.snapshot());
+    plan.adopt(with("\"10.0.0.200\"", "1024-65535")).unwrap();
+    let tables = plan.snapshot();
+    let more = take(&tables);
+    plan.forget_snat();
+    assert_eq!(plan.snat_addresses(), BTreeSet::from([ip(200), ip(201)]));
+    give_back(&tables, &held, ip(201));
+    assert!(plan.forget_snat());
+    assert_eq!(plan.snat_addresses(), BTreeSet::from([ip(200)]));
+    assert!(!plan.has_past_snat());
+    // The same address with other ports, there and back: they all have those that flows hold.
+    for ports in ["1000-65535", "1024-65535", "1000-65535"] {
+        plan.adopt(with("\"10.0.0.200\"", ports)).unwrap();
+        plan.forget_snat();
+        assert!(!plan.has_past_snat(), "{ports}: {} flows go on", more.len());
     }
 }
 

@@ -1,5 +1,5 @@
-//! Source ports for snat: one space of ports an address, kept over reloads; pools that are gone stay until no flow holds one
-//! of their ports.
+//! Source ports for snat: one space of ports an address, kept over reloads; what pools no longer have stays until no flow
+//! holds one of its ports.
 
 use super::Plan;
 use crate::config::{Config, SnatConfig};
@@ -19,13 +19,23 @@ struct Made {
     pool: Arc<SnatPool>,
 }
 
-/// Every pool of source ports that is, or still has flows.
+/// Ports of one address that a pool which is gone had, while flows may hold some.
+#[derive(Clone, Debug)]
+struct Past {
+    ip: Ip,
+    ports: RangeInclusive<u16>,
+    space: Arc<PortSpace>,
+    /// Takes them back.
+    pool: Arc<SnatPool>,
+}
+
+/// Every pool of source ports that is, and what still has flows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SnatPools {
     spaces: BTreeMap<Ip, Arc<PortSpace>>,
     /// In the configuration's order.
     now: Vec<Made>,
-    past: Vec<Made>,
+    past: Vec<Past>,
     mixed: bool,
 }
 
@@ -50,10 +60,21 @@ impl SnatPools {
             now.push(Made { config: wanted.clone(), pool });
         }
         let kept = |made: &Made| now.iter().any(|new: &Made| Arc::ptr_eq(&new.pool, &made.pool));
-        let gone = std::mem::take(&mut self.now).into_iter().filter(|made| !kept(made));
-        self.past.extend(gone);
+        for gone in std::mem::take(&mut self.now).into_iter().filter(|made| !kept(made)) {
+            self.remember(&gone);
+        }
         self.now = now;
         Ok(())
+    }
+
+    fn remember(&mut self, gone: &Made) {
+        for &ip in &gone.config.addresses {
+            let known = |past: &Past| past.ip == ip && past.ports == gone.config.ports;
+            if let Some(space) = self.spaces.get(&ip).filter(|_| !self.past.iter().any(known)) {
+                let (ports, space) = (gone.config.ports.clone(), Arc::clone(space));
+                self.past.push(Past { ip, ports, space, pool: Arc::clone(&gone.pool) });
+            }
+        }
     }
 
     /// Whether flows may have a server of the other IP family than their client: from the first snapshot on where a service
@@ -75,34 +96,50 @@ impl SnatPools {
 
     /// Who takes a port of an address back.
     pub(super) fn by_address(&self) -> AHashMap<Ip, Arc<SnatPool>> {
+        let past = self.past.iter().map(|past| (past.ip, Arc::clone(&past.pool)));
+        let of = |made: &'_ Made| {
+            let pool = Arc::clone(&made.pool);
+            made.config.addresses.iter().map(move |ip| (*ip, Arc::clone(&pool))).collect::<Vec<_>>()
+        };
         // In this order, so that an address which is still in use belongs to the pool that uses it.
-        let all = self.past.iter().chain(&self.now);
-        all.flat_map(|made| made.config.addresses.iter().map(|ip| (*ip, Arc::clone(&made.pool)))).collect()
+        past.chain(self.now.iter().flat_map(of)).collect()
     }
 
     /// Every address that a flow may be known by.
     pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
-        let all = self.now.iter().chain(&self.past);
-        all.flat_map(|made| made.config.addresses.iter().map(|&ip| ip.into())).collect()
+        let now = self.now.iter().flat_map(|made| made.config.addresses.iter().copied());
+        now.chain(self.past.iter().map(|past| past.ip)).map(IpAddr::from).collect()
     }
 
     /// What the front steers to us for them.
     pub(super) fn ranges(&self) -> Vec<SnatRange> {
-        let of = |made: &Made| {
-            let (first, last) = (*made.config.ports.start(), *made.config.ports.end());
-            let range = move |&ip: &Ip| SnatRange { ip, protocol: None, first, last };
-            made.config.addresses.iter().map(range).collect::<Vec<_>>()
+        let range = |ip: Ip, ports: &RangeInclusive<u16>| SnatRange {
+            ip,
+            protocol: None,
+            first: *ports.start(),
+            last: *ports.end(),
         };
-        let ranges: BTreeSet<SnatRange> = self.now.iter().chain(&self.past).flat_map(of).collect();
+        let now = self
+            .now
+            .iter()
+            .flat_map(|made| made.config.addresses.iter().map(|&ip| range(ip, &made.config.ports)));
+        let ranges: BTreeSet<SnatRange> =
+            now.chain(self.past.iter().map(|past| range(past.ip, &past.ports))).collect();
         ranges.into_iter().collect()
     }
 
-    /// Forgets the past pools of which no flow holds a port; returns whether there were any.
+    /// Forgets past ports that no flow holds, or that a pool has again; returns whether there were any.
     fn forget_unused(&mut self) -> bool {
         let before = self.past.len();
-        self.past.retain(|made| {
-            let usage = made.pool.usage();
-            usage.tcp.used + usage.udp.used > 0
+        let ports = |made: &'_ Made| {
+            let ports = made.config.ports.clone();
+            made.config.addresses.iter().map(move |ip| (*ip, ports.clone())).collect::<Vec<_>>()
+        };
+        let now: BTreeMap<Ip, RangeInclusive<u16>> = self.now.iter().flat_map(ports).collect();
+        self.past.retain(|past| match now.get(&past.ip) {
+            None => past.space.is_held(&past.ports),
+            // Whoever holds a port that a pool has now is no reason to keep what is gone.
+            Some(now) => beside(&past.ports, now).iter().any(|ports| past.space.is_held(ports)),
         });
         let used = self.addresses();
         // The space of an address that nobody uses is dropped with its quarantines: its ports come back from other hosts' view
@@ -110,6 +147,16 @@ impl SnatPools {
         self.spaces.retain(|ip, _| used.contains(&IpAddr::from(*ip)));
         before != self.past.len()
     }
+}
+
+/// The ports of a range below and above another one's; none of both may be 0.
+fn beside(ports: &RangeInclusive<u16>, other: &RangeInclusive<u16>) -> [RangeInclusive<u16>; 2] {
+    let below = *ports.start()..=(*ports.end()).min(other.start().saturating_sub(1));
+    let above = match other.end().checked_add(1) {
+        Some(next) => next.max(*ports.start())..=*ports.end(),
+        None => RangeInclusive::new(1, 0),
+    };
+    [below, above]
 }
 
 impl Plan {
@@ -124,13 +171,14 @@ impl Plan {
         self.snat.addresses()
     }
 
-    /// Whether pools that are gone still have flows.
+    /// Whether there are source ports that pools no longer have, and flows may.
     #[must_use]
     pub fn has_past_snat(&self) -> bool {
         !self.snat.past.is_empty()
     }
 
-    /// Forgets gone pools that have no flow left; returns whether there were any.
+    /// Forgets source ports that pools no longer have and no flow holds; returns whether there were any. Once every worker
+    /// uses the snapshot without them.
     pub fn forget_snat(&mut self) -> bool {
         self.snat.forget_unused()
     }

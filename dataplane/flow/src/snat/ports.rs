@@ -72,14 +72,7 @@ impl Ports {
     /// The ports of a group that are in the range, a bit each.
     #[inline]
     pub(crate) const fn mask(&self, group: u16) -> u64 {
-        let (start, end) = (*self.range.start(), *self.range.end());
-        let (first, last) = (start / GROUP, end / GROUP);
-        if group < first || group > last {
-            return 0;
-        }
-        let low = if group == first { u64::MAX << (start % GROUP) } else { u64::MAX };
-        let high = if group == last { u64::MAX >> (GROUP - 1 - end % GROUP) } else { u64::MAX };
-        low & high
+        mask(&self.range, group)
     }
 
     /// All groups that have a port in the range.
@@ -99,4 +92,17 @@ impl Ports {
     fn ports_of(&self, worker: u16) -> u32 {
         self.groups_of(worker).map(|group| self.mask(group).count_ones()).sum()
     }
+}
+
+/// The ports of a group that are in a range, a bit each.
+#[inline]
+pub(crate) const fn mask(range: &RangeInclusive<u16>, group: u16) -> u64 {
+    let (start, end) = (*range.start(), *range.end());
+    let (first, last) = (start / GROUP, end / GROUP);
+    if group < first || group > last {
+        return 0;
+    }
+    let low = if group == first { u64::MAX << (start % GROUP) } else { u64::MAX };
+    let high = if group == last { u64::MAX >> (GROUP - 1 - end % GROUP) } else { u64::MAX };
+    low & high
 }

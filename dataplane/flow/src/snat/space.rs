@@ -1,8 +1,11 @@
 //! All ports of one address.
 
+use std::ops::RangeInclusive;
+
 use ringlead_wire::{Ip, Protocol};
 
 use crate::snat::group::{GROUP, Group};
+use crate::snat::ports::mask;
 
 /// Groups of each transport: all 65 536 ports. A model has 128.
 const GROUPS: usize = if cfg!(loom) { 2 } else { 65_536 / GROUP as usize };
@@ -36,6 +39,20 @@ impl PortSpace {
         if let Some(group) = self.groups(protocol).get(group) {
             group.give_back(at);
         }
+    }
+
+    /// Whether a flow holds one of these ports, of either transport.
+    #[must_use]
+    pub fn is_held(&self, ports: &RangeInclusive<u16>) -> bool {
+        let (first, last) = (*ports.start(), *ports.end());
+        let held = |group: u16| {
+            let mask = mask(ports, group);
+            let of = |groups: &[Group]| {
+                groups.get(usize::from(group)).is_some_and(|group| group.filling(mask).held > 0)
+            };
+            of(&self.tcp) || of(&self.udp)
+        };
+        first <= last && (first / GROUP..=last / GROUP).any(held)
     }
 
     /// As [`SnatPool::never_used`](crate::snat::SnatPool::never_used). Whether the port was held.
