@@ -66,17 +66,21 @@ impl<K: Key> Table<K> {
 
     /// One try; `None` when it lost against another insert.
     fn attempt(&self, plan: &Plan<'_, K>, attempt: u8) -> Option<Inserted> {
-        if let Some(Obstacle::Live(flow)) = self.survey(plan, None, attempt) {
+        // The first try goes ahead: its caller has just looked the flow up in vain, and what is found in the way later counts
+        // as well.
+        if attempt > 0
+            && let Some(Obstacle::Live(flow)) = self.survey(plan, None, attempt)
+        {
             return Some(flow);
         }
         step();
-        let Some(mine) = self.acquire(plan) else { return Some(Inserted::Full) };
+        let Some(mine) = self.acquire(plan) else { return Some(self.full(plan, attempt)) };
         step();
         let tentative = self.draft(plan, mine, attempt);
         step();
         let Some(slots) = self.announce(plan, mine) else {
             self.withdraw(mine, tentative, [None, None]);
-            return Some(Inserted::Full);
+            return Some(self.full(plan, attempt));
         };
         // Pairs with the same fence of every other insert: of two, one sees the other's slots.
         fence(SeqCst);
@@ -99,6 +103,15 @@ impl<K: Key> Table<K> {
         step();
         self.shards[self.shard_of(mine.index)].flows.fetch_add(1, Relaxed);
         Some(Inserted::New(plan.flow(mine, live)))
+    }
+
+    /// There is no room for the flow, unless it is there already.
+    #[cold]
+    fn full(&self, plan: &Plan<'_, K>, attempt: u8) -> Inserted {
+        match self.survey(plan, None, attempt) {
+            Some(Obstacle::Live(flow)) => flow,
+            Some(Obstacle::Rival) | None => Inserted::Full,
+        }
     }
 
     /// Takes a free entry, from a shard that the key chooses or the next that has one.
