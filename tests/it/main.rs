@@ -10,6 +10,7 @@ mod bench_soak;
 mod bench_verify;
 mod carries;
 mod checksums;
+mod choosers;
 mod demo;
 mod dsr;
 mod generic;

@@ -98,6 +98,8 @@ pub struct Service {
     pub lines: String,
     /// More lines for its `[pool.*]`; the algorithm is maglev unless one of them says otherwise.
     pub pool_lines: String,
+    /// More keys of single servers, by their numbers: `(3, "backup = true")`.
+    pub server_keys: Vec<(u8, String)>,
 }
 
 impl Service {
@@ -125,8 +127,17 @@ impl Service {
             .map(|n| (format!("s{n}"), SocketAddr::new(Lab::server(family, n), server_port)))
             .collect();
         let listen = SocketAddr::new(Lab::service(family, mode), port);
-        let (lines, pool_lines) = (String::new(), String::new());
-        Self { name: name.to_owned(), mode, protocol, listen, servers, checked: true, lines, pool_lines }
+        Self {
+            name: name.to_owned(),
+            mode,
+            protocol,
+            listen,
+            servers,
+            checked: true,
+            lines: String::new(),
+            pool_lines: String::new(),
+            server_keys: Vec::new(),
+        }
     }
 
     /// The same with its servers' addresses of this family, whatever the service's own is.
@@ -153,7 +164,7 @@ impl Service {
     }
 
     fn render(&self, text: &mut String) {
-        let Self { name, mode, protocol, listen, servers, checked, lines, pool_lines } = self;
+        let Self { name, mode, protocol, listen, servers, checked, lines, pool_lines, server_keys } = self;
         let (mode, protocol) = (mode.word(), protocol.word());
         let _ = writeln!(
             text,
@@ -163,7 +174,10 @@ impl Service {
         let algorithm = if pool_lines.contains("algorithm =") { "" } else { "algorithm = \"maglev\"\n" };
         let _ = writeln!(text, "[pool.{name}]\n{algorithm}{pool_lines}{health}server = [");
         for (server, address) in servers {
-            let _ = writeln!(text, "  {{ name = \"{server}\", address = \"{address}\" }},");
+            let of =
+                |(number, key): &(u8, String)| (*server == format!("s{number}")).then(|| format!(", {key}"));
+            let more: String = server_keys.iter().filter_map(of).collect();
+            let _ = writeln!(text, "  {{ name = \"{server}\", address = \"{address}\"{more} }},");
         }
         let _ = writeln!(text, "]\n");
     }
