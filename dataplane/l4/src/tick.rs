@@ -16,9 +16,17 @@ const ASK_DRIVERS_NS: u64 = 1_000_000_000;
 /// Entries looked at per tick while ageing: a million flows are seen once a second.
 const AGE_BUDGET: usize = 1024;
 
-/// Groups of 64 source ports looked at in one tick. A pool of 16 addresses has 64 000 groups for both transports and is to
-/// be gone through in 7.5 s.
-const QUARANTINE_BUDGET: usize = 64;
+/// Ticks in which all source ports are to be gone through once, about: less than the 7.5 s from one round to the next.
+const QUARANTINE_TICKS: usize = 5_000;
+/// Groups of 64 source ports looked at in one tick: at least, and, because each is a few nanoseconds, at most. The most are
+/// enough for 10 000 addresses a worker.
+const QUARANTINE_BUDGET: (usize, usize) = (64, 4_096);
+
+/// How many groups of a pool to look at when its turn comes, once in as many ticks as there are pools.
+fn quarantine_budget(groups: usize, pools: usize) -> usize {
+    let (least, most) = QUARANTINE_BUDGET;
+    groups.saturating_mul(pools).div_ceil(QUARANTINE_TICKS).clamp(least, most)
+}
 
 impl<P: Port> Worker<P> {
     /// Retries held frames, ages a shard, acknowledges the snapshot. `now_ns` is monotonic time in nanoseconds.
@@ -84,12 +92,13 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// Frees source ports of this worker's share, a few of one pool a tick.
+    /// Frees source ports of this worker's share, some of one pool a tick.
     fn end_quarantines(&mut self) {
         let pools = self.tables.snat_pools.len();
         self.next_pool = (self.next_pool + 1).checked_rem(pools).unwrap_or(0);
         if let Some(pool) = self.tables.snat_pools.get(self.next_pool) {
-            pool.tick(self.config.index, self.tick, QUARANTINE_BUDGET);
+            let budget = quarantine_budget(pool.groups(self.config.index), pools);
+            pool.tick(self.config.index, self.tick, budget);
         }
     }
 
@@ -102,5 +111,21 @@ impl<P: Port> Worker<P> {
         };
         let owner = (0..workers).map(|step| (shard + step) % workers).find(|&worker| !silent(worker));
         owner == Some(self.config.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quarantines_are_gone_through_in_time_however_many_ports_there_are() {
+        // Groups of a pool, which are 2016 an address and a worker, and pools.
+        for (groups, pools) in [(2, 1), (2_016, 1), (2_016, 300), (16 * 2_016, 64), (4_096 * 2_016, 1)] {
+            let budget = quarantine_budget(groups, pools);
+            let turns = groups.div_ceil(budget);
+            assert!(budget <= QUARANTINE_BUDGET.1);
+            assert!(turns * pools <= 7_500, "{groups} groups in {pools} pools: {}", turns * pools);
+        }
     }
 }

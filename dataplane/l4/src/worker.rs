@@ -194,7 +194,7 @@ impl<P: Port> Worker<P> {
                 self.counters.received.add(1);
                 self.counters.drop_frames(drops::Drop::from(Reason::Shutdown).index(), 1);
             }
-            queue.port.tx(&mut self.frames, &mut queue.out);
+            self.counters.sent.add(queue.port.tx(&mut self.frames, &mut queue.out) as u64);
             queue.port.kick();
             queue.port.reap(&mut self.frames);
             for frame in queue.out.drain(..) {

@@ -161,11 +161,17 @@ impl SnatPool {
         }
     }
 
+    /// How many groups of 64 ports a worker's share has, of both transports: what a round of [`tick`](Self::tick) looks at.
+    #[must_use]
+    pub fn groups(&self, worker: usize) -> usize {
+        self.shares.get(worker).map_or(0, |(share, _)| 2 * self.spaces.len() * share.count as usize)
+    }
+
     /// Frees ports of a worker's share whose quarantine is over, looking at up to `budget` groups of 64 from where the last
     /// call stopped. A round over all begins every 7.5 s.
     pub fn tick(&self, worker: usize, now: Tick, budget: usize) {
         let Some((share, state)) = self.shares.get(worker) else { return };
-        let places = 2 * number(self.spaces.len()) * share.count;
+        let places = number(self.groups(worker));
         let Some(start) = state.place(places, now) else { return };
         let end = start.saturating_add(number(budget)).min(places);
         for place in start..end {

@@ -61,6 +61,16 @@ fn a_full_ring_keeps_a_burst_waiting_and_drops_the_rest_by_name() {
 }
 
 #[test]
+fn a_stopping_worker_counts_what_the_ring_still_takes() {
+    let mut rig = Rig::new(&Plan::default());
+    rig.worker.port(LAN).unwrap().set_tx_room(0);
+    assert!(rig.send(WAN, &(0..64).map(packet).collect::<Vec<_>>()).is_empty());
+    rig.worker.port(LAN).unwrap().set_tx_room(40);
+    rig.worker.finish();
+    assert_eq!((rig.counters().sent.get(), rig.drops_of(Reason::Shutdown)), (40, 24));
+}
+
+#[test]
 fn frames_received_ahead_are_next_and_none_is_lost() {
     let mut rig = Rig::new(&Plan::default());
     let frames: Vec<_> = (0..100).map(packet).collect();

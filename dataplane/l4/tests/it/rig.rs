@@ -174,6 +174,9 @@ impl std::ops::Drop for Rig {
         }
         self.worker.finish();
         self.sent();
+        let c = self.counters();
+        let dropped: u64 = Drop::all().map(|reason| c.dropped(reason)).sum();
+        assert_eq!(c.received.get() + c.made.get(), c.sent.get() + dropped + c.held.get(), "a miscount");
         assert_eq!(self.worker.frames().free_count(), FRAMES as usize, "frames were lost");
     }
 }
