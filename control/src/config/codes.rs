@@ -36,10 +36,10 @@ codes! {
     NOT_MAGLEV = "C112", "Only the algorithm maglev has this option.";
     TABLE_TOO_SMALL = "C113", "A Maglev table has fewer slots than the pool has servers.";
     ADDRESS_UNUSABLE = "C114", "No host can have this address, or no packet to it can be forwarded.";
-    ANY_PORT = "C115", "Port 0 (any) works only with dsr, for the service and all its servers.";
+    ANY_PORT = "C115", "Port 0 (any) works only with dsr and tunnel, for the service and all its servers.";
     DEVICE_TWICE = "C116", "Two ports have one device.";
     FAMILY_POOL = "C117", "A pool mixes IPv4 and IPv6 servers.";
-    UNUSED = "C118", "Nothing uses this pool, health check, tunnel or persistence table (warning).";
+    UNUSED = "C118", "Nothing uses this pool, health check, tunnel, persistence table or pool of source addresses (warning).";
     NO_PORT_FACES = "C119", "No port faces clients, or none faces servers.";
     DSR_PORT = "C120", "Direct server return cannot translate ports.";
     SERVER_IS_SERVICE = "C121", "A server has a service's address: packets would come straight back.";

@@ -104,6 +104,36 @@ fn persistence_tables_and_their_size() {
 }
 
 #[test]
+fn persistence_tables_without_a_size_count_too() {
+    let mut text = text(&Sizes { services: 5, ..SMALL });
+    for i in 0..5 {
+        let header = format!("[service.s{i}]\n");
+        text = text.replace(&header, &format!("{header}persistence = \"t{i}\"\n"));
+        let size = if i < 4 { "size = 16777216\n" } else { "" };
+        write!(text, "[persistence.t{i}]\ntype = \"source\"\n{size}").unwrap();
+    }
+    let found = config::parse("big.toml", &text).unwrap_err();
+    assert_eq!(found.entries().iter().map(|e| e.code).collect::<Vec<_>>(), [codes::TOO_MANY]);
+}
+
+#[test]
+fn source_addresses_of_all_pools() {
+    let with = |ranges: &[&str]| {
+        let mut text = text(&Sizes { services: ranges.len(), ..SMALL }).replace("\"nat\"", "\"snat\"");
+        for (i, range) in ranges.iter().enumerate() {
+            let header = format!("[service.s{i}]\n");
+            text = text.replace(&header, &format!("{header}snat = \"n{i}\"\n"));
+            write!(text, "[snat.n{i}]\naddresses = \"{range}\"\n").unwrap();
+        }
+        config::parse("big.toml", &text)
+    };
+    let halves = ["172.16.0.0-172.16.7.255", "172.17.0.0-172.17.7.255"];
+    assert_eq!(with(&halves).unwrap().0.snats[1].addresses.len(), 2048);
+    let found = with(&[halves[0], halves[1], "172.18.0.1"]).unwrap_err();
+    assert_eq!(found.entries().iter().map(|e| e.code).collect::<Vec<_>>(), [codes::TOO_MANY]);
+}
+
+#[test]
 fn a_table_needs_a_slot_a_server() {
     let sizes = Sizes { servers: 127, pool_options: "table-size = 127", ..SMALL };
     assert_eq!(accepted(&sizes).pools[0].servers.len(), 127);

@@ -17,7 +17,7 @@ const ENTRIES_MAX: i64 = 1 << 24;
 const ENTRIES_MIN: i64 = 8;
 /// Of all tables: 2 GiB.
 const ENTRIES_SUM_MAX: i64 = 1 << 26;
-const ENTRIES_DEFAULT: usize = 131_072;
+const ENTRIES_DEFAULT: i64 = 131_072;
 const MASK_DEFAULT: u8 = 32;
 const MASK6_DEFAULT: u8 = 64;
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
@@ -53,20 +53,22 @@ fn one(named: &Named<Persistence>, findings: &mut Findings) -> Option<Persistenc
         mask_v4: mask_v4.ok()?.unwrap_or(MASK_DEFAULT),
         mask_v6: mask_v6.ok()?.unwrap_or(MASK6_DEFAULT),
         timeout: timeout.ok()?.unwrap_or(TIMEOUT_DEFAULT),
-        entries: entries.ok()?.unwrap_or(ENTRIES_DEFAULT),
+        entries: usize::try_from(entries.ok()?.unwrap_or(ENTRIES_DEFAULT)).ok()?,
     })
 }
 
 /// The tables' memory together is bounded, too.
 fn in_memory(tables: &[Named<Persistence>], findings: &mut Findings) {
     let mut sum = 0_i64;
-    for size in tables.iter().filter_map(|t| t.table.raw.size.as_ref()) {
-        sum = sum.saturating_add((*size.get_ref()).max(0));
+    for table in tables {
+        let size = table.table.raw.size.as_ref();
+        let entries = size.map_or(ENTRIES_DEFAULT, |size| *size.get_ref());
+        sum = sum.saturating_add(entries.max(0));
         // A single size that is too large has its own message.
-        if sum > ENTRIES_SUM_MAX && *size.get_ref() <= ENTRIES_MAX {
+        if sum > ENTRIES_SUM_MAX && entries <= ENTRIES_MAX {
             let message = format!("more than {ENTRIES_SUM_MAX} entries in all persistence tables");
             findings
-                .error(codes::TOO_MANY, size.span(), message)
+                .error(codes::TOO_MANY, size.map_or_else(|| table.name.span(), Spanned::span), message)
                 .help("one entry takes 32 bytes; that would be more than 2 GiB");
             return;
         }

@@ -17,6 +17,9 @@ use super::{Findings, codes, optional, pool, required, service, values};
 /// Source ports where the file names none: all but the well-known ones.
 const PORTS: RangeInclusive<u16> = 1024..=65_535;
 
+/// Of all pools: each address takes 64 KiB, and the node has it.
+const ADDRESSES_SUM_MAX: usize = SnatPool::ADDRESSES_MAX;
+
 /// A pool of source addresses with what later checks point at.
 pub(super) struct Checked {
     /// `None` where something was wrong.
@@ -28,6 +31,11 @@ pub(super) struct Checked {
 /// One entry a table.
 pub(super) fn check(file: &File, workers: Option<usize>, findings: &mut Findings) -> Vec<Checked> {
     let all: Vec<Checked> = file.snats.iter().map(|named| one(named, workers, findings)).collect();
+    if let Some((_, span)) = all.iter().flat_map(|checked| &checked.addresses).nth(ADDRESSES_SUM_MAX) {
+        let message = format!("more than {ADDRESSES_SUM_MAX} addresses in all pools of source addresses");
+        findings.error(codes::TOO_MANY, span.clone(), message);
+        return all;
+    }
     let mut seen: BTreeMap<Ip, &Span> = BTreeMap::new();
     for (ip, span) in all.iter().flat_map(|checked| &checked.addresses) {
         if let Some(first) = seen.insert(*ip, span) {
