@@ -151,10 +151,10 @@ impl Way {
         id.to_u32() | way as u32
     }
 
-    /// Whether a flow's way is [`Plain`](Self::Plain).
+    /// 0 where a flow's way is [`Plain`](Self::Plain).
     #[inline]
-    pub(crate) const fn is_plain(word: u32) -> bool {
-        word & Self::MASK == 0
+    pub(crate) const fn detour(word: u32) -> u32 {
+        word & Self::MASK
     }
 
     /// Whether a flow's packets get longer headers, or may.
