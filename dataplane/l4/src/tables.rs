@@ -313,6 +313,8 @@ pub struct Services {
     ids: Box<[u32]>,
     /// Whether any of them has a say in the segment sizes of its connections.
     clamps: bool,
+    /// Whether any of them packs its packets.
+    packs: bool,
 }
 
 /// No id: no slot has that number.
@@ -332,6 +334,12 @@ impl Services {
         self.clamps
     }
 
+    /// Whether outer headers may have to go in front of packets.
+    #[inline]
+    pub(crate) const fn packs(&self) -> bool {
+        self.packs
+    }
+
     /// All slots in order.
     #[must_use]
     pub fn slots(&self) -> &[Option<Arc<Service>>] {
@@ -343,7 +351,8 @@ impl From<Vec<Option<Arc<Service>>>> for Services {
     fn from(all: Vec<Option<Arc<Service>>>) -> Self {
         let ids = all.iter().map(|service| service.as_ref().map_or(NO_SERVICE, |s| s.id.to_u32())).collect();
         let clamps = all.iter().flatten().any(|service| service.mss.is_some());
-        Self { all: all.into(), ids, clamps }
+        let packs = all.iter().flatten().any(|service| service.delivery.mode() == Mode::Tunnel);
+        Self { all: all.into(), ids, clamps, packs }
     }
 }
 

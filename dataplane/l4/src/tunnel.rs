@@ -29,26 +29,31 @@ pub struct Tunnel {
 /// flows over its queues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Prefix {
-    base: u128,
-    hosts: u128,
+    /// The first address, in halves.
+    base: [u64; 2],
+    /// The bits that vary, of the second half.
+    hosts: u64,
 }
 
 impl Prefix {
     /// All addresses that share the first `bits` bits of `ip`, counted in its own family; `None` when it has fewer.
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a number is cut into halves")]
     pub fn new(ip: Ip, bits: u8) -> Option<Self> {
         let width: u8 = if ip.is_v4() { 32 } else { 128 };
         let hosts = match width.checked_sub(bits)? {
             128 => u128::MAX,
             rest => (1 << rest) - 1,
         };
-        Some(Self { base: u128::from_be_bytes(ip.octets()) & !hosts, hosts })
+        let base = u128::from_be_bytes(ip.octets()) & !hosts;
+        Some(Self { base: [(base >> 64) as u64, base as u64], hosts: hosts as u64 })
     }
 
     /// One of them. Of an IPv6 prefix only the last 64 bits vary.
     #[inline]
     fn host(&self, mix: u64) -> Ip {
-        Ip::from_v6((self.base | u128::from(mix) & self.hosts).to_be_bytes())
+        let [high, low] = self.base;
+        Ip::from_v6((u128::from(high) << 64 | u128::from(low | mix & self.hosts)).to_be_bytes())
     }
 }
 
@@ -100,7 +105,7 @@ impl Entrance<'_> {
         // The outer headers stand where the tags were, and where the Ethernet header was; that moves in front of them.
         let (l3, end, wanted) =
             (usize::from(meta.l3), usize::from(meta.end), overhead + usize::from(UNTAGGED));
-        if !self.frames.set_len(frame, end) {
+        if frame.len() != end && !self.frames.set_len(frame, end) {
             return None;
         }
         let moved = if wanted >= l3 {

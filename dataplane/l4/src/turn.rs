@@ -72,6 +72,9 @@ impl<P: Port> Worker<P> {
         for frame in &q.ahead {
             self.frames.prefetch_headers(frame);
         }
+        if self.tables.services.packs() {
+            q.ahead.iter().for_each(|frame| self.frames.prefetch_head(frame));
+        }
         !q.ahead.is_empty()
     }
 }
