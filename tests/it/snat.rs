@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringlead_tests::{
     Config, Exchange, Family, Farm, Lab, Mode, Network, Node, Protocol, Ringlead, Service, Transfer, config,
@@ -246,6 +246,42 @@ fn source_addresses_come_and_go_and_are_no_sockets() {
     }
     assert!(ringlead.stop().success());
     assert_eq!((on("l0"), on("l1")), (front, back));
+}
+
+/// Servers answer to a new source address from its first flow on: it is there before a flow has it. Else a server asks in
+/// vain who has it, and asks again a second later.
+#[test]
+fn new_source_addresses_are_answered_for_at_once() {
+    needs_ringlead!();
+    let lab = Lab::new("snat-grow");
+    let _farm = Farm::start(&lab);
+    let with = |address: &str| {
+        let service = Service::standard(Mode::Snat, Protocol::Tcp, Family::V4);
+        let mut config = Config::empty(&lab).service(service);
+        config.snat = (vec![address.to_owned()], "1024-65535".to_owned());
+        config.render()
+    };
+    let mut ringlead = Ringlead::start(&lab, &with("10.2.0.200"));
+    let service = Service::standard(Mode::Snat, Protocol::Tcp, Family::V4);
+    lab.await_servers(&service, "123");
+    let client = || {
+        let (start, mut slowest) = (Instant::now(), Duration::ZERO);
+        while start.elapsed() < Duration::from_secs(5) {
+            let begin = Instant::now();
+            Transfer::new(service.listen).make().unwrap_or_else(|e| panic!("a new flow: {e}"));
+            slowest = slowest.max(begin.elapsed());
+        }
+        slowest
+    };
+    let slowest = thread::scope(|scope| {
+        let clients = [(); 4].map(|()| scope.spawn(|| lab.within(Node::Client, client)));
+        for host in 201..=210 {
+            ringlead.reload(&with(&format!("10.2.0.{host}")));
+        }
+        clients.into_iter().map(|client| client.join().unwrap()).max()
+    });
+    let slowest = slowest.unwrap();
+    assert!(slowest < Duration::from_millis(900), "a new flow took {slowest:?}");
 }
 
 /// An address that the node itself has: refused where its kernel gives out the same ports, and usable beside them.

@@ -1,10 +1,11 @@
 //! The kernel's part kept in step: routes to servers, neighbours, service addresses, steering maps.
 
 use super::Engine;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Faces, Mode};
 use crate::net::{NetError, NetEvent};
-use crate::plan::{HopKey, Reach};
+use crate::plan::{HopKey, Plan, Reach};
 use ringlead_flow::ServerId;
+use ringlead_io::steer::Rules;
 use ringlead_l4::neighbours::NextHop;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -183,6 +184,12 @@ impl Engine {
         }
     }
 
+    /// This node's own addresses once it has those that a plan adds.
+    pub(super) fn local_soon(&self, plan: &Plan) -> BTreeSet<IpAddr> {
+        let added = plan.managed_addresses().into_iter().chain(plan.snat_addresses());
+        self.local.iter().copied().chain(added).collect()
+    }
+
     /// Makes the steering maps say what the plan says.
     pub(super) fn steer(&mut self) {
         let rules = self.plan.rules(&self.local);
@@ -191,26 +198,46 @@ impl Engine {
         }
     }
 
-    /// Adds the service addresses that are missing; with `remove`, takes those away that are not wanted any more.
+    /// Adds the addresses of services and sources that are missing; with `remove`, takes those away that are not wanted any
+    /// more.
     pub(super) async fn sync_addresses(&self, remove: bool) {
-        let wanted: BTreeSet<(u32, IpAddr)> = {
-            let ips = self.plan.managed_addresses();
-            // Clients ask for the services' addresses, servers for those that they answer to.
-            let sources = self.plan.snat_addresses();
-            let faces = |port: &crate::engine::NodePort| {
-                let (clients, servers) = (port.config.faces.clients(), port.config.faces.servers());
-                let ips = clients.then_some(&ips).into_iter().chain(servers.then_some(&sources));
-                ips.flatten().map(|&ip| (port.ifindex, ip)).collect::<Vec<_>>()
-            };
-            self.node.ports.iter().flat_map(faces).collect()
-        };
-        for &(ifindex, ip) in &wanted {
+        let services = self.plan.managed_addresses();
+        // Clients ask for the services' addresses, servers for those that they answer to.
+        let mut wanted = self.on_ports(&services, |faces| faces.clients());
+        wanted.extend(self.source_addresses());
+        self.add_addresses(&wanted).await;
+        if remove {
+            self.remove_addresses(&wanted).await;
+        }
+    }
+
+    /// Has source addresses steered and answered for. Before a snapshot that takes ports of them: a server answers to them at
+    /// once, while nobody asks for a service before its address is there.
+    pub(super) async fn grow_sources(&mut self) {
+        let sources = Rules { snat: self.plan.rules(&self.local).snat, ..Rules::default() };
+        if let Err(error) = self.node.steering.grow(&sources) {
+            tracing::error!(event = "steering", %error, "the steering maps did not take every source address");
+        }
+        self.add_addresses(&self.source_addresses()).await;
+    }
+
+    fn source_addresses(&self) -> BTreeSet<(u32, IpAddr)> {
+        self.on_ports(&self.plan.snat_addresses(), |faces| faces.servers())
+    }
+
+    /// These addresses on each port that faces so.
+    fn on_ports(&self, ips: &BTreeSet<IpAddr>, faces: impl Fn(Faces) -> bool) -> BTreeSet<(u32, IpAddr)> {
+        let ports = self.node.ports.iter().filter(|port| faces(port.config.faces));
+        ports.flat_map(|port| ips.iter().map(|&ip| (port.ifindex, ip))).collect()
+    }
+
+    async fn add_addresses(&self, wanted: &BTreeSet<(u32, IpAddr)>) {
+        // Each adding looks first. Where asking fails, so does that, and says why.
+        let there: BTreeSet<_> = self.net.our_addresses().await.unwrap_or_default().into_iter().collect();
+        for &(ifindex, ip) in wanted.difference(&there) {
             if let Err(error) = self.net.add_address(ifindex, ip).await {
                 tracing::error!(event = "address", %ip, %error, "cannot add a service address");
             }
-        }
-        if remove {
-            self.remove_addresses(&wanted).await;
         }
     }
 

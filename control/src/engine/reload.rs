@@ -46,7 +46,7 @@ impl Engine {
         self.last_reload.error = result.err();
     }
 
-    /// Grow: snapshot → acknowledged → neighbours → maps → addresses. Then shrink: addresses → maps.
+    /// Grow: source addresses → snapshot → acknowledged → neighbours → maps → addresses. Then shrink: addresses → maps.
     async fn take_over(&mut self, config: Config) -> Result<(), String> {
         let restart = needs_restart(self.plan.config(), &config);
         if !restart.is_empty() {
@@ -58,7 +58,9 @@ impl Engine {
         self.check_sources(&config).await?;
         let mut plan = Plan::clone(&self.plan);
         plan.adopt(config).map_err(|e| e.to_string())?;
-        steerable(&plan.rules(&self.local))?;
+        let rules = plan.rules(&self.local_soon(&plan));
+        steerable(&rules)?;
+        self.node.steering.fits(&rules).map_err(|e| e.to_string())?;
         self.plan = Arc::new(plan);
         self.note_new_services();
         self.resolve_routes().await;
@@ -66,6 +68,7 @@ impl Engine {
         // never without one.
         self.sync_checks();
         self.first_results().await;
+        self.grow_sources().await;
         self.publish().await;
         self.forget_neighbours().await;
         self.sync_neighbours().await;

@@ -21,6 +21,8 @@ impl Engine {
         self.warn_missing_addresses();
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();
+        let rules = self.plan.rules(&self.local_soon(&self.plan));
+        self.node.steering.fits(&rules).map_err(|e| failed("the node would have too much to steer", e))?;
         self.sync_checks();
         self.first_results().await;
         self.publish().await;

@@ -16,6 +16,9 @@ use crate::tick::Tick;
 
 /// Random places to try before a search goes through all.
 const PROBES: usize = 16;
+/// Places that one search looks at, at most, so that no packet waits longer than some tens of microseconds for a port; the
+/// next search goes on where it stopped. All that one worker has of 16 addresses.
+const SEARCH_MAX: u32 = 16_384;
 
 /// A source address and port that one flow holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -32,7 +35,7 @@ pub struct Mapping {
 #[derive(Debug)]
 pub struct SnatPool {
     /// IPv4 first, each family in the order of addresses.
-    spaces: Box<[Arc<PortSpace>]>,
+    pub(super) spaces: Box<[Arc<PortSpace>]>,
     ports: Ports,
     shares: Box<[(Share, CachePadded<Worker>)]>,
     /// How many of the spaces are IPv4.
@@ -80,7 +83,8 @@ impl SnatPool {
 
     /// A random free port of a random address, out of a worker's share: from now on the caller's, who gives it back by
     /// [`give_back`](Self::give_back) or [`never_used`](Self::never_used), once. `None` when the share has no free port of
-    /// that transport and family (or no such address, or there is no such worker).
+    /// that transport and family (or no such address, or there is no such worker), and, where the share is larger than what
+    /// is searched for one packet, also when it has so few that none was found there.
     pub fn take(
         &self,
         worker: usize,
@@ -94,7 +98,9 @@ impl SnatPool {
             return None;
         }
         let found = self.probe(share, &class, random).or_else(|| self.search(share, &class, random));
-        class.note.count(found.is_some());
+        if found.is_some() {
+            class.note.count_taken();
+        }
         found
     }
 
@@ -111,19 +117,26 @@ impl SnatPool {
         })
     }
 
-    /// Looks at every place once, starting where a port was last seen free and from there against the sweep's direction:
-    /// so what the sweep has just freed comes first.
+    /// Looks at every place once, or at as many as one search may, starting where a port was last seen free and from there
+    /// against the sweep's direction: so what the sweep has just freed comes first.
     #[cold]
     fn search(&self, share: &Share, class: &Class<'_>, random: &mut SnatRandom) -> Option<Mapping> {
         let Range { start, end } = class.places;
         let lead = class.note.lead.load(Relaxed).clamp(start, end - 1);
+        let (all, before) = (end - start, lead - start);
+        let looks = all.min(SEARCH_MAX);
         let first = random.below(u32::from(GROUP));
-        let mut places = (start..=lead).rev().chain((lead + 1..end).rev());
-        places.find_map(|place| {
+        let mut places = (start..=lead).rev().chain((lead + 1..end).rev()).take(looks as usize);
+        let found = places.find_map(|place| {
             let mapping = self.take_at(share, place, first)?;
             class.note.lead.store(place, Relaxed);
             Some(mapping)
-        })
+        });
+        if found.is_none() {
+            let next = if looks <= before { lead - looks } else { end - (looks - before) };
+            class.note.count_in_vain(looks, all, next);
+        }
+        found
     }
 
     /// Takes a port of one place, if one is free: that one or the next.

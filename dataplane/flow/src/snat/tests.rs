@@ -65,6 +65,31 @@ fn a_search_in_a_full_pool_looks_at_every_group_once_and_the_next_at_none() {
     on_step(|| ());
 }
 
+/// However large a pool is, a packet waits for a few thousand looks; after some such searches the pool is known to be full.
+#[test]
+fn a_search_in_a_large_full_pool_is_cut_short_and_goes_on_with_the_next() {
+    let (pool, mut random) = (pool(40, 1), SnatRandom::new([1, 2, 3, 4]));
+    for space in &pool.spaces {
+        for group in space.groups(TCP) {
+            while group.take(u64::MAX, 0).is_some() {}
+        }
+    }
+    let looks = looks();
+    let mut each = || {
+        looks.set(0);
+        assert_eq!(pool.take(0, TCP, true, &mut random), None);
+        looks.get()
+    };
+    let most = 16_384 + 16;
+    let all: usize = (0..3).map(|_| each()).inspect(|looks| assert!(*looks <= most, "{looks}")).sum();
+    assert!(all >= 40 * 1008, "{all}: every group");
+    assert_eq!(each(), 0, "known to be full");
+    pool.never_used(Ip::from_v4([10, 0, 0, 20]), 2000, TCP);
+    let mapping = pool.take(0, TCP, true, &mut random);
+    assert_eq!(mapping, Some(Mapping { ip: Ip::from_v4([10, 0, 0, 20]), port: 2000 }));
+    on_step(|| ());
+}
+
 #[test]
 fn a_search_in_vain_in_the_middle_of_a_round_does_not_hide_what_the_rest_of_it_frees() {
     let (pool, mut random) = (pool(1, 1), SnatRandom::new([1, 2, 3, 4]));

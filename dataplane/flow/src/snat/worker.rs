@@ -18,9 +18,11 @@ pub(crate) struct Worker {
 /// What is known about a worker's ports of one transport and family.
 #[derive(Debug)]
 pub(crate) struct Note {
-    /// Free ports, once a search found none; [`Note::MANY`] until then, and again from the next round on.
+    /// Free ports, once searches found none anywhere; [`Note::MANY`] until then, and again from the next round on.
     spare: AtomicU32,
-    /// The place where a free port was last seen.
+    /// Places that were searched one after the other since a free port was last seen.
+    vain: AtomicU32,
+    /// The place where a free port was last seen, or where the next search starts.
     pub(crate) lead: AtomicU32,
 }
 
@@ -29,7 +31,8 @@ impl Worker {
     const ROUND: u32 = Group::QUARANTINE / 8;
 
     pub(crate) fn new() -> Self {
-        let note = || Note { spare: AtomicU32::new(Note::MANY), lead: AtomicU32::new(0) };
+        let note =
+            || Note { spare: AtomicU32::new(Note::MANY), vain: AtomicU32::new(0), lead: AtomicU32::new(0) };
         Self {
             cursor: AtomicU32::new(u32::MAX),
             began: AtomicU32::new(0),
@@ -50,6 +53,7 @@ impl Worker {
         for note in &self.notes {
             // Another pool may have swept ports that are this one's too: now and then a search looks for itself.
             note.spare.store(Note::MANY, Relaxed);
+            note.vain.store(0, Relaxed);
         }
         Some(0)
     }
@@ -64,23 +68,41 @@ impl Note {
         self.spare.load(Relaxed) == 0
     }
 
-    /// Counts a port that was taken, or one that was looked for everywhere in vain.
+    /// Counts a port that was taken.
     #[inline]
-    pub(crate) fn count(&self, found: bool) {
+    pub(crate) fn count_taken(&self) {
+        self.see_free();
         let spare = self.spare.load(Relaxed);
-        if !found {
-            self.spare.store(0, Relaxed);
-        } else if spare != Self::MANY {
+        if spare != Self::MANY {
             self.set(spare, spare.saturating_sub(1));
+        }
+    }
+
+    /// Counts places, of `all`, that were searched in vain; the next search starts at `next`.
+    pub(crate) fn count_in_vain(&self, places: u32, all: u32, next: u32) {
+        self.lead.store(next, Relaxed);
+        let vain = self.vain.load(Relaxed).saturating_add(places);
+        self.vain.store(vain, Relaxed);
+        if vain >= all {
+            self.vain.store(0, Relaxed);
+            self.spare.store(0, Relaxed);
         }
     }
 
     /// Counts ports that became free at a place.
     pub(crate) fn count_freed(&self, ports: u32, place: u32) {
+        self.see_free();
         self.lead.store(place, Relaxed);
         let spare = self.spare.load(Relaxed);
         if spare != Self::MANY {
             self.set(spare, spare.saturating_add(ports));
+        }
+    }
+
+    #[inline]
+    fn see_free(&self) {
+        if self.vain.load(Relaxed) != 0 {
+            self.vain.store(0, Relaxed);
         }
     }
 

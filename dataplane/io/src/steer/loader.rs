@@ -92,6 +92,14 @@ impl Steering {
         self.tables.change(&compile(rules), Step::Both)
     }
 
+    /// Whether the kernel's maps have room for `rules` beside what they hold: [`grow`](Self::grow) without the change.
+    ///
+    /// # Errors
+    /// As [`reconcile`](Self::reconcile).
+    pub fn fits(&self, rules: &Rules) -> Result<(), SteerError> {
+        self.tables.fits(&compile(rules))
+    }
+
     /// Only inserts: the first half of a change, before addresses are added.
     ///
     /// # Errors

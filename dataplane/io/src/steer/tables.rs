@@ -72,6 +72,11 @@ impl Tables {
         Ok(changes)
     }
 
+    /// Whether what is wanted has room beside what is there.
+    pub(super) fn fits(&self, wanted: &[BTreeSet<Key>; SETS.len()]) -> Result<(), SteerError> {
+        self.check_room(&self.read()?, wanted, Step::Insert)
+    }
+
     fn read(&self) -> Result<Vec<BTreeSet<Key>>, SteerError> {
         self.sets.iter().enumerate().map(|(i, set)| set.keys().map_err(|e| refused("read", i, &e))).collect()
     }
