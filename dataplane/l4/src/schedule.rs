@@ -9,6 +9,7 @@ use crate::tunnel::Entrance;
 use crate::worker::Worker;
 use ringlead_flow::{Hit, Link, Packed, ServerId};
 use ringlead_io::Port;
+use ringlead_wire::mss::clamp_mss;
 use ringlead_wire::{Kind, checksum};
 use std::sync::Arc;
 
@@ -124,6 +125,9 @@ fn without_flow<P: Port>(
     if partial && meta.kind != Kind::IcmpError && checksum::fix_partial(worker.frames.bytes_mut(frame), meta)
     {
         worker.tally.completed_checksums += 1;
+    }
+    if let (Some(most), Kind::Tcp) = (worker.tables.services.get(slot).and_then(|s| s.mss), meta.kind) {
+        clamp_mss(worker.frames.bytes_mut(frame), meta, most);
     }
     let mut entrance = Entrance {
         tables: &worker.tables,

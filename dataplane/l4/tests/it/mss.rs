@@ -2,7 +2,7 @@
 
 use crate::rig::*;
 use ringlead_l4::tables::{Chooser, Delivery};
-use ringlead_pick::RoundRobin;
+use ringlead_pick::{HashBy, Maglev, Member, RoundRobin};
 use ringlead_wire::TcpFlags;
 use ringlead_wire::build::Packet;
 
@@ -60,4 +60,21 @@ fn a_clients_offer_is_lowered_in_dsr_too() {
     let mut rig = rig(Delivery::Dsr);
     let syn = from_client(offer(Packet::tcp(CLIENT, AT), TcpFlags::SYN, 1460));
     assert_eq!(offered(&rig.one(WAN, &syn).1), MOST);
+}
+
+#[test]
+fn an_offer_is_lowered_without_an_entry_too() {
+    let plan = Plan { flows_max: 64, ..Plan::default() };
+    let mut rig = Rig::new(&plan);
+    let members = [Member { identity: 1, weight: 1 }];
+    let chooser = Chooser::Maglev { table: Maglev::build(&members, 251), by: HashBy::FiveTuple };
+    let extra = Extra { mss: Some(MOST), ..Extra::new(AT, Delivery::Dsr, pool_of(9, chooser, &[0], false)) };
+    rig.publish(with_extras(tables(&plan, 2), &[extra]));
+    for port in 0..100 {
+        let client = format!("198.51.100.7:{}", 40_000 + port);
+        let syn = from_client(offer(Packet::tcp(client, AT), TcpFlags::SYN, 1460));
+        assert_eq!(offered(&rig.one(WAN, &syn).1), MOST);
+    }
+    rig.tick();
+    assert!(rig.counters().stateless.get() > 0, "the table was never full");
 }
