@@ -3,7 +3,6 @@
 use crate::burst::Fate;
 use crate::drops::Reason;
 use crate::parse::narrow;
-use crate::tables::Way;
 use crate::worker::Worker;
 use ringlead_flow::{Hit, Phase, Side};
 use ringlead_io::Port;
@@ -48,9 +47,6 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
         } else if meta.kind != Kind::IcmpError {
             // RFC 4787 R12: an ICMP error neither refreshes nor ends a flow.
             flows.touch_hit(hit, meta.flags, now, &mut changed);
-            if Way::grows(hit.service()) {
-                worker.frames.prefetch_head(&burst.frames[place]);
-            }
         }
     }
     burst.found = found;

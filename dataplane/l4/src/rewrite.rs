@@ -11,11 +11,13 @@ use crate::tunnel::Entrance;
 use crate::worker::{PORTS_MAX, Worker};
 use ringlead_flow::{FlowTable, Hit, Link, Side};
 use ringlead_io::port::BURST;
-use ringlead_io::{Frame, Port};
+use ringlead_io::{Frame, FrameList, Frames, Port};
 use ringlead_wire::answer::Made;
 use ringlead_wire::mss::clamp_mss;
 use ringlead_wire::{Kind, Meta, TcpFlags, checksum, rewrite as wire};
 
+/// How many packets ahead the line in front of one is fetched into the first cache, as parsing does with headers.
+const AHEAD: usize = 16;
 /// Where the IP header starts behind an Ethernet header without tags.
 pub(crate) const UNTAGGED: u16 = 14;
 
@@ -77,7 +79,21 @@ fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, mut others: u64) {
         frame_max: &worker.frame_max,
         next_id: &mut worker.next_id,
     };
+    let (mut ahead, packs) = (others, entrance.tables.services.packs());
+    let mut ask = |frames: &Frames, received: &FrameList| {
+        let place = usize::from(burst.live[ahead.trailing_zeros() as usize % BURST]) % BURST;
+        if let (Some(frame), true) = (received.get(place), ahead != 0) {
+            frames.prefetch_head(frame);
+        }
+        ahead &= ahead.wrapping_sub(1);
+    };
+    if packs {
+        (0..AHEAD).for_each(|_| ask(entrance.frames, &burst.frames));
+    }
     while others != 0 {
+        if packs {
+            ask(entrance.frames, &burst.frames);
+        }
         let k = others.trailing_zeros() as usize;
         others &= others - 1;
         let place = usize::from(burst.live[k]) % BURST;
@@ -100,7 +116,7 @@ fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, mut others: u64) {
         } else if way == Way::Snat {
             *fate = snat::translate(bytes, meta, hit, entrance.tables, entrance.neighbours);
         } else {
-            translate(bytes, meta, hit, fate, entrance.tables, entrance.neighbours);
+            *fate = long(bytes, meta, hit, entrance.tables, entrance.neighbours);
         }
         label(entrance.frames.bytes_mut(frame), meta, fate, &worker.macs);
         if !matches!(fate, Fate::Drop(_) | Fate::Answer(..)) {
@@ -108,6 +124,14 @@ fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, mut others: u64) {
         }
     }
     run.settle(&worker.counters);
+}
+
+/// As [`translate`], where it shall not crowd its caller: few packets are long and still fit.
+#[inline(never)]
+fn long(bytes: &mut [u8], meta: &Meta, hit: &Hit, tables: &Tables, neighbours: &Neighbours) -> Fate {
+    let mut fate = Fate::Pending;
+    translate(bytes, meta, hit, &mut fate, tables, neighbours);
+    fate
 }
 
 /// Notes where a client's packets come from, if that is not what its flow says.

@@ -157,12 +157,6 @@ impl Way {
         word & Self::MASK
     }
 
-    /// Whether a flow's packets get longer headers, or may.
-    #[inline]
-    pub(crate) const fn grows(word: u32) -> bool {
-        word & TUNNEL != 0
-    }
-
     /// Of a flow.
     #[inline]
     pub(crate) const fn of(word: u32) -> Self {
