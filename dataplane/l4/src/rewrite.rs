@@ -11,7 +11,7 @@ use crate::tunnel::Entrance;
 use crate::worker::{PORTS_MAX, Worker};
 use ringlead_flow::{FlowTable, Hit, Link, Side};
 use ringlead_io::port::BURST;
-use ringlead_io::{Frame, FrameList, Frames, Port};
+use ringlead_io::{FrameList, Frames, Port};
 use ringlead_wire::answer::Made;
 use ringlead_wire::mss::clamp_mss;
 use ringlead_wire::{Kind, Meta, TcpFlags, checksum, rewrite as wire};
@@ -77,6 +77,7 @@ fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, mut others: u64) {
         neighbours: &worker.shared.neighbours,
         frames: &mut worker.frames,
         frame_max: &worker.frame_max,
+        macs: &worker.macs,
         next_id: &mut worker.next_id,
     };
     let (mut ahead, packs) = (others, entrance.tables.services.packs());
@@ -100,15 +101,20 @@ fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, mut others: u64) {
         let Some(frame) = burst.frames.get_mut(place) else { continue };
         let (hit, meta, fate) = (&burst.hits[k], &mut burst.metas[place], &mut burst.fates[place]);
         let (len, way) = (frame.len(), Way::of(hit.service()));
-        let bytes = entrance.frames.bytes_mut(frame);
         if clamps && meta.flags.0 & TcpFlags::SYN != 0 {
-            clamp(entrance.tables, bytes, meta, hit);
+            clamp(entrance.tables, entrance.frames.bytes_mut(frame), meta, hit);
         }
-        if way != Way::Tunnel {
-            learn(&worker.flows, hit, bytes, meta, port);
+        if way == Way::Tunnel {
+            *fate = entrance.enter(frame, meta, ServiceId::from_u32(hit.service()).slot, hit.server_id());
+            if !matches!(fate, Fate::Drop(_) | Fate::Answer(..)) {
+                run.add(hit, len, &worker.counters);
+            }
+            continue;
         }
-        if way.resizes() {
-            *fate = entrance.resize(way, frame, meta, hit, port);
+        let bytes = entrance.frames.bytes_mut(frame);
+        learn(&worker.flows, hit, bytes, meta, port);
+        if way == Way::Translate {
+            *fate = entrance.cross(frame, meta, hit, port);
         } else if len > usize::from(worker.fits)
             && let Some(made) = too_big(entrance.tables, entrance.neighbours, &worker.frame_max, hit, meta)
         {
@@ -156,17 +162,6 @@ fn clamp(tables: &Tables, bytes: &mut [u8], meta: &Meta, hit: &Hit) {
     }
 }
 
-impl Entrance<'_> {
-    /// Gives a packet headers of another length, in the flow's way.
-    fn resize(&mut self, way: Way, frame: &mut Frame, meta: &mut Meta, hit: &Hit, port: u8) -> Fate {
-        if way == Way::Tunnel {
-            self.enter(frame, meta, ServiceId::from_u32(hit.service()).slot, hit.server_id())
-        } else {
-            self.cross(frame, meta, hit, port)
-        }
-    }
-}
-
 /// nat and dsr: the packet as its next hop must see it, and its fate. Written where it stays: one value of several sources
 /// would be copied twice.
 #[inline(always)]
@@ -198,7 +193,7 @@ fn translate(
 
 /// Writes the Ethernet header while the frame is at hand, where no tag changes.
 #[inline]
-fn label(bytes: &mut [u8], meta: &Meta, fate: &mut Fate, macs: &[u64; PORTS_MAX]) {
+pub(crate) fn label(bytes: &mut [u8], meta: &Meta, fate: &mut Fate, macs: &[u64; PORTS_MAX]) {
     if let Fate::Send(egress) = *fate
         && egress.vlans() == 0
         && meta.l3 == UNTAGGED

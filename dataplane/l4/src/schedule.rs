@@ -134,6 +134,7 @@ fn without_flow<P: Port>(
         neighbours: &worker.shared.neighbours,
         frames: &mut worker.frames,
         frame_max: &worker.frame_max,
+        macs: &worker.macs,
         next_id: &mut worker.next_id,
     };
     entrance.enter(frame, meta, slot, server)

@@ -168,12 +168,6 @@ impl Way {
         }
     }
 
-    /// Whether packets get headers of another length.
-    #[inline]
-    pub(crate) const fn resizes(self) -> bool {
-        self as u32 & TUNNEL != 0
-    }
-
     /// Whether the flow holds a source port.
     const fn holds_port(self) -> bool {
         self as u32 & SNAT != 0

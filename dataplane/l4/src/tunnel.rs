@@ -3,7 +3,7 @@
 
 use crate::burst::Fate;
 use crate::drops::Reason;
-use crate::rewrite::{UNTAGGED, towards};
+use crate::rewrite::{UNTAGGED, label, towards};
 use crate::tables::{Server, Tables};
 use crate::worker::PORTS_MAX;
 use crate::{neighbours::Neighbours, tables::Delivery};
@@ -63,6 +63,7 @@ pub(crate) struct Entrance<'w> {
     pub neighbours: &'w Neighbours,
     pub frames: &'w mut Frames,
     pub frame_max: &'w [u16; PORTS_MAX],
+    pub macs: &'w [u64; PORTS_MAX],
     /// Counts packets made here that may be fragmented: their identification (RFC 6864 §4.2).
     pub next_id: &'w mut u16,
 }
@@ -73,7 +74,7 @@ impl Entrance<'_> {
     #[inline(never)]
     pub(crate) fn enter(&mut self, frame: &mut Frame, meta: &mut Meta, slot: u16, server: ServerId) -> Fate {
         let Some(server) = self.tables.server(server) else { return Fate::Drop(Reason::NoServer.into()) };
-        let way = towards(self.neighbours, server);
+        let mut way = towards(self.neighbours, server);
         let tunnel = match self.tables.services.get(slot).map(|service| &service.delivery) {
             Some(Delivery::Tunnel(tunnel)) => tunnel,
             _ => return way,
@@ -87,7 +88,7 @@ impl Entrance<'_> {
                 return Fate::Answer(Reason::TooBig, Made::TooBig { mtu });
             }
         }
-        match self.pack(frame, meta, tunnel, server, overhead) {
+        match self.pack(frame, meta, tunnel, server, overhead, &mut way) {
             Some(()) => way,
             None => Fate::Drop(Reason::NoRoom.into()),
         }
@@ -101,6 +102,7 @@ impl Entrance<'_> {
         tunnel: &Tunnel,
         server: &Server,
         overhead: usize,
+        way: &mut Fate,
     ) -> Option<()> {
         // The outer headers stand where the tags were, and where the Ethernet header was; that moves in front of them.
         let (l3, end, wanted) =
@@ -131,6 +133,7 @@ impl Entrance<'_> {
         let ethertype = if outer_v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
         bytes.get_mut(12..14)?.copy_from_slice(&ethertype.to_be_bytes());
         meta.l3 = UNTAGGED;
+        label(bytes, meta, way, self.macs);
         packed.then_some(())
     }
 }
