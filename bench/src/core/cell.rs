@@ -152,7 +152,7 @@ mod tests {
             assert_eq!(MODES[place(mode)], mode);
             assert_eq!(mode_named(mode.name()), Ok(mode));
         }
-        let refused = mode_named("tunnel").unwrap_err();
+        let refused = mode_named("bridge").unwrap_err();
         assert!(MODES.iter().all(|mode| refused.contains(mode.name())), "{refused}");
     }
 

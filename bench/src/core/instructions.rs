@@ -319,7 +319,10 @@ mod tests {
     #[test]
     fn cells_have_names_that_lead_back_and_run_whole_turns() {
         let names: Vec<String> = cells().into_iter().map(Counted::name).collect();
-        assert_eq!(names, ["nat4", "nat6", "dsr4", "dsr6", "nat4-new", "nat6-new"]);
+        assert_eq!(
+            names,
+            ["nat4", "nat6", "dsr4", "dsr6", "tunnel4", "tunnel6", "snat4", "snat6", "nat4-new", "nat6-new"]
+        );
         for cell in cells() {
             assert_eq!(Counted::named(&cell.name()), Ok(cell));
         }

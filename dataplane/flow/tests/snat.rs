@@ -296,7 +296,9 @@ fn threads_that_share_an_address_never_hold_one_port() {
                         pool.tick(worker, now, 100);
                     }
                 }
+                // The other thread may still be at work, and get these in time.
                 for port in held {
+                    flags[usize::from(port)].store(0, SeqCst);
                     pools[thread].give_back(ip(1), port, TCP);
                 }
             });

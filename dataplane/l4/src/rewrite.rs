@@ -43,14 +43,14 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
             continue;
         }
         let len = frame.len();
-        let bytes = worker.frames.bytes_mut(frame);
-        if partial && meta.kind != Kind::IcmpError && checksum::fix_partial(bytes, meta) {
-            worker.tally.completed_checksums += 1;
-        }
         // One branch for all three: none of them is worth one of its own.
         if Way::detour(hit.service()) | u32::from(len > fits) | u32::from(meta.flags.0 & offers) != 0 {
             others |= 1 << k;
             continue;
+        }
+        let bytes = worker.frames.bytes_mut(frame);
+        if partial && meta.kind != Kind::IcmpError && checksum::fix_partial(bytes, meta) {
+            worker.tally.completed_checksums += 1;
         }
         learn(&worker.flows, hit, bytes, meta, port);
         translate(bytes, meta, hit, fate, &worker.tables, &worker.shared.neighbours);
@@ -61,14 +61,15 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
     }
     run.settle(&worker.counters);
     if others != 0 {
-        rewrite_others(worker, port, others);
+        rewrite_others(worker, port, partial, others);
     }
 }
 
-/// The packets of the burst that are long, or offer a segment size that may be too large, or whose way is another than nat's and dsr's: a bit each, by place in `live`.
+/// The packets of the burst that are long, or offer a segment size that may be too large, or whose way is another than
+/// nat's and dsr's: a bit each, by place in `live`.
 #[inline(never)]
 #[allow(clippy::indexing_slicing, reason = "arrays of BURST, and places below BURST")]
-fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, mut others: u64) {
+fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, partial: bool, mut others: u64) {
     let burst = &mut *worker.burst;
     let clamps = worker.tables.services.clamps();
     let mut run = Run::new();
@@ -101,6 +102,12 @@ fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, mut others: u64) {
         let Some(frame) = burst.frames.get_mut(place) else { continue };
         let (hit, meta, fate) = (&burst.hits[k], &mut burst.metas[place], &mut burst.fates[place]);
         let (len, way) = (frame.len(), Way::of(hit.service()));
+        if partial
+            && meta.kind != Kind::IcmpError
+            && checksum::fix_partial(entrance.frames.bytes_mut(frame), meta)
+        {
+            worker.tally.completed_checksums += 1;
+        }
         if clamps && meta.flags.0 & TcpFlags::SYN != 0 {
             clamp(entrance.tables, entrance.frames.bytes_mut(frame), meta, hit);
         }

@@ -119,7 +119,10 @@ pub fn encapsulate(
 
     let next = if encapsulation == Encapsulation::Ipip { packet.proto } else { UDP };
     let udp_length = if outer_v4 {
-        put(frame, at, headers::ipv4(outer, &packet, length, next));
+        let (first, second, destination) = headers::ipv4(outer, &packet, length, next);
+        put(frame, at, first);
+        put(frame, at + 8, second);
+        put(frame, at + 16, destination);
         length.wrapping_sub(20)
     } else {
         let (words, addresses) = headers::ipv6(outer, &packet, length, next);

@@ -1,26 +1,24 @@
 //! The outer headers as arrays, each in one piece.
 
-use crate::checksum::Sum;
+use crate::checksum::fold;
 use crate::tunnel::{Inner, Outer};
 
 /// TTL and hop limit of what this node sends itself (RFC 1700's default).
 const TTL: u8 = 64;
 
-/// RFC 791 §3.1; `length` counts this header.
+/// RFC 791 §3.1, in three pieces; `length` counts this header.
 #[inline]
-pub(super) fn ipv4(outer: &Outer, inner: &Inner, length: u16, proto: u8) -> [u8; 20] {
+pub(super) fn ipv4(outer: &Outer, inner: &Inner, length: u16, proto: u8) -> ([u8; 8], [u8; 8], [u8; 4]) {
     let (flags, id) = if inner.dont_fragment { (0x40, 0) } else { (0, outer.id) };
-    let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (outer.src.last4(), outer.dst.last4());
-    let ([l0, l1], [i0, i1]) = (length.to_be_bytes(), id.to_be_bytes());
-    let checksum = Sum::default()
-        .four([0x45, inner.tos, l0, l1])
-        .four([i0, i1, flags, 0])
-        .four([TTL, proto, 0, 0])
-        .four([s0, s1, s2, s3])
-        .four([d0, d1, d2, d3])
-        .checksum();
-    let [c0, c1] = checksum.to_be_bytes();
-    [0x45, inner.tos, l0, l1, i0, i1, flags, 0, TTL, proto, c0, c1, s0, s1, s2, s3, d0, d1, d2, d3]
+    let [source, destination] = [outer.src, outer.dst].map(|ip| u64::from(u32::from_be_bytes(ip.last4())));
+    let first =
+        0x45 << 56 | u64::from(inner.tos) << 48 | u64::from(length) << 32 | u64::from(id) << 16 | flags << 8;
+    let second = u64::from(TTL) << 24 | u64::from(proto) << 16;
+    // As words of 32 bits: 2^16 is 1 to a sum that carries around, so words of 16 bits give the same.
+    let sum = (first >> 32) + (first & 0xffff_ffff) + second + source + destination;
+    let checksum = u64::from(!fold(sum));
+    let second = (second | checksum) << 32 | source;
+    (first.to_be_bytes(), second.to_be_bytes(), outer.dst.last4())
 }
 
 /// RFC 8200 §3 up to the addresses, and the addresses; `length` does not count this header.
@@ -38,9 +36,7 @@ pub(super) fn ipv6(outer: &Outer, inner: &Inner, length: u16, next: u8) -> ([u8;
 /// RFC 768, without a checksum.
 #[inline]
 pub(super) const fn udp(entropy: u16, port: u16, length: u16) -> [u8; 8] {
-    let ([s0, s1], [d0, d1]) = ((entropy | 0xc000).to_be_bytes(), port.to_be_bytes());
-    let [l0, l1] = length.to_be_bytes();
-    [s0, s1, d0, d1, l0, l1, 0, 0]
+    ((entropy as u64 | 0xc000) << 48 | (port as u64) << 32 | (length as u64) << 16).to_be_bytes()
 }
 
 /// GUE variant 0: a data message without extensions and flags.
