@@ -110,6 +110,20 @@ impl Ip {
         error.then(|| Self::of(&self.body()[8..])).flatten()
     }
 
+    /// Whether the checksums of an ICMP error's own headers are right, whatever those of what it quotes are: that may be cut.
+    pub(crate) fn checksum_of_own(&self) -> bool {
+        let header = !self.v4() || ones_complement(&self.bytes[..usize::from(self.bytes[0] & 15) * 4]) == 0;
+        header
+            && match (self.protocol, self.ends) {
+                (ICMP, _) => ones_complement(self.body()) == 0,
+                (ICMPV6, (IpAddr::V6(source), IpAddr::V6(destination))) => {
+                    Icmpv6Slice::from_slice(self.body())
+                        .is_ok_and(|slice| slice.is_checksum_valid(source.octets(), destination.octets()))
+                }
+                _ => false,
+            }
+    }
+
     /// What a checksum of it says: the IPv4 header's, the transport's, and those of a quoted packet.
     pub(crate) fn wrong_checksum(&self) -> Option<&'static str> {
         if self.v4() && ones_complement(&self.bytes[..usize::from(self.bytes[0] & 15) * 4]) != 0 {

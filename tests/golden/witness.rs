@@ -36,13 +36,24 @@ pub(crate) fn rewrites(case: &Case) -> Vec<String> {
     let run = replayed(case);
     let setup = Setup::of(case);
     let mut conversations = Conversations::default();
-    let mut waiting: Vec<&Record> = Vec::new();
+    let (mut waiting, mut told): (Vec<&Record>, Vec<&Record>) = (Vec::new(), Vec::new());
     let mut faults = Vec::new();
     for (number, record) in (1..).zip(&run.output.records) {
         let verdict = record.verdict();
         if record.received() {
             if verdict.starts_with("to ") || verdict == "drop: answered" {
                 waiting.push(record);
+            } else if verdict == "drop: too-big" || verdict == "drop: ttl-expired" {
+                told.push(record);
+            }
+            continue;
+        }
+        if verdict.starts_with("answer: icmp") {
+            // Not everybody is told (RFC 1812 §4.3.2.7), so those who are not are not missed.
+            let place = told.iter().position(|dropped| is_error(dropped, record).is_ok());
+            match place {
+                Some(place) => drop(told.remove(place)),
+                None => faults.push(format!("{}: record {number} ({verdict}): about nothing", case.name)),
             }
             continue;
         }
@@ -61,6 +72,28 @@ pub(crate) fn rewrites(case: &Case) -> Vec<String> {
     }
     faults.extend(waiting.iter().map(|record| format!("{}: never left: {}", case.name, record.verdict())));
     faults
+}
+
+/// RFC 1812 §4.3.2, RFC 4443 §2.4: the error goes back where the packet came from, and quotes it from its beginning.
+fn is_error(about: &Record, answer: &Record) -> Result<(), String> {
+    let read = |record: &Record| Frame::of(&record.frame).ok_or("unreadable");
+    let (about_frame, answer_frame) = (read(about)?, read(answer)?);
+    let (from, to) = about_frame.ip.endpoints();
+    let (service, client) = answer_frame.ip.endpoints();
+    let mirrored = answer.port() == about.port()
+        && (answer_frame.to, answer_frame.from) == (about_frame.from, about_frame.to)
+        && answer_frame.tags == about_frame.tags
+        && (service.ip(), client.ip()) == (to.ip(), from.ip());
+    let body = answer_frame.ip.body();
+    let (kind, code, quote) = (body[0], body[1], &body[8..]);
+    let v4 = from.is_ipv4();
+    let right = match about.verdict() {
+        "drop: too-big" => (kind, code) == if v4 { (3, 4) } else { (2, 0) },
+        _ => (kind, code) == if v4 { (11, 0) } else { (3, 0) },
+    };
+    let quoted = quote.len() >= 28 && about.frame.windows(quote.len()).any(|part| part == quote);
+    let summed = answer_frame.ip.checksum_of_own();
+    if mirrored && right && quoted && summed { Ok(()) } else { Err("is not about it".to_owned()) }
 }
 
 /// RFC 9293 section 3.10.7.1: the reset goes back where the segment came from and fits its numbers.

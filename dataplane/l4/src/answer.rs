@@ -50,7 +50,7 @@ fn reset<P: Port>(worker: &mut Worker<P>, queue: usize, frame: usize, reason: Re
     }
     worker.answers_left -= 1;
     worker.tally.made += 1;
-    emit::send_answer(worker, queue, answer);
+    emit::send_answer(worker, queue, answer, "tcp reset, no server is available");
     if reason == Reason::NoServer { Reason::Answered } else { reason }
 }
 
@@ -73,7 +73,16 @@ pub(crate) fn tell<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, 
     }
     worker.answers_left -= 1;
     worker.tally.made += 1;
-    emit::send_answer(worker, queue, answer);
+    emit::send_answer(worker, queue, answer, in_words(made));
+}
+
+/// What an ICMP error says, for those who write it down.
+const fn in_words(made: Made) -> &'static str {
+    match made {
+        Made::TooBig { .. } => "icmp, packet too big",
+        Made::TtlExceeded => "icmp, time exceeded",
+        Made::PortUnreachable | Made::HostUnreachable | Made::AdminProhibited => "icmp, unreachable",
+    }
 }
 
 /// The address that a frame's service has: where a client's packet goes to, and what a server's answer will come from. A

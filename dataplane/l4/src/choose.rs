@@ -4,7 +4,7 @@ use crate::drops::Reason;
 use crate::tables::{Chooser, Delivery, Pool, Server, Service, Tables, Way, protocol};
 use arrayvec::ArrayVec;
 use ringlead_flow::snat::{SnatPool, SnatRandom};
-use ringlead_flow::{Flow, FlowSpec, FlowTable, Inserted, Link, Packed, ServerId, Side, Tick, Tuple};
+use ringlead_flow::{FlowSpec, FlowTable, Hit, Inserted, Link, Packed, ServerId, Side, Tick, Tuple};
 use ringlead_pick::{Cursor, Loads};
 use ringlead_wire::{Kind, Meta};
 
@@ -19,7 +19,7 @@ type Tried = ArrayVec<ServerId, CHOICES>;
 /// What scheduling one packet came to.
 pub(crate) enum Outcome {
     /// It has a flow now; `true`: this packet made it.
-    Flow(Flow, bool),
+    Flow(bool),
     /// Forward it to this server without an entry.
     Stateless(ServerId),
     /// It cannot be served: the declared answer, counted under this reason where that is silence.
@@ -36,6 +36,16 @@ enum Given {
     Taken,
     /// It has no room, or is no more.
     Never,
+}
+
+/// What came of an insert. The flow itself is the caller's hit by then: it is large, and copied once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    New,
+    Existing,
+    Taken,
+    Full,
+    Contended,
 }
 
 /// One packet that asks for a server.
@@ -84,7 +94,13 @@ fn known(tables: &Tables, loads: &Loads, service: &Service, tuple: &Tuple, now: 
 }
 
 impl Request<'_> {
-    pub(crate) fn serve(&self, cursor: &mut Option<&mut Cursor>, random: &mut SnatRandom) -> Outcome {
+    /// Finds the packet a server. Its flow, where it has one then, is put into `hit`.
+    pub(crate) fn serve(
+        &self,
+        cursor: &mut Option<&mut Cursor>,
+        random: &mut SnatRandom,
+        hit: &mut Hit,
+    ) -> Outcome {
         let pool = &*self.service.pool;
         let recomputes = self.service.recomputes();
         if self.meta.kind == Kind::IcmpError {
@@ -102,27 +118,27 @@ impl Request<'_> {
         while !tried.is_full() {
             let again = |cursor| pick(self.tables, self.loads, pool, self.tuple, &tried, cursor);
             let Some(id) = ahead.take().or_else(|| again(&mut *cursor)) else { break };
-            match self.give(pool, id, random) {
+            match self.give(pool, id, random, hit) {
                 Given::Outcome(outcome) => return outcome,
                 Given::Taken => taken = true,
                 Given::Never => {}
             }
             tried.push(id);
         }
-        if taken { Outcome::Drop(Reason::TupleTaken) } else { self.sorry(cursor, random) }
+        if taken { Outcome::Drop(Reason::TupleTaken) } else { self.sorry(cursor, random, hit) }
     }
 
     /// Nobody of the pool takes it: the sorry pool, if there is one, or the declared answer.
     #[cold]
-    fn sorry(&self, cursor: &mut Option<&mut Cursor>, random: &mut SnatRandom) -> Outcome {
-        if let Some(outcome) = self.made_meanwhile() {
+    fn sorry(&self, cursor: &mut Option<&mut Cursor>, random: &mut SnatRandom, hit: &mut Hit) -> Outcome {
+        if let Some(outcome) = self.made_meanwhile(hit) {
             return outcome;
         }
         let Some(pool) = &self.service.sorry else { return Outcome::Refuse(Reason::NoServer) };
         let mut tried = Tried::new();
         while !tried.is_full() {
             let Some(id) = pick(self.tables, self.loads, pool, self.tuple, &tried, cursor) else { break };
-            if let Given::Outcome(outcome) = self.give(pool, id, random) {
+            if let Given::Outcome(outcome) = self.give(pool, id, random, hit) {
                 return outcome;
             }
             tried.push(id);
@@ -133,26 +149,27 @@ impl Request<'_> {
     /// The flow that a packet before this one in the burst has made, or another worker has: it may have taken what this
     /// packet is about to be refused for.
     #[cold]
-    fn made_meanwhile(&self) -> Option<Outcome> {
+    fn made_meanwhile(&self, hit: &mut Hit) -> Option<Outcome> {
         let wide = || self.flows.lookup_widened(&Packed::from(self.tuple), self.now).map(|hit| hit.flow());
         let flow = self.flows.lookup(self.tuple, self.now);
         let flow = flow.or_else(|| if self.tables.mixed { wide() } else { None })?;
-        (flow.side == Side::Client).then_some(Outcome::Flow(flow, false))
+        *hit = Hit::from(&flow);
+        (flow.side == Side::Client).then_some(Outcome::Flow(false))
     }
 
     /// Gives the packet a flow to one server, if it can have one there.
-    fn give(&self, pool: &Pool, id: ServerId, random: &mut SnatRandom) -> Given {
+    fn give(&self, pool: &Pool, id: ServerId, random: &mut SnatRandom, hit: &mut Hit) -> Given {
         let Some(server) = self.tables.server(id) else { return Given::Never };
         let room = pool.limit(id);
         if room.is_some_and(|limit| !self.loads.add_below(id.0, limit)) {
             return Given::Never;
         }
         let inserted = match &self.service.delivery {
-            Delivery::Snat(ports) => self.insert_with_port(ports, id, server, random),
-            Delivery::Nat => Ok(self.insert(id, Some(answers(server, self.tuple)))),
-            Delivery::Dsr | Delivery::Tunnel(_) => Ok(self.insert(id, None)),
+            Delivery::Snat(ports) => self.insert_with_port(ports, id, server, random, hit),
+            Delivery::Nat => Ok(self.insert(id, Some(answers(server, self.tuple)), hit)),
+            Delivery::Dsr | Delivery::Tunnel(_) => Ok(self.insert(id, None, hit)),
         };
-        if let Ok(Inserted::New(_)) = inserted {
+        if let Ok(Made::New) = inserted {
             if room.is_none() {
                 self.loads.add(id.0);
             }
@@ -161,13 +178,13 @@ impl Request<'_> {
             self.loads.sub(id.0);
         }
         Given::Outcome(match inserted {
-            Ok(Inserted::New(flow)) => Outcome::Flow(flow, true),
-            Ok(Inserted::Existing(flow)) => Outcome::Flow(flow, false),
-            Ok(Inserted::TupleTaken) => return Given::Taken,
-            Ok(Inserted::Full | Inserted::Contended) if self.goes_without(pool) => Outcome::Stateless(id),
-            Ok(Inserted::Full) => Outcome::Drop(Reason::TableFull),
-            Ok(Inserted::Contended) => Outcome::Drop(Reason::Contended),
-            Err(reason) => self.made_meanwhile().unwrap_or(Outcome::Refuse(reason)),
+            Ok(Made::New) => Outcome::Flow(true),
+            Ok(Made::Existing) => Outcome::Flow(false),
+            Ok(Made::Taken) => return Given::Taken,
+            Ok(Made::Full | Made::Contended) if self.goes_without(pool) => Outcome::Stateless(id),
+            Ok(Made::Full) => Outcome::Drop(Reason::TableFull),
+            Ok(Made::Contended) => Outcome::Drop(Reason::Contended),
+            Err(reason) => self.made_meanwhile(hit).unwrap_or(Outcome::Refuse(reason)),
         })
     }
 
@@ -183,26 +200,27 @@ impl Request<'_> {
         id: ServerId,
         server: &Server,
         random: &mut SnatRandom,
-    ) -> Result<Inserted, Reason> {
-        let Some(protocol) = protocol(self.tuple.proto) else { return Ok(Inserted::TupleTaken) };
+        hit: &mut Hit,
+    ) -> Result<Made, Reason> {
+        let Some(protocol) = protocol(self.tuple.proto) else { return Ok(Made::Taken) };
         for _ in 0..PORTS {
             let Some(ours) = ports.take(self.worker, protocol, server.ip.is_v4(), random) else {
                 return Err(Reason::SnatExhausted);
             };
             let answers = Tuple { dst: ours.ip, dport: ours.port, ..answers(server, self.tuple) };
-            let inserted = self.insert(id, Some(answers));
-            if matches!(inserted, Inserted::New(_)) {
-                return Ok(inserted);
+            let made = self.insert(id, Some(answers), hit);
+            if made == Made::New {
+                return Ok(made);
             }
             ports.never_used(ours.ip, ours.port, protocol);
-            if !matches!(inserted, Inserted::TupleTaken) {
-                return Ok(inserted);
+            if made != Made::Taken {
+                return Ok(made);
             }
         }
-        Ok(Inserted::TupleTaken)
+        Ok(Made::Taken)
     }
 
-    fn insert(&self, server_id: ServerId, server: Option<Tuple>) -> Inserted {
+    fn insert(&self, server_id: ServerId, server: Option<Tuple>, hit: &mut Hit) -> Made {
         let crosses = server.is_some_and(|answers| answers.src.is_v4() != self.tuple.src.is_v4());
         let spec = FlowSpec {
             client: *self.tuple,
@@ -213,7 +231,15 @@ impl Request<'_> {
             link: self.link,
             first: self.meta.flags,
         };
-        self.flows.insert(&spec, self.now)
+        let (flow, made) = match self.flows.insert(&spec, self.now) {
+            Inserted::New(flow) => (flow, Made::New),
+            Inserted::Existing(flow) => (flow, Made::Existing),
+            Inserted::TupleTaken => return Made::Taken,
+            Inserted::Full => return Made::Full,
+            Inserted::Contended => return Made::Contended,
+        };
+        *hit = Hit::from(&flow);
+        made
     }
 
     /// Notes which server the client has now, where clients are to come back: to the pool's own servers, not to those that

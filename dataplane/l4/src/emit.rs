@@ -68,12 +68,13 @@ fn queue_up<P: Port>(worker: &mut Worker<P>, frame: Frame, port: u8, tags: usize
     }
 }
 
-/// Queues an answer on the queue that its question came from; it is labelled already.
-pub(crate) fn send_answer<P: Port>(worker: &mut Worker<P>, queue: usize, frame: Frame) {
+/// Queues an answer on the queue that its question came from; it is labelled already. `what` it is, for those who write
+/// it down.
+pub(crate) fn send_answer<P: Port>(worker: &mut Worker<P>, queue: usize, frame: Frame, what: &'static str) {
     if P::NOTES
         && let Some(q) = worker.queues.get_mut(queue)
     {
-        q.port.note(&worker.frames, &frame, &Verdict::Answer);
+        q.port.note(&worker.frames, &frame, &Verdict::Answer(what));
     }
     make_room(worker, queue, frame);
 }

@@ -7,7 +7,7 @@ use crate::drops::Reason;
 use crate::tables::Delivery;
 use crate::tunnel::Entrance;
 use crate::worker::Worker;
-use ringlead_flow::{Hit, Link, Packed, ServerId};
+use ringlead_flow::{Link, Packed, ServerId};
 use ringlead_io::Port;
 use ringlead_wire::mss::clamp_mss;
 use ringlead_wire::{Kind, checksum};
@@ -84,17 +84,15 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, miss: usize) {
         now: worker.tick,
         worker: worker.config.index,
     };
-    let fate = match request.serve(&mut cursor, &mut worker.random) {
-        Outcome::Flow(flow, new) => {
+    let Some(hit) = burst.hits.get_mut(place) else { return };
+    let fate = match request.serve(&mut cursor, &mut worker.random, hit) {
+        Outcome::Flow(new) => {
             if new {
                 worker.tally.flows_created += 1;
                 worker.counters.service(slot).inspect(|counters| counters.flows.add(1));
             }
-            if let Some(hit) = burst.hits.get_mut(place) {
-                *hit = Hit::from(&flow);
-                burst.found |= 1 << place;
-                burst.new |= u64::from(new) << place;
-            }
+            burst.found |= 1 << place;
+            burst.new |= u64::from(new) << place;
             Fate::Pending
         }
         Outcome::Stateless(server) => {

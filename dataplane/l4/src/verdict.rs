@@ -26,8 +26,8 @@ pub enum Verdict<'a> {
     },
     /// Sent to the server that the pool's algorithm computes, without a flow.
     Stateless,
-    /// Made by the worker itself.
-    Answer,
+    /// Made by the worker itself: what it is.
+    Answer(&'a str),
     /// Waits for its next hop.
     Held,
     /// Not sent on.
@@ -43,7 +43,7 @@ impl fmt::Display for Verdict<'_> {
             }
             Self::ToClient { service, server } => write!(f, "to client: {service} <- {server}"),
             Self::Stateless => f.write_str("to server: computed, without a flow"),
-            Self::Answer => f.write_str("answer: tcp reset, no server is available"),
+            Self::Answer(what) => write!(f, "answer: {what}"),
             Self::Held => f.write_str("held: the next hop's Ethernet address is not known yet"),
             Self::Dropped(reason) => write!(f, "drop: {}", reason.name()),
         }
