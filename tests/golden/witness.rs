@@ -50,7 +50,7 @@ pub(crate) fn rewrites(case: &Case) -> Vec<String> {
         }
         if verdict.starts_with("answer: icmp") {
             // Not everybody is told (RFC 1812 §4.3.2.7), so those who are not are not missed.
-            let place = told.iter().position(|dropped| is_error(dropped, record).is_ok());
+            let place = told.iter().position(|dropped| is_error(&setup, dropped, record).is_ok());
             match place {
                 Some(place) => drop(told.remove(place)),
                 None => faults.push(format!("{}: record {number} ({verdict}): about nothing", case.name)),
@@ -75,7 +75,7 @@ pub(crate) fn rewrites(case: &Case) -> Vec<String> {
 }
 
 /// RFC 1812 §4.3.2, RFC 4443 §2.4: the error goes back where the packet came from, and quotes it from its beginning.
-fn is_error(about: &Record, answer: &Record) -> Result<(), String> {
+fn is_error(setup: &Setup, about: &Record, answer: &Record) -> Result<(), String> {
     let read = |record: &Record| Frame::of(&record.frame).ok_or("unreadable");
     let (about_frame, answer_frame) = (read(about)?, read(answer)?);
     let (from, to) = about_frame.ip.endpoints();
@@ -83,7 +83,12 @@ fn is_error(about: &Record, answer: &Record) -> Result<(), String> {
     let mirrored = answer.port() == about.port()
         && (answer_frame.to, answer_frame.from) == (about_frame.from, about_frame.to)
         && answer_frame.tags == about_frame.tags
-        && (service.ip(), client.ip()) == (to.ip(), from.ip());
+        && client.ip() == from.ip();
+    // What a client's packet went to; a server hears it from the service that it answers for.
+    let answers_for = |s: &crate::setup::Service| {
+        s.listen.ip() == service.ip() && s.servers.values().any(|server| server.ip() == from.ip())
+    };
+    let ours = service.ip() == to.ip() || setup.services.values().any(answers_for);
     let body = answer_frame.ip.body();
     let (kind, code, quote) = (body[0], body[1], &body[8..]);
     let v4 = from.is_ipv4();
@@ -93,7 +98,7 @@ fn is_error(about: &Record, answer: &Record) -> Result<(), String> {
     };
     let quoted = quote.len() >= 28 && about.frame.windows(quote.len()).any(|part| part == quote);
     let summed = answer_frame.ip.checksum_of_own();
-    if mirrored && right && quoted && summed { Ok(()) } else { Err("is not about it".to_owned()) }
+    if mirrored && ours && right && quoted && summed { Ok(()) } else { Err("is not about it".to_owned()) }
 }
 
 /// RFC 9293 section 3.10.7.1: the reset goes back where the segment came from and fits its numbers.
