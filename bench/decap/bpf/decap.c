@@ -3,7 +3,7 @@
  * inner packet to the kernel. Everything else passes as it came. XDP comes before routing and its filters, so the kernel
  * never sees the outer addresses. */
 
-#include "kernel.h"
+#include "ip.h"
 
 /* src/layout.rs has the same layouts and numbers. */
 struct settings {
@@ -66,21 +66,6 @@ struct {
 	TYPE(value, __u64);
 	UINT(max_entries, 1);
 } number SECTION(".maps");
-
-struct ipv4 {
-	__u8 version_words, service;
-	__u16 length, id, fragment;
-	__u8 ttl, protocol;
-	__u16 checksum;
-	__u32 source, destination;
-};
-
-struct ipv6 {
-	__u8 version_class, class_flow, flow[2];
-	__u16 length;
-	__u8 next, hops;
-	__u32 source[4], destination[4];
-};
 
 struct udp {
 	__u16 source, destination, length, checksum;

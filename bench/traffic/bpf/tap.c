@@ -3,7 +3,7 @@
  * a tunnel from a client, and what comes from the addresses and ports that the balancer puts in clients' place. Everything
  * else (ARP, ND, health checks, other people's traffic) is the kernel's. */
 
-#include "kernel.h"
+#include "ip.h"
 
 enum { NETS = 8 };
 
@@ -42,21 +42,6 @@ struct {
 	UINT(value_size, 4);
 	UINT(max_entries, 64);
 } sockets SECTION(".maps");
-
-struct ipv4 {
-	__u8 version_words, service;
-	__u16 length, id, fragment;
-	__u8 ttl, protocol;
-	__u16 checksum;
-	__u32 source, destination;
-};
-
-struct ipv6 {
-	__u8 version_class, flow[3];
-	__u16 length;
-	__u8 next, hops;
-	__u32 source[4], destination[4];
-};
 
 struct udp {
 	__u16 source, destination, length, checksum;

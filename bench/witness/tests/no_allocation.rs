@@ -7,45 +7,16 @@
 )]
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests meet few of etherparse's headers")]
 
+#[path = "../../../dataplane/io/tests/support/counting.rs"]
+mod counting;
 mod honest;
 mod wrapped;
 
+use counting::allocations;
 use honest::{Plan, at_server, forward, server};
 use ringlead_witness::{
     Checksum, Encapsulation, Kind, Latency, Limits, Mode, Net, Stamp, Transport, Tunnel, Witness,
 };
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: the caller keeps alloc's contract, which is the system's.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: the caller keeps dealloc's contract, which is the system's.
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Allocations made by `body`.
-fn allocations(body: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    body();
-    ALLOCATIONS.load(Ordering::Relaxed) - before
-}
 
 #[test]
 fn nothing_is_allocated_a_frame() {

@@ -5,6 +5,7 @@
 #define RINGLEAD_WALK_H
 
 #include "maps.h"
+#include "ip.h"
 
 enum { TCP = 6, UDP = 17, ICMP = 1, ICMPV6 = 58 };
 enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, AUTHENTICATION = 51, DESTINATION = 60 };
@@ -59,20 +60,6 @@ INLINE int is_extension(__u8 protocol)
 	       protocol == DESTINATION;
 }
 
-/* RFC 791 section 3.1. */
-struct ipv4 {
-	__u8 version_words;
-	__u8 service;
-	__u16 length;
-	__u16 id;
-	__u16 fragment;
-	__u8 ttl;
-	__u8 protocol;
-	__u16 checksum;
-	__u32 source;
-	__u32 destination;
-};
-
 INLINE void walk_v4(struct xdp_md *ctx, __u32 offset, struct packet *p)
 {
 	struct ipv4 *h = bytes_at(ctx, offset, sizeof(*h));
@@ -88,17 +75,6 @@ INLINE void walk_v4(struct xdp_md *ctx, __u32 offset, struct packet *p)
 	p->first = !(h->fragment & BE16(0x1fff));
 	p->shape = h->fragment & BE16(0x3fff) ? SHAPE_FRAGMENT : SHAPE_WHOLE;
 }
-
-/* RFC 8200 section 3. */
-struct ipv6 {
-	__u8 version_class;
-	__u8 flow[3];
-	__u16 length;
-	__u8 next;
-	__u8 hops;
-	__u32 source[4];
-	__u32 destination[4];
-};
 
 /* The eight bytes that every extension header has; `fragment` is the fragment header's. */
 struct extension {

@@ -10,10 +10,11 @@
 use ringlead_flow::snat::{PortSpace, SnatPool};
 use ringlead_l4::tables::{Chooser, Delivery, OnNoServer, Tables};
 use ringlead_pick::{LeastFlows, RandomTwo, RoundRobin, Sticky, StickySpec};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 
+#[path = "../../io/tests/support/counting.rs"]
+mod counting;
+use counting::allocations;
 #[path = "it/rig.rs"]
 #[allow(dead_code, reason = "shared with the other tests")]
 mod rig;
@@ -21,39 +22,6 @@ use rig::*;
 #[path = "it/mixed.rs"]
 mod mixed;
 use mixed::*;
-
-struct Counting;
-
-thread_local! {
-    /// Of this test: others run beside it.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: the caller keeps alloc's contract, which is the system's.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: the caller keeps dealloc's contract, which is the system's.
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Allocations made by `body`.
-fn allocations(body: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
-    body();
-    ALLOCATIONS.get() - before
-}
 
 #[test]
 fn a_turn_and_a_tick_allocate_nothing() {

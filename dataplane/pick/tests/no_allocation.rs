@@ -1,38 +1,14 @@
 //! Picking, counting and persistence allocate nothing: a counting allocator watches this thread.
-#![allow(unsafe_code, reason = "an allocator can be written in no other way")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 use ringlead_pick::{
     Cursor, FrontHash, HashBy, LeastFlows, Loads, Maglev, Member, RandomTwo, RoundRobin, Sticky, StickySpec,
 };
 use ringlead_wire::Ip;
 
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-// SAFETY: all work is the system allocator's; the counter is thread-local, needs no drop and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that ends has no counter any more.
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+#[path = "../../io/tests/support/counting.rs"]
+mod counting;
+use counting::allocations;
 
 #[test]
 fn a_pick_allocates_nothing() {
@@ -48,24 +24,25 @@ fn a_pick_allocates_nothing() {
     let mut cursor = Cursor::new(1);
     let load = |m: usize| loads.get(u32::try_from(m).unwrap());
     // Every second pick finds nearly all full, so the searches run too.
-    let before = COUNT.get();
-    assert!(before > 0, "the counter counts");
-    for n in 0..2_000_u32 {
-        let may = |m: usize| n % 2 == 0 || m == 299;
-        let source = Ip::from_v4_bits(n << 8);
-        for by in HashBy::ALL {
-            assert!(maglev.pick(hash.flow_by(by, source, source, 1, 2, 6)).is_some());
+    assert_eq!(allocations(|| drop(Vec::<u8>::with_capacity(1))), 1, "the counter counts");
+    let allocated = allocations(|| {
+        for n in 0..2_000_u32 {
+            let may = |m: usize| n % 2 == 0 || m == 299;
+            let source = Ip::from_v4_bits(n << 8);
+            for by in HashBy::ALL {
+                assert!(maglev.pick(hash.flow_by(by, source, source, 1, 2, 6)).is_some());
+            }
+            assert!(turns.next_where(&mut cursor, may).is_some());
+            let picks = [least.pick(load, may, &mut cursor), two.pick(load, may, &mut cursor)];
+            let key = sticky.key(source, 1);
+            for server in picks.map(|pick| u32::try_from(pick.unwrap()).unwrap()) {
+                loads.add(server);
+                assert!(sticky.put(&key, server, n / 10));
+                assert_eq!(sticky.get(&key, n / 10), Some(server));
+            }
+            loads.sub(n % 300);
         }
-        assert!(turns.next_where(&mut cursor, may).is_some());
-        let picks = [least.pick(load, may, &mut cursor), two.pick(load, may, &mut cursor)];
-        let key = sticky.key(source, 1);
-        for server in picks.map(|pick| u32::try_from(pick.unwrap()).unwrap()) {
-            loads.add(server);
-            assert!(sticky.put(&key, server, n / 10));
-            assert_eq!(sticky.get(&key, n / 10), Some(server));
-        }
-        loads.sub(n % 300);
-    }
-    assert!(sticky.len(200) > 0 && sticky.forget_server(299) > 0);
-    assert_eq!(COUNT.get() - before, 0);
+        assert!(sticky.len(200) > 0 && sticky.forget_server(299) > 0);
+    });
+    assert_eq!(allocated, 0);
 }

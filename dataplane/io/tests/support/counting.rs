@@ -8,9 +8,11 @@ thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How often this thread has allocated so far.
-pub(crate) fn allocations() -> u64 {
-    COUNT.get()
+/// How often this thread allocates in `body`.
+pub(crate) fn allocations(body: impl FnOnce()) -> u64 {
+    let before = COUNT.get();
+    body();
+    COUNT.get() - before
 }
 
 struct Counting;
