@@ -69,7 +69,10 @@ fn pings(lab: &Lab, family: Family) {
 /// ARP and neighbour discovery.
 fn neighbours_are_found_again(lab: &Lab, family: Family) {
     for (node, port) in [(Node::Client, "c0"), (Node::Server(1), "e0")] {
-        lab.must_run(node, "ip", &["neigh", "flush", "dev", port]);
+        let flushed = lab.run(node, "ip", &["neigh", "flush", "dev", port]);
+        // Under load entries come back at once; ip gives up after ten rounds, each of which emptied the table.
+        let words = String::from_utf8_lossy(&flushed.stderr);
+        assert!(flushed.status.success() || words.contains("after 10 rounds"), "{node} {port}: {words}");
     }
     pings(lab, family);
 }

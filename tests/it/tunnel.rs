@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::socket::setsockopt;
@@ -53,7 +54,7 @@ fn carries_in(kind: Kind) {
             lab.await_servers(&service, "123");
         }
         forget_path_mtus(&lab);
-        let before = tunnels.counters();
+        let before = once_quiet(&tunnels);
         carries::all_services(&lab, Mode::Tunnel);
         for (after, before) in tunnels.counters().iter().zip(&before) {
             only_these_were_taken(kind, outer, after, before);
@@ -91,6 +92,21 @@ fn overhead(kind: Kind, outer: Family) -> u64 {
         Kind::Gue1 => 8,
         Kind::Gue0 => 12,
     }
+}
+
+/// The counters once nothing moves for longer than a kernel waits before it sends again: connections that ended keep
+/// their server, and their last segments may come late.
+fn once_quiet(tunnels: &Tunnels) -> Vec<Counters> {
+    let quiet = Duration::from_millis(500);
+    let taken = |all: &[Counters]| all.iter().map(Counters::taken).sum::<u64>();
+    let mut last = tunnels.counters();
+    wait_until(Duration::from_secs(20), "tunnels fall silent", || {
+        thread::sleep(quiet);
+        let before = taken(&last);
+        last = tunnels.counters();
+        taken(&last) == before
+    });
+    last
 }
 
 /// In this tunnel, over this family: packets of both families. Nothing in any other way, and nothing damaged.
