@@ -66,8 +66,8 @@ impl Tables {
         if step != Step::Remove {
             // Before an L4 service on any port of the same address.
             changes.added += self.l7.put_services(&insertion)?;
-            for i in 0..SETS.len() {
-                for key in wanted.sets[i].difference(&present[i]) {
+            for (i, had) in present.iter().enumerate() {
+                for key in wanted.sets[i].difference(had) {
                     self.sets[i].insert(key).map_err(|e| refused("insert into", i, &e))?;
                     changes.added += 1;
                 }
