@@ -70,7 +70,7 @@ fn send_through(args: &ReplayArgs, config: Config) -> Result<serde_json::Value, 
     let shared = Shared::new(plan.snapshot(), flows, hops, servers, 1);
     for ((port, ip), id) in plan.hops() {
         let mac = known.get(&ip).copied().unwrap_or_else(|| mac_of(ip));
-        shared.neighbours.set(id, Some(NextHop { port, mac }));
+        shared.neighbours.set(id, Some(NextHop { port, vlan: None, mac }));
     }
     let input = File::open(&args.input).and_then(|file| file.metadata());
     let input = input.map_err(|e| format!("{}: {e}", args.input.display()))?;
