@@ -83,6 +83,11 @@ impl Devices {
         self.indices.get(&outlet).copied()
     }
 
+    /// Whether there is a VLAN device on a port.
+    fn tagged(&self, port: u8) -> bool {
+        self.outlets.values().any(|outlet| outlet.port == port && outlet.vlan.is_some())
+    }
+
     fn is_port(&self, ifindex: u32) -> bool {
         self.outlet(ifindex).is_some_and(|outlet| outlet.vlan.is_none())
     }
@@ -97,7 +102,10 @@ impl Engine {
     /// Asks which VLAN devices there are.
     pub(super) async fn refresh_devices(&mut self) {
         match self.net.links().await {
-            Ok(links) => self.devices.replace(&links),
+            Ok(links) => {
+                self.devices.replace(&links);
+                self.warn_stripped();
+            }
             Err(error) => tracing::error!(event = "vlan", %error, "cannot list this node's VLAN devices"),
         }
     }
@@ -108,8 +116,24 @@ impl Engine {
         if let (true, Some(Outlet { port, vlan: Some(vid) })) = (changed, self.devices.outlet(ifindex)) {
             let port = self.node.ports.get(usize::from(port)).map_or("?", |port| port.config.name.as_str());
             tracing::info!(event = "vlan", port, vlan = %vid, "a VLAN device on the port");
+            self.warn_stripped();
         }
         changed
+    }
+
+    /// Where the device takes tags off, a client's would be missing on its replies.
+    fn warn_stripped(&self) {
+        let stripping = (0..).zip(&self.node.ports).filter(|(_, port)| port.strips_vlan);
+        for (_, port) in stripping.filter(|(index, _)| self.devices.tagged(*index)) {
+            let (name, device) = (port.config.name.as_str(), port.config.device.as_str());
+            let fix = format!("ethtool -K {device} rxvlan off");
+            tracing::warn!(
+                event = "vlan",
+                port = name,
+                fix,
+                "the device takes VLAN tags off before XDP sees them: replies to clients in VLANs leave untagged"
+            );
+        }
     }
 }
 
@@ -143,9 +167,13 @@ mod tests {
         assert!(!devices.note(9, on(PORT, 20)), "nothing new");
         assert_eq!(devices.outlet(9), Some(outlet(0, 20)));
         assert_eq!(devices.ifindex(outlet(1, 20)), Some(10));
+        assert_eq!([0, 1, 2].map(|port| devices.tagged(port)), [true, true, false]);
         assert_eq!((devices.outlet(PORT), devices.ifindex(outlet(0, 0))), (Some(outlet(0, 0)), Some(PORT)));
         assert!(devices.forget(9) && !devices.forget(9));
-        assert_eq!((devices.outlet(9), devices.ifindex(outlet(0, 20))), (None, None));
+        assert_eq!(
+            (devices.outlet(9), devices.ifindex(outlet(0, 20)), devices.tagged(0)),
+            (None, None, false)
+        );
     }
 
     #[test]

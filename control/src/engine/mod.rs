@@ -67,6 +67,8 @@ pub struct NodePort {
     pub ifindex: u32,
     /// Its Ethernet address.
     pub mac: [u8; 6],
+    /// Whether its device takes VLAN tags off before XDP sees them.
+    pub strips_vlan: bool,
     /// The driver mode in words: `af-xdp native copy`.
     pub mode: String,
     /// (queue, worker) pairs.
