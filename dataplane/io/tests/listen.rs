@@ -1,10 +1,16 @@
 //! Listeners of one address: each flow is accepted by the one that `listener_of` says.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test, with deadlines"
+)]
 
 mod steer_common;
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use aya::programs::SkReuseport;
@@ -142,7 +148,7 @@ fn nonblocking(listener: TcpListener) -> TcpListener {
 /// The listener of a client's flow, as the library says.
 fn expected(flow: &TcpStream) -> usize {
     let (client, service) = (flow.local_addr().unwrap(), flow.peer_addr().unwrap());
-    let ip = |a: SocketAddr| Ip::from(IpAddr::from(a.ip()));
+    let ip = |a: SocketAddr| Ip::from(a.ip());
     let hash = FrontHash::new(KEY).flow(ip(client), ip(service), client.port(), service.port(), 6);
     listener_of(hash, LISTENERS)
 }

@@ -1,5 +1,11 @@
 //! L7 services of several nodes in the kernel: what has a socket here stays here, and tables are exchanged whole.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test, with deadlines"
+)]
 
 mod steer_common;
 
