@@ -133,7 +133,7 @@ fn without_flow<P: Port>(
         frames: &mut worker.frames,
         frame_max: &worker.frame_max,
         macs: &worker.macs,
-        next_id: &mut worker.next_id,
+        ids: &mut worker.ids,
     };
     entrance.enter(frame, meta, slot, server)
 }
