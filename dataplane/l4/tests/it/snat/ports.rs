@@ -20,6 +20,17 @@ fn sweep(rig: &mut Rig) {
     }
 }
 
+/// Ports are taken for a whole burst ahead: those of packets whose flow a packet before them makes are free again.
+#[test]
+fn a_burst_that_repeats_first_packets_takes_a_port_a_flow() {
+    let (mut rig, ports) = rig_of(&Plan::default(), RANGE);
+    let burst: Vec<_> = (0..64).map(|n| datagram(n % 3).build()).collect();
+    let sent = rig.send(WAN, &burst);
+    let sources: std::collections::BTreeSet<_> = sent.iter().map(|(_, frame)| ends(frame).0).collect();
+    assert_eq!((sent.len(), sources.len(), rig.counters().flows_created.get()), (64, 3, 3));
+    assert_eq!((ports.usage().udp.used, ports.usage().udp.quarantined), (3, 0));
+}
+
 #[test]
 fn each_worker_takes_ports_of_its_own_share() {
     let plan = Plan { workers: 2, servers: 1, ..Plan::default() };
