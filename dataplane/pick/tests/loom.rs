@@ -6,7 +6,7 @@
 
 use loom::sync::Arc;
 use loom::sync::atomic::AtomicBool;
-use loom::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use loom::sync::atomic::Ordering::{AcqRel, Acquire};
 use loom::thread;
 use ringlead_pick::{Loads, Sticky, StickyKey, StickySpec};
 use ringlead_wire::Ip;
@@ -196,8 +196,8 @@ fn a_flow_that_ends_at_once_does_not_stay_counted() {
                 }
             });
             let made = loads.count(0, limit, || {
-                lives.store(true, Release);
-                (true, ())
+                // An exchange, as an insert's last step is.
+                (!lives.swap(true, AcqRel), ())
             });
             ender.join().unwrap();
             assert!(made.is_some());
