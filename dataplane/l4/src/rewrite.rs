@@ -223,7 +223,7 @@ pub(crate) fn towards(neighbours: &Neighbours, server: &Server) -> Fate {
 
 /// A next hop in a VLAN, or one that is not resolved: kept out of the way of those that are neither.
 #[inline(never)]
-fn tagged(hop: Hop, id: NeighbourId) -> Fate {
+pub(crate) fn tagged(hop: Hop, id: NeighbourId) -> Fate {
     Egress::to(hop).map_or(Fate::Hold(id), Fate::Send)
 }
 

@@ -5,7 +5,7 @@ use crate::burst::Fate;
 use crate::drops::Reason;
 use crate::ids::Identifications;
 use crate::neighbours::Neighbours;
-use crate::rewrite::{UNTAGGED, clamp, towards};
+use crate::rewrite::{UNTAGGED, clamp, tagged, towards};
 use crate::run::Run;
 use crate::tables::{Delivery, Server, ServiceId, Tables};
 use crate::worker::{PORTS_MAX, Worker};
@@ -149,7 +149,7 @@ impl Entrance<'_> {
         };
         let (outer_v4, hop) = (server.ip.is_v4(), self.neighbours.hop(server.neighbour));
         let overhead = tunnel.encapsulation.overhead(outer_v4);
-        if let Some(hop) = hop {
+        if hop.is_resolved() {
             let room = self.frame_max.get(usize::from(hop.port())).copied().unwrap_or(0);
             let room = usize::from(room.saturating_sub(UNTAGGED));
             if usize::from(meta.end - meta.l3) + overhead > room {
@@ -160,12 +160,16 @@ impl Entrance<'_> {
         if self.wrap(frame, meta, tunnel, server, overhead).is_none() {
             return Fate::Drop(Reason::NoRoom.into());
         }
-        let macs = hop.map_or((0, 0), |hop| {
-            (hop.mac(), self.macs.get(usize::from(hop.port())).copied().unwrap_or_default())
-        });
         let ethertype = if outer_v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
-        wire::set_header(self.frames.bytes_mut(frame), macs.0, macs.1, ethertype);
-        hop.map_or(Fate::Hold(server.neighbour), |hop| Fate::Ready(hop.port()))
+        let bytes = self.frames.bytes_mut(frame);
+        if hop.is_plain() {
+            let src = self.macs.get(usize::from(hop.port())).copied().unwrap_or_default();
+            wire::set_header(bytes, hop.mac(), src, ethertype);
+            return Fate::Ready(hop.port());
+        }
+        // Both addresses and the tag are written once they are known, on the way out.
+        wire::set_header(bytes, 0, 0, ethertype);
+        tagged(hop, server.neighbour)
     }
 
     /// Puts the outer headers in front of a packet, where its tags were and where its Ethernet header was; that will stand in
