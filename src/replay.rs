@@ -4,7 +4,7 @@
 
 use crate::cli::ReplayArgs;
 use ringlead_control::config::{self, Config};
-use ringlead_control::plan::{Health, Plan};
+use ringlead_control::plan::{Health, Plan, Way};
 use ringlead_flow::{FlowTable, ServerId, Sizes};
 use ringlead_io::Frames;
 use ringlead_io::pcap::{PcapPort, PcapRun, PcapSpec, Take};
@@ -96,7 +96,7 @@ fn plan_with_all_up(config: Config, port: u8) -> Result<Plan, String> {
     let servers: Vec<(ServerId, IpAddr)> = plan.servers().map(|s| (s.id, s.key.address.ip())).collect();
     for (id, ip) in servers {
         plan.set_health(id, Health::Up, "replayed".to_owned());
-        plan.set_reach(id, Ok((port, ip))).map_err(|e| e.to_string())?;
+        plan.set_reach(id, Ok(Way::Via((port, ip)))).map_err(|e| e.to_string())?;
     }
     Ok(plan)
 }

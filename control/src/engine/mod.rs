@@ -2,6 +2,7 @@
 //! one to change what workers read.
 
 mod health;
+mod listening;
 mod load;
 mod network;
 mod persistence;

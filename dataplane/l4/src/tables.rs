@@ -126,7 +126,7 @@ pub(crate) enum Way {
     Plain = 0,
     /// Both ends, as the flow's say.
     Snat = 1 << 14,
-    /// Into a tunnel.
+    /// Into a tunnel, or to another node: what is to be done, the service says.
     Tunnel = 2 << 14,
     /// Both ends, which are of the other family.
     Translate = 3 << 14,
@@ -141,8 +141,10 @@ impl Way {
 
     /// A service's word with the way of its mode. `crosses`: the flow's server is of the other family than its client.
     #[inline]
-    pub(crate) const fn mark(id: ServiceId, delivery: &Delivery, crosses: bool) -> u32 {
+    pub(crate) fn mark(service: &Service, crosses: bool) -> u32 {
+        let (id, delivery) = (service.id, &service.delivery);
         let way = match delivery {
+            Delivery::Nat | Delivery::Dsr if service.own.is_some() => Self::Tunnel,
             Delivery::Nat | Delivery::Dsr => Self::Plain,
             Delivery::Tunnel(_) => Self::Tunnel,
             Delivery::Snat(_) if crosses => Self::Translate,
@@ -185,6 +187,10 @@ pub struct Service {
     pub delivery: Delivery,
     /// Who serves it.
     pub pool: Arc<Pool>,
+    /// Where `pool` are the nodes that accept its connections: which of them is this one. Its flows never come to a worker but
+    /// by a race; those of others are routed to them, so that nodes which disagree cannot pass a packet on for ever. Only in
+    /// modes dsr and tunnel.
+    pub own: Option<ServerId>,
     /// The answer when nobody can.
     pub on_no_server: OnNoServer,
     /// Who serves when nobody of `pool` can, before that answer.

@@ -10,6 +10,7 @@ use crate::{neighbours::Neighbours, tables::Delivery};
 use ringlead_flow::ServerId;
 use ringlead_io::{Frame, Frames};
 use ringlead_wire::answer::Made;
+use ringlead_wire::rewrite::decrement_ttl;
 use ringlead_wire::parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use ringlead_wire::tunnel::{Encapsulation, Outer, encapsulate};
 use ringlead_wire::{Ip, Meta};
@@ -70,16 +71,21 @@ pub(crate) struct Entrance<'w> {
 
 impl Entrance<'_> {
     /// Packs a packet of the service in `slot` for its server, and decides where it leaves. A service that has left mode
-    /// tunnel goes on as dsr: its server has the service's address in both.
+    /// tunnel goes on as dsr: its server has the service's address in both. Towards another node the packet is routed
+    /// (RFC 1812 §5.3.1), whether it is packed or not.
     #[inline(never)]
     pub(crate) fn enter(&mut self, frame: &mut Frame, meta: &mut Meta, slot: u16, server: ServerId) -> Fate {
         let Some(server) = self.tables.server(server) else { return Fate::Drop(Reason::NoServer.into()) };
         let mut way = towards(self.neighbours, server);
-        let tunnel = match self.tables.services.get(slot).map(|service| &service.delivery) {
-            Some(Delivery::Tunnel(tunnel)) => tunnel,
-            _ => return way,
+        let Some(service) = self.tables.services.get(slot) else { return way };
+        let tunnel = match &service.delivery {
+            Delivery::Tunnel(tunnel) => Some(tunnel),
+            _ => None,
         };
-        let overhead = tunnel.encapsulation.overhead(server.ip.is_v4());
+        if service.own.is_some() && meta.ttl <= 1 {
+            return Fate::Answer(Reason::TtlExpired, Made::TtlExceeded);
+        }
+        let overhead = tunnel.map_or(0, |tunnel| tunnel.encapsulation.overhead(server.ip.is_v4()));
         if let Fate::Send(egress) = way {
             let room = self.frame_max.get(usize::from(egress.port())).copied().unwrap_or(0);
             let room = usize::from(room.saturating_sub(UNTAGGED));
@@ -88,6 +94,10 @@ impl Entrance<'_> {
                 return Fate::Answer(Reason::TooBig, Made::TooBig { mtu });
             }
         }
+        if service.own.is_some() {
+            decrement_ttl(self.frames.bytes_mut(frame), meta);
+        }
+        let Some(tunnel) = tunnel else { return way };
         match self.pack(frame, meta, tunnel, server, overhead, &mut way) {
             Some(()) => way,
             None => Fate::Drop(Reason::NoRoom.into()),

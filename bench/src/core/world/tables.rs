@@ -66,6 +66,7 @@ pub(super) fn tables(shape: &Shape) -> Tables {
                 sorry: None,
                 sticky: None,
                 mss: None,
+ own: None,
                 profile: Profile::Lb,
             })));
         }
