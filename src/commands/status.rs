@@ -3,7 +3,8 @@
 use crate::cli::StatusArgs;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Table};
-use ringlead_control::admin::client;
+use ringlead_control::admin;
+use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::config;
 use ringlead_control::engine::status::{PoolStatus, ServerStatus, ServiceStatus, SnatPortsStatus, Status};
 use std::io::Write;
@@ -41,7 +42,13 @@ fn refused(why: &str) -> ExitCode {
 }
 
 fn ask(args: &StatusArgs) -> Result<serde_json::Value, String> {
-    let answer = client::request(&socket(args)?, &serde_json::json!({ "command": "status" }));
+    let control = socket(args)?;
+    let command = serde_json::json!({ "command": "status" });
+    let answer = match client::request(&control, &command) {
+        // Whoever may not change anything may still look.
+        Err(ClientError::Forbidden { .. }) => client::request(&admin::read_only_path(&control), &command),
+        answer => answer,
+    };
     let answer = answer.map_err(|e| e.to_string())?;
     match answer.get("error").and_then(serde_json::Value::as_str) {
         Some(error) => Err(error.to_owned()),
@@ -126,7 +133,8 @@ fn services(status: &Status) -> String {
 
 /// The pool, or the sockets of this node; of nodes both.
 fn served_by(s: &ServiceStatus) -> String {
-    let pool = (!s.pool.is_empty()).then(|| format!("{} ({} of {} up)", s.pool, s.servers_eligible, s.servers));
+    let pool =
+        (!s.pool.is_empty()).then(|| format!("{} ({} of {} up)", s.pool, s.servers_eligible, s.servers));
     let socket = s.listening.map(|listens| if listens { "listening" } else { "nobody listens" }.to_owned());
     pool.into_iter().chain(socket).collect::<Vec<_>>().join(", ")
 }

@@ -93,7 +93,10 @@ mod tests {
         };
         // As little-endian machines write them; the address is symmetric, so that it is read everywhere.
         assert_eq!(listener(line("7F00007F:0050", LISTEN)), Some("127.0.0.127:80".parse().unwrap()));
-        assert_eq!(listener(line("00000000000000000000000000000000:01BB", LISTEN)), Some("[::]:443".parse().unwrap()));
+        assert_eq!(
+            listener(line("00000000000000000000000000000000:01BB", LISTEN)),
+            Some("[::]:443".parse().unwrap())
+        );
         assert_eq!(listener(line("7F00007F:0050", "01")), None);
         assert_eq!(listener(line("7F:0050", LISTEN)), None);
         assert_eq!(listener(String::new()), None);

@@ -97,7 +97,9 @@ impl Engine {
             self.plan.servers().map(|s| (s.id, s.key.address.ip(), s.key.pool.clone())).collect();
         let mut changed = false;
         for (id, ip, pool) in servers {
-            let Some(reach) = self.reach(ip, own.contains(&id), direct.contains(&pool)).await else { continue };
+            let Some(reach) = self.reach(ip, own.contains(&id), direct.contains(&pool)).await else {
+                continue;
+            };
             match Arc::make_mut(&mut self.plan).set_reach(id, reach) {
                 Ok(true) => {
                     changed = true;
@@ -128,7 +130,9 @@ impl Engine {
     async fn reach(&self, ip: IpAddr, own: bool, must_be_direct: bool) -> Option<Result<Way, String>> {
         let hop = match self.net.route_to(ip).await {
             Ok(_) if own => {
-                return Some(Err("it is to be this node, by [node] name, which has no such address".to_owned()));
+                return Some(Err(
+                    "it is to be this node, by [node] name, which has no such address".to_owned()
+                ));
             }
             Ok(hop) => hop,
             Err(NetError::LocalAddress { .. }) if own => return Some(Ok(Way::Itself)),

@@ -1,25 +1,22 @@
-//! Fills the status, and answers the command line.
+//! Fills the status.
 
 use super::Engine;
-use super::status::{FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
-use crate::admin::Request;
 use super::listening::Listening;
+use super::status::{FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 use crate::config::{LocalService, OnNoServer, ServiceConfig};
 use ringlead_l4::counters::{Counters, ServiceCounters};
 use ringlead_l4::drops::Drop;
 use ringlead_l4::tables::ServiceId;
 use ringlead_wire::{Endpoint, Protocol};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use tokio::sync::oneshot;
 
 /// A service's counters over all workers: flows, packets and bytes in, packets and bytes out.
 pub(super) type ServiceTotals = [u64; 5];
 
 impl Engine {
     /// Everything `status` shows, as of now.
-    async fn status(&self) -> Status {
+    pub(super) async fn status(&self) -> Status {
         let config = self.plan.config();
         let counters = &self.node.shared.counters;
         let count = self.node.shared.flows.count();
@@ -54,7 +51,7 @@ impl Engine {
         }
     }
 
-    fn reload_status(&self) -> ReloadStatus {
+    pub(super) fn reload_status(&self) -> ReloadStatus {
         let last = &self.last_reload;
         let at = last.at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         ReloadStatus {
@@ -191,20 +188,6 @@ impl Engine {
             ("redirected".to_owned(), counters.redirected),
         ])
     }
-
-    /// Answers one request of the command line.
-    pub(super) async fn on_request(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
-        let said = match request.command.as_str() {
-            "status" => serde_json::to_value(self.status().await).unwrap_or_else(|e| refusal(&e.to_string())),
-            "reload" => {
-                self.reload().await;
-                serde_json::to_value(self.reload_status()).unwrap_or_else(|e| refusal(&e.to_string()))
-            }
-            other => refusal(&format!("unknown command `{other}`; this version knows `status` and `reload`")),
-        };
-        // The asker may have gone; then nobody needs the answer.
-        let _ = answer.send(said);
-    }
 }
 
 /// A service with which workers have nothing to do.
@@ -232,10 +215,6 @@ fn local_status(service: &LocalService, sockets: &Listening) -> ServiceStatus {
 
 fn endpoints(listen: &[Endpoint]) -> impl Iterator<Item = SocketAddr> {
     listen.iter().map(|at| SocketAddr::new(at.ip.into(), at.port))
-}
-
-fn refusal(why: &str) -> Value {
-    serde_json::json!({ "error": why })
 }
 
 fn host_name() -> String {

@@ -10,8 +10,8 @@ use crate::{neighbours::Neighbours, tables::Delivery};
 use ringlead_flow::ServerId;
 use ringlead_io::{Frame, Frames};
 use ringlead_wire::answer::Made;
-use ringlead_wire::rewrite::decrement_ttl;
 use ringlead_wire::parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use ringlead_wire::rewrite::decrement_ttl;
 use ringlead_wire::tunnel::{Encapsulation, Outer, encapsulate};
 use ringlead_wire::{Ip, Meta};
 

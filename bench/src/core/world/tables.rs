@@ -66,7 +66,7 @@ pub(super) fn tables(shape: &Shape) -> Tables {
                 sorry: None,
                 sticky: None,
                 mss: None,
- own: None,
+                own: None,
                 profile: Profile::Lb,
             })));
         }

@@ -224,13 +224,7 @@ fn own(
 }
 
 /// Whichever node a flow comes to, all must send it to the same one.
-fn alike(
-    pool: usize,
-    reference: &Spanned<String>,
-    names: &Names<'_>,
-    file: &File,
-    findings: &mut Findings,
-) {
+fn alike(pool: usize, reference: &Spanned<String>, names: &Names<'_>, file: &File, findings: &mut Findings) {
     let raw = file.pools.get(pool).map(|named| &named.table.raw);
     let model = names.checked.get(pool).and_then(|checked| checked.model.as_ref());
     let Some((raw, model)) = raw.zip(model) else { return };

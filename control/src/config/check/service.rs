@@ -33,7 +33,8 @@ const ON_NO_SERVER: [(&str, OnNoServer); 4] = [
 ];
 /// Before the name of a sorry pool.
 pub(super) const SORRY: &str = "sorry:";
-pub(super) const ADDRESSES: [(&str, Addresses); 2] = [("manage", Addresses::Manage), ("expect", Addresses::Expect)];
+pub(super) const ADDRESSES: [(&str, Addresses); 2] =
+    [("manage", Addresses::Manage), ("expect", Addresses::Expect)];
 pub(super) const TIMEOUTS: [(&str, Profile); 2] = [("lb", Profile::Lb), ("rfc5382", Profile::Rfc5382)];
 
 const LAYERS: [(&str, Layer); 2] = [("l4", Layer::L4), ("l7", Layer::L7)];
@@ -243,7 +244,13 @@ pub(super) fn with_tunnel(
 }
 
 /// Mode snat with the pool of source addresses that the service names, or the only one.
-fn with_snat(mode: Mode, span: &Span, raw: &Service, names: &Names<'_>, findings: &mut Findings) -> Option<Mode> {
+fn with_snat(
+    mode: Mode,
+    span: &Span,
+    raw: &Service,
+    names: &Names<'_>,
+    findings: &mut Findings,
+) -> Option<Mode> {
     let Mode::Snat { .. } = mode else {
         if let Some(snat) = &raw.snat {
             findings
