@@ -14,6 +14,7 @@ impl Plan {
     pub fn rules(&self, local: &BTreeSet<IpAddr>) -> Rules {
         Rules {
             services: self.endpoints(|service| service.own_node.is_none()).collect(),
+            l7: self.l7_rules(),
             nat_servers: self.nat_endpoints().collect(),
             local: local.iter().map(|&ip| Ip::from(ip)).collect(),
             snat: self.snat.ranges(),

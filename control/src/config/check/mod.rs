@@ -3,7 +3,6 @@
 mod algorithm;
 mod dataplane;
 mod health;
-mod l7;
 mod node;
 mod persistence;
 mod pool;

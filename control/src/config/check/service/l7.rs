@@ -1,15 +1,16 @@
 //! `[service.NAME]` of layer l7: connections are accepted on a node, so there is no server to choose, but perhaps a node.
 
 use ringlead_pick::HashBy;
-use ringlead_wire::Protocol;
+use ringlead_wire::{Endpoint, Protocol};
 use toml::Spanned;
 
-use super::super::model::{Algorithm, LocalService, Mode, OnNoServer, Profile, ServiceConfig};
-use super::super::raw::{File, Named, OneOrMany, Service};
-use super::super::source::Span;
-use super::super::values::{choice, quoted};
-use super::service::{self, ADDRESSES, Checked, Model, Names, PROTOCOLS, TIMEOUTS};
-use super::{Findings, codes, optional, required, values};
+use super::super::super::model::{Algorithm, LocalService, Mode, OnNoServer, Profile, ServiceConfig};
+use super::super::super::raw::{Named, OneOrMany, Service};
+use super::super::super::source::Span;
+use super::super::super::values::{choice, quoted};
+use super::super::{Findings, codes, optional, required, values};
+use super::mode::with_tunnel;
+use super::{ADDRESSES, Checked, Model, Names, PROTOCOLS, TIMEOUTS, find_pool};
 
 /// Which tunnel it is, is read later.
 const HAND_OFFS: [(&str, Mode); 2] = [("dsr", Mode::Dsr), ("tunnel", Mode::Tunnel { tunnel: 0 })];
@@ -26,7 +27,7 @@ struct Nodes {
 }
 
 /// Refuses what only this layer has, of a service of layer l4.
-pub(super) fn only(raw: &Service, findings: &mut Findings) {
+pub(super) fn refuse(raw: &Service, findings: &mut Findings) {
     for (key, value) in [("nodes", &raw.nodes), ("hand-off", &raw.hand_off)] {
         let Some(value) = value else { continue };
         let message = format!("layer = \"l4\" has no `{key}`");
@@ -37,12 +38,7 @@ pub(super) fn only(raw: &Service, findings: &mut Findings) {
 }
 
 /// A service of layer l7.
-pub(super) fn service(
-    named: &Named<Service>,
-    names: &Names<'_>,
-    file: &File,
-    findings: &mut Findings,
-) -> Checked {
+pub(super) fn service(named: &Named<Service>, names: &Names<'_>, findings: &mut Findings) -> Checked {
     let (table, raw) = (&named.table, &named.table.raw);
     let named_well = values::name("service", &named.name, findings);
     let protocol = required(table, "protocol", &raw.protocol, "\"tcp\"", findings)
@@ -52,7 +48,7 @@ pub(super) fn service(
         .map_or_else(Vec::new, |v| with_port(v, protocol, findings));
     let addresses = optional(raw.addresses.as_ref(), |v| choice("addresses", v, &ADDRESSES, &[], findings));
     only_l4(raw, findings);
-    let nodes = raw.nodes.as_ref().map(|reference| nodes(reference, raw, names, file, findings));
+    let nodes = raw.nodes.as_ref().map(|reference| nodes(reference, raw, names, findings));
     if nodes.is_none() {
         only_nodes(raw, findings);
     }
@@ -114,8 +110,8 @@ fn with_port(
     value: &Spanned<OneOrMany<String>>,
     protocol: Option<Protocol>,
     findings: &mut Findings,
-) -> Vec<Option<(ringlead_wire::Endpoint, Span)>> {
-    let mut listen = service::listen(value, protocol, findings);
+) -> Vec<Option<(Endpoint, Span)>> {
+    let mut listen = super::listen(value, protocol, findings);
     for place in &mut listen {
         if let Some((_, span)) = place.take_if(|(at, _)| at.port == 0) {
             findings
@@ -162,34 +158,28 @@ fn only_nodes(raw: &Service, findings: &mut Findings) {
     }
 }
 
-fn nodes(
-    reference: &Spanned<String>,
-    raw: &Service,
-    names: &Names<'_>,
-    file: &File,
-    findings: &mut Findings,
-) -> Nodes {
-    let pool = service::find_pool(reference, &names.pools, findings);
+fn nodes(reference: &Spanned<String>, raw: &Service, names: &Names<'_>, findings: &mut Findings) -> Nodes {
+    let pool = find_pool(reference, &names.pools, findings);
     let mode = match &raw.hand_off {
         Some(value) => choice("hand-off", value, &HAND_OFFS, &[], findings),
         None => Some(Mode::Dsr),
     };
-    let mode = mode.and_then(|mode| with_tunnel(mode, raw, names, findings));
+    let mode = mode.and_then(|mode| hand_off_tunnel(mode, raw, names, findings));
     let profile = optional(raw.timeouts.as_ref(), |v| choice("timeouts", v, &TIMEOUTS, &[], findings));
     if let Some(pool) = pool {
-        alike(pool, reference, names, file, findings);
+        alike(pool, reference, names, findings);
     }
     Nodes {
         pool,
-        own: pool.and_then(|pool| own(pool, reference, names, file, findings)),
+        own: pool.and_then(|pool| own(pool, reference, names, findings)),
         mode,
         profile: profile.ok().map(Option::unwrap_or_default),
     }
 }
 
-fn with_tunnel(mode: Mode, raw: &Service, names: &Names<'_>, findings: &mut Findings) -> Option<Mode> {
+fn hand_off_tunnel(mode: Mode, raw: &Service, names: &Names<'_>, findings: &mut Findings) -> Option<Mode> {
     let Some(tunnel) = raw.tunnel.as_ref().filter(|_| mode == Mode::Dsr) else {
-        return service::with_tunnel(mode, raw, names, findings);
+        return with_tunnel(mode, raw, names, findings);
     };
     let entry = findings.error(codes::NOT_TUNNEL, tunnel.span(), "hand-off = \"dsr\" has no tunnel");
     if let Some(hand_off) = &raw.hand_off {
@@ -204,11 +194,10 @@ fn own(
     pool: usize,
     reference: &Spanned<String>,
     names: &Names<'_>,
-    file: &File,
     findings: &mut Findings,
 ) -> Option<usize> {
     let pool = names.checked.get(pool)?.model.as_ref()?;
-    let name = file.node.as_ref().and_then(|node| node.raw.name.as_ref());
+    let name = names.file.node.as_ref().and_then(|node| node.raw.name.as_ref());
     let own = name.and_then(|name| pool.servers.iter().position(|server| server.name == *name.get_ref()));
     if own.is_none() {
         let message = format!("which server of pool {} is this node?", quoted(&pool.name));
@@ -224,8 +213,8 @@ fn own(
 }
 
 /// Whichever node a flow comes to, all must send it to the same one.
-fn alike(pool: usize, reference: &Spanned<String>, names: &Names<'_>, file: &File, findings: &mut Findings) {
-    let raw = file.pools.get(pool).map(|named| &named.table.raw);
+fn alike(pool: usize, reference: &Spanned<String>, names: &Names<'_>, findings: &mut Findings) {
+    let raw = names.file.pools.get(pool).map(|named| &named.table.raw);
     let model = names.checked.get(pool).and_then(|checked| checked.model.as_ref());
     let Some((raw, model)) = raw.zip(model) else { return };
     let (span, what) = match model.algorithm {
