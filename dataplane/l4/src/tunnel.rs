@@ -80,7 +80,7 @@ impl Entrance<'_> {
         let Some(service) = self.tables.services.get(slot) else { return way };
         let tunnel = match &service.delivery {
             Delivery::Tunnel(tunnel) => Some(tunnel),
-            _ => None,
+            Delivery::Nat | Delivery::Dsr | Delivery::Snat(_) => None,
         };
         if service.own.is_some() && meta.ttl <= 1 {
             return Fate::Answer(Reason::TtlExpired, Made::TtlExceeded);

@@ -220,7 +220,9 @@ fn alike(pool: usize, reference: &Spanned<String>, names: &Names<'_>, findings: 
     let (span, what) = match model.algorithm {
         Algorithm::Maglev { hash: HashBy::FiveTuple, .. } => return,
         Algorithm::Maglev { hash, .. } => (raw.hash.as_ref(), format!("hash = {}", quoted(hash.name()))),
-        other => (raw.algorithm.as_ref(), format!("algorithm = {}", quoted(other.name()))),
+        other @ (Algorithm::RoundRobin | Algorithm::LeastFlows | Algorithm::RandomTwo) => {
+            (raw.algorithm.as_ref(), format!("algorithm = {}", quoted(other.name())))
+        }
     };
     let Some(span) = span.map(Spanned::span) else { return };
     findings
