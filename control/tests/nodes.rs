@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests report by panicking")]
 
 use ringlead_control::config::{self, Config};
-use ringlead_control::plan::{Health, Plan, Way};
+use ringlead_control::plan::{Health, HopKey, Plan, Way};
 use ringlead_flow::ServerId;
 use ringlead_io::steer::{NodeTable, Nodes};
 use ringlead_l4::tables::Chooser;
@@ -69,7 +69,11 @@ fn node(name: &str, up: &[&str], more: &str) -> Plan {
     for other in NAMES {
         let health = if up.contains(&other) { Health::Up } else { Health::Down };
         plan.set_health(id(&plan, other), health, "checked".to_owned());
-        let way = if other == name { Way::Itself } else { Way::Via((0, "10.0.1.9".parse().unwrap())) };
+        let way = if other == name {
+            Way::Itself
+        } else {
+            Way::Via(HopKey::untagged(0, "10.0.1.9".parse().unwrap()))
+        };
         plan.set_reach(id(&plan, other), Ok(way)).unwrap();
     }
     plan

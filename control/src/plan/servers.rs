@@ -69,6 +69,12 @@ pub enum Way {
     Itself,
 }
 
+impl From<HopKey> for Way {
+    fn from(hop: HopKey) -> Self {
+        Self::Via(hop)
+    }
+}
+
 /// How a server is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reach {
@@ -78,7 +84,7 @@ pub enum Reach {
     Via {
         /// Its place in the neighbour table.
         neighbour: NeighbourId,
-        /// Port and address of the next hop.
+        /// The next hop.
         hop: HopKey,
     },
     /// It is this node itself, one of the nodes that share a service.
