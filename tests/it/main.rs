@@ -17,6 +17,7 @@ mod dsr;
 mod generic;
 mod health;
 mod kernel_traffic;
+mod l7;
 mod lab;
 mod nat;
 mod neighbour;

@@ -34,6 +34,7 @@ fn anew(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
             sorry: None,
             sticky: None,
             mss: None,
+            own: None,
             pool: old.pool.clone(),
             on_no_server: old.on_no_server,
             profile: old.profile,
