@@ -75,7 +75,7 @@ fn a_server_that_answers_a_removed_services_flow_ends_it() {
     let mut rig = Rig::new(&plan);
     let had = server_of(&rig.one(WAN, &from_client(Packet::udp("198.51.100.7:5353", NAT4))).1);
     rig.publish(anew(&plan, 2, &[0, 1, 2]));
-    let answer = from_server(had, Packet::udp(&server_address(had, false), "198.51.100.7:5353"));
+    let answer = from_server(had, Packet::udp(server_address(had, false), "198.51.100.7:5353"));
     rig.dropped(LAN, answer.build(), Reason::ServerWithoutFlow);
     assert_eq!(flows(&rig), (1, 1, 0));
 }
@@ -85,8 +85,8 @@ fn the_sweep_ends_the_flows_of_removed_services() {
     let plan = Plan { flows_max: 100, ..Plan::default() };
     let mut rig = Rig::new(&plan);
     for n in 0..20 {
-        rig.one(WAN, &from_client(Packet::udp(&format!("198.51.100.7:{}", 5000 + n), NAT4)));
-        rig.one(WAN, &from_client(Packet::udp(&format!("[2001:db8:7::7]:{}", 5000 + n), NAT6)));
+        rig.one(WAN, &from_client(Packet::udp(format!("198.51.100.7:{}", 5000 + n), NAT4)));
+        rig.one(WAN, &from_client(Packet::udp(format!("[2001:db8:7::7]:{}", 5000 + n), NAT6)));
     }
     (0..100).for_each(|_| drop(rig.tick()));
     assert_eq!(flows(&rig), (40, 0, 40), "time stands still, so nothing is over");
