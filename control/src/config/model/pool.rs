@@ -58,7 +58,7 @@ impl Algorithm {
 pub struct ServerConfig {
     /// `name`, unique in the pool.
     pub name: String,
-    /// `address`; port 0 (only with dsr services that listen on port 0) = the client's choice.
+    /// `address`; port 0 (never with nat; with dsr and tunnel only where the service has it, too) = the one that the client asked for.
     pub address: SocketAddr,
     /// `weight`, 1 to 256.
     pub weight: u16,
