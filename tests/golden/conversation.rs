@@ -2,25 +2,15 @@
 
 use crate::ip::{Frame, Ip};
 use crate::output::Record;
-<<<<<<< HEAD
-use crate::setup::{Packing, Service, Setup, Sources, Way};
+use crate::setup::{Link, Packing, Service, Setup, Sources, Way};
 use crate::{crossing, tunnel};
-=======
-use crate::setup::{Link, Service, Setup};
->>>>>>> main
 use ringlead_tests::pcap_cases::Port;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-<<<<<<< HEAD
-/// How a client is reached: its next hop's Ethernet address and its VLAN tags.
-type Link = ([u8; 6], Vec<(u16, [u8; 2])>);
-
 /// Client, service and protocol.
 type Flow = (SocketAddr, SocketAddr, u8);
 
-=======
->>>>>>> main
 /// Everything that the packets so far have said.
 #[derive(Default)]
 pub(crate) struct Conversations {
@@ -79,19 +69,9 @@ impl Conversations {
     ) -> Result<Expected, String> {
         if verdict.contains("computed") {
             return computed(setup, before);
-<<<<<<< HEAD
         }
         let Asked { service, server, client, asked, protocol } = Asked::of(setup, verdict, before)?;
-        let link = (setup.mac(server.ip()), Vec::new());
-=======
-        };
-        let (name, _) =
-            service.strip_prefix("to server: ").and_then(|s| s.split_once(' ')).ok_or("no verdict")?;
-        let service = setup.services.get(name).ok_or("no such service")?;
-        let server = server.split(',').next().unwrap_or_default();
-        let server = *service.servers.get(server).ok_or("no such server")?;
         let link = setup.link(server.ip());
->>>>>>> main
         let quote = before.ip.quote();
         let flow = (client, asked, protocol);
         let seen_as = match &service.way {
@@ -158,8 +138,8 @@ impl Conversations {
         if went.port() != Port::Lan.name() {
             return Err(format!("left by {}", went.port()));
         }
-        let link = (setup.mac(server.ip()), Port::Lan.mac());
-        let source = tunnel::unpacked(packing, link, server.ip(), &before.ip, &went.frame)?;
+        let link = setup.link(server.ip());
+        let source = tunnel::unpacked(packing, &link, server.ip(), &before.ip, &went.frame)?;
         let known = *self.outer.entry((client, asked, protocol)).or_insert(source);
         if known == source { Ok(()) } else { Err(format!("outer source {source}, before {known}")) }
     }
@@ -238,16 +218,9 @@ impl<'s> Asked<'s> {
 fn computed(setup: &Setup, before: &Frame) -> Result<Expected, String> {
     let dsr = setup.services.values().filter(|service| matches!(service.way, Way::Dsr));
     let (_, to) = before.ip.endpoints();
-<<<<<<< HEAD
     let listening = dsr.filter(|service| service.listen.iter().any(|at| at.ip() == to.ip()));
-    let macs = listening.flat_map(|service| service.servers.values()).map(|server| setup.mac(server.ip()));
-    let mac = macs.min().ok_or("no dsr service")?;
-    Ok(Expected::untouched(before, (mac, Vec::new())))
-=======
-    let listening = dsr.filter(|service| service.listen.ip() == to.ip());
     let links = listening.flat_map(|service| service.servers.values()).map(|server| setup.link(server.ip()));
     Ok(Expected::untouched(before, links.min().ok_or("no dsr service")?))
->>>>>>> main
 }
 
 impl Expected {

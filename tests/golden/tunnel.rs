@@ -1,8 +1,9 @@
 //! A packet inside another one, taken out again.
 
 use crate::ip::Ip;
-use crate::setup::Packing;
+use crate::setup::{Link, Packing};
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, UdpHeaderSlice};
+use ringlead_tests::pcap_cases::Port;
 use std::net::{IpAddr, SocketAddr};
 
 /// What the outer headers say.
@@ -19,19 +20,20 @@ struct Outer {
 }
 
 /// Checks what stands in front of `inner`, and that it is what it was. Returns the outer source; port 0 in IPIP.
-///
-/// `link`: destination and source of the Ethernet header.
 pub(crate) fn unpacked(
     packing: &Packing,
-    link: ([u8; 6], [u8; 6]),
+    link: &Link,
     server: IpAddr,
     inner: &Ip,
     frame: &[u8],
 ) -> Result<SocketAddr, String> {
-    if frame[..6] != link.0 || frame[6..12] != link.1 {
-        return Err(format!("Ethernet is {:02x?}", &frame[..12]));
-    }
-    let outer = outer(&frame[12..])?;
+    let (to, tags) = link;
+    let header: Vec<u8> =
+        tags.iter().flat_map(|(kind, control)| [&kind.to_be_bytes()[..], control].concat()).collect();
+    let header = [&to[..], &Port::Lan.mac(), &header].concat();
+    let packet =
+        frame.strip_prefix(&header[..]).ok_or_else(|| format!("Ethernet is {:02x?}", &frame[..14]))?;
+    let outer = outer(packet)?;
     let carried = if inner.v4() { 4 } else { 41 };
     let prefix = match outer.source {
         IpAddr::V4(ip) => ip.octets()[..2] == [172, 16],
@@ -44,7 +46,7 @@ pub(crate) fn unpacked(
     if outer.class != inner.class() || outer.dont_fragment.is_some_and(|set| set != inner.dont_fragment()) {
         return Err(format!("outer class {:#x}, inner {:#x}, or DF", outer.class, inner.class()));
     }
-    let rest = &frame[14 + outer.len..];
+    let rest = &packet[2 + outer.len..];
     let (at, port) = match packing {
         Packing::Ipip if outer.protocol == carried => (0, 0),
         Packing::Gue { variant } if outer.protocol == 17 => gue(*variant, carried, rest)?,
