@@ -99,7 +99,7 @@ fn direct_ports(service: &service::Checked, pool: &pool::Checked, findings: &mut
         entry.help(match listen.port {
             _ if service.nodes => "give nodes port 0, which is whatever port their services have",
             0 => "the client's port is kept: give the servers port 0, too",
-            _ => "use mode = \"nat\", or make the server listen on the service's port",
+            _ => "use mode = \"nat\" or \"snat\", or make the server listen on the service's port",
         });
         return;
     }
