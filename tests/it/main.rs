@@ -17,6 +17,7 @@ mod generic;
 mod health;
 mod kernel_traffic;
 mod lab;
+mod many_services;
 mod nat;
 mod neighbour;
 mod nexthop;

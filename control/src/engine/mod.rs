@@ -1,14 +1,17 @@
 //! The control loop: one task that owns the plan, hears the kernel, the checks, the operator and the signals, and is the only
 //! one to change what workers read.
 
+mod addresses;
 mod health;
 mod load;
+mod neighbours;
 mod network;
 mod persistence;
 mod pools;
 mod publish;
 mod reload;
 mod report;
+mod routes;
 mod snat;
 mod start;
 pub mod status;
@@ -18,7 +21,7 @@ use crate::admin::Request;
 use crate::config::PortConfig;
 use crate::health::{CheckSpec, Checker, HealthEvent};
 use crate::net::{Net, NetEvent};
-use crate::plan::Plan;
+use crate::plan::{HopKey, Plan};
 use load::LoadMeter;
 use reload::LastReload;
 use report::ServiceTotals;
@@ -144,6 +147,9 @@ pub struct Engine {
     health: mpsc::Receiver<HealthEvent>,
     /// This node's own addresses, as last asked.
     local: BTreeSet<IpAddr>,
+    routes: routes::Routes,
+    /// The next hops that the kernel keeps resolved.
+    managed: BTreeSet<HopKey>,
     /// Snapshots that a worker may still use.
     retired: Vec<Arc<Tables>>,
     /// Workers found silent, so that each silence is told once.
@@ -151,7 +157,7 @@ pub struct Engine {
     load: LoadMeter,
     last_reload: LastReload,
     /// What each service's slot had counted before the service began.
-    service_bases: BTreeMap<u32, ServiceTotals>,
+    service_bases: Arc<BTreeMap<u32, ServiceTotals>>,
     sources: snat::Exhaustion,
     forgetting: persistence::Forgetting,
     pools: pools::PoolWatch,
@@ -174,10 +180,12 @@ impl Engine {
             specs: BTreeMap::new(),
             health,
             local: BTreeSet::new(),
+            routes: routes::Routes::default(),
+            managed: BTreeSet::new(),
             retired: Vec::new(),
             silent: BTreeSet::new(),
             last_reload: LastReload::default(),
-            service_bases: BTreeMap::new(),
+            service_bases: Arc::default(),
             sources: snat::Exhaustion::default(),
             forgetting: persistence::Forgetting::default(),
             pools: pools::PoolWatch::default(),

@@ -1,6 +1,7 @@
 //! Pools: their status, who is short of servers, and weights that grow.
 
 use super::Engine;
+use super::report::Reporter;
 use super::status::{PoolStatus, ServerStatus};
 use crate::config::{Algorithm, OperatorState, PoolConfig, ServerConfig};
 use crate::plan::Reach;
@@ -58,7 +59,9 @@ impl Engine {
         }
         self.pools.weak = weak;
     }
+}
 
+impl Reporter {
     pub(super) fn pool_status(&self, pool: &PoolConfig) -> PoolStatus {
         let (hash, table_size) = match pool.algorithm {
             Algorithm::Maglev { size, hash } => {
@@ -88,9 +91,8 @@ impl Engine {
             Reach::Unknown => ("not looked up yet".to_owned(), None),
             Reach::Unreachable(why) => (format!("unreachable: {why}"), None),
             Reach::Via { neighbour, hop } => {
-                let port =
-                    self.node.ports.get(usize::from(hop.0)).map_or("?", |port| port.config.name.as_str());
-                let mac = self.node.shared.neighbours.get(*neighbour).map(|hop| mac_text(hop.mac));
+                let port = self.ports.get(usize::from(hop.0)).map_or("?", |port| port.config.name.as_str());
+                let mac = self.shared.neighbours.get(*neighbour).map(|hop| mac_text(hop.mac));
                 (format!("{} by port {port}", hop.1), mac)
             }
         };
@@ -105,7 +107,7 @@ impl Engine {
             health: record.health.name().to_owned(),
             reason: record.reason.clone(),
             eligible: self.plan.eligible(record),
-            flows: self.node.shared.loads.get(id.0).into(),
+            flows: self.shared.loads.get(id.0).into(),
             next_hop,
             neighbour,
         })

@@ -1,25 +1,45 @@
 //! Fills the status, and answers the command line.
 
-use super::Engine;
 use super::status::{FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
+use super::{Engine, NodePort};
 use crate::admin::Request;
 use crate::config::ServiceConfig;
+use crate::plan::Plan;
+use ringlead_l4::Shared;
 use ringlead_l4::counters::{Counters, ServiceCounters};
 use ringlead_l4::drops::Drop;
 use ringlead_l4::tables::ServiceId;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// A service's counters over all workers: flows, packets and bytes in, packets and bytes out.
 pub(super) type ServiceTotals = [u64; 5];
 
-impl Engine {
+/// All that a status is made of. It grows with services, servers, source ports and remembered clients, so it is made off the
+/// control thread.
+pub(super) struct Reporter {
+    pub(super) plan: Arc<Plan>,
+    pub(super) shared: Shared,
+    pub(super) ports: Vec<NodePort>,
+    cores: Vec<usize>,
+    bases: Arc<BTreeMap<u32, ServiceTotals>>,
+    /// Of each worker: the share of time spent on frames, over 1, 10 and 60 seconds.
+    loads: Vec<[f64; 3]>,
+    reload: ReloadStatus,
+    steering: BTreeMap<String, u64>,
+    started: Instant,
+    ready: bool,
+}
+
+impl Reporter {
     /// Everything `status` shows, as of now.
-    async fn status(&self) -> Status {
+    fn status(self) -> Status {
         let config = self.plan.config();
-        let counters = &self.node.shared.counters;
-        let count = self.node.shared.flows.count();
+        let counters = &self.shared.counters;
+        let count = self.shared.flows.count();
         let total = |get: &dyn Fn(&Counters) -> u64| counters.iter().map(|c| get(c)).sum::<u64>();
         Status {
             format: 1,
@@ -29,11 +49,11 @@ impl Engine {
             uptime_s: self.started.elapsed().as_secs_f64(),
             ready: self.ready,
             epoch: self.plan.epoch(),
-            reload: self.reload_status(),
+            reload: self.reload.clone(),
             services: config.services.iter().map(|service| self.service_status(service)).collect(),
             pools: config.pools.iter().map(|pool| self.pool_status(pool)).collect(),
             snat: self.snat_status(),
-            persistence: self.persistence_status().await,
+            persistence: self.persistence_status(),
             ports: self.port_statuses(),
             workers: (0..counters.len()).filter_map(|worker| self.worker_status(worker)).collect(),
             flows: FlowStatus {
@@ -47,18 +67,7 @@ impl Engine {
                 .map(|reason| (reason.name().to_owned(), total(&|c| c.dropped(reason))))
                 .filter(|(_, n)| *n > 0)
                 .collect(),
-            steering: self.steering_status(),
-        }
-    }
-
-    fn reload_status(&self) -> ReloadStatus {
-        let last = &self.last_reload;
-        let at = last.at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-        ReloadStatus {
-            count: last.count,
-            successful: last.error.is_none(),
-            error: last.error.clone(),
-            at: at.map(|at| at.as_secs_f64()),
+            steering: self.steering.clone(),
         }
     }
 
@@ -100,44 +109,15 @@ impl Engine {
     /// What a service has counted since it began.
     fn service_totals(&self, name: &str) -> ServiceTotals {
         let Some(id) = self.plan.service_id(name) else { return ServiceTotals::default() };
-        let base = self.service_bases.get(&id.to_u32()).copied().unwrap_or_default();
-        let now = self.slot_totals(id.slot);
+        let base = self.bases.get(&id.to_u32()).copied().unwrap_or_default();
+        let now = slot_totals(&self.shared, id.slot);
         std::array::from_fn(|i| now[i].wrapping_sub(base[i]))
-    }
-
-    /// What a slot has counted since the start, for all services that it was.
-    fn slot_totals(&self, slot: u16) -> ServiceTotals {
-        let get: [fn(&ServiceCounters) -> u64; 5] = [
-            |c| c.flows.get(),
-            |c| c.packets_in.get(),
-            |c| c.bytes_in.get(),
-            |c| c.packets_out.get(),
-            |c| c.bytes_out.get(),
-        ];
-        let workers = &self.node.shared.counters;
-        get.map(|get| workers.iter().filter_map(|c| c.service(slot)).map(get).sum())
-    }
-
-    /// Lets services that are new count from zero, whatever their slot has counted for another one.
-    pub(super) fn note_new_services(&mut self) {
-        let services = &self.plan.config().services;
-        let ids = services.iter().filter_map(|service| self.plan.service_id(&service.name));
-        let base = |id: ServiceId| {
-            let known = self.service_bases.get(&id.to_u32()).copied();
-            (id.to_u32(), known.unwrap_or_else(|| self.slot_totals(id.slot)))
-        };
-        self.service_bases = ids.map(base).collect();
     }
 
     fn port_statuses(&self) -> Vec<PortStatus> {
         let queue = |index: usize, &(queue, worker): &(u32, usize)| {
-            let stats = self
-                .node
-                .shared
-                .counters
-                .get(worker)
-                .and_then(|c| c.port_stats(index, queue))
-                .unwrap_or_default();
+            let stats =
+                self.shared.counters.get(worker).and_then(|c| c.port_stats(index, queue)).unwrap_or_default();
             QueueStatus {
                 queue,
                 worker,
@@ -147,7 +127,7 @@ impl Engine {
                 tx_invalid: stats.tx_invalid,
             }
         };
-        let ports = self.node.ports.iter().enumerate();
+        let ports = self.ports.iter().enumerate();
         ports
             .map(|(index, port)| PortStatus {
                 name: port.config.name.clone(),
@@ -159,12 +139,12 @@ impl Engine {
     }
 
     fn worker_status(&self, worker: usize) -> Option<WorkerStatus> {
-        let c = self.node.shared.counters.get(worker)?;
+        let c = self.shared.counters.get(worker)?;
         let beat = std::time::Duration::from_nanos(c.beat.get());
         Some(WorkerStatus {
             worker,
-            core: self.node.cores.get(worker).copied()?,
-            load: [1, 10, 60].map(|seconds| self.load.load(worker, seconds)),
+            core: self.cores.get(worker).copied()?,
+            load: self.loads.get(worker).copied().unwrap_or_default(),
             beat_ms: u64::try_from(super::monotonic().saturating_sub(beat).as_millis()).unwrap_or(u64::MAX),
             epoch: c.epoch.get(),
             received: c.received.get(),
@@ -173,6 +153,19 @@ impl Engine {
             held: c.held.get(),
             dropped: Drop::all().map(|reason| c.dropped(reason)).sum(),
         })
+    }
+}
+
+impl Engine {
+    fn reload_status(&self) -> ReloadStatus {
+        let last = &self.last_reload;
+        let at = last.at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        ReloadStatus {
+            count: last.count,
+            successful: last.error.is_none(),
+            error: last.error.clone(),
+            at: at.map(|at| at.as_secs_f64()),
+        }
     }
 
     fn steering_status(&self) -> BTreeMap<String, u64> {
@@ -183,10 +176,46 @@ impl Engine {
         ])
     }
 
+    /// What a status is made of, as of now.
+    fn reporter(&self) -> Reporter {
+        let workers = 0..self.node.cores.len();
+        Reporter {
+            plan: Arc::clone(&self.plan),
+            shared: self.node.shared.clone(),
+            ports: self.node.ports.clone(),
+            cores: self.node.cores.clone(),
+            bases: Arc::clone(&self.service_bases),
+            loads: workers.map(|worker| [1, 10, 60].map(|seconds| self.load.load(worker, seconds))).collect(),
+            reload: self.reload_status(),
+            steering: self.steering_status(),
+            started: self.started,
+            ready: self.ready,
+        }
+    }
+
+    /// Lets services that are new count from zero, whatever their slot has counted for another one.
+    pub(super) fn note_new_services(&mut self) {
+        let services = &self.plan.config().services;
+        let ids = services.iter().filter_map(|service| self.plan.service_id(&service.name));
+        let base = |id: ServiceId| {
+            let known = self.service_bases.get(&id.to_u32()).copied();
+            (id.to_u32(), known.unwrap_or_else(|| slot_totals(&self.node.shared, id.slot)))
+        };
+        self.service_bases = Arc::new(ids.map(base).collect());
+    }
+
     /// Answers one request of the command line.
     pub(super) async fn on_request(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
         let said = match request.command.as_str() {
-            "status" => serde_json::to_value(self.status().await).unwrap_or_else(|e| refusal(&e.to_string())),
+            "status" => {
+                let reporter = self.reporter();
+                // Nobody waits here: as many are under way as there are connections to ask by.
+                tokio::task::spawn_blocking(move || {
+                    let said = serde_json::to_value(reporter.status());
+                    let _ = answer.send(said.unwrap_or_else(|e| refusal(&e.to_string())));
+                });
+                return;
+            }
             "reload" => {
                 self.reload().await;
                 serde_json::to_value(self.reload_status()).unwrap_or_else(|e| refusal(&e.to_string()))
@@ -196,6 +225,18 @@ impl Engine {
         // The asker may have gone; then nobody needs the answer.
         let _ = answer.send(said);
     }
+}
+
+/// What a slot has counted since the start, for all services that it was.
+fn slot_totals(shared: &Shared, slot: u16) -> ServiceTotals {
+    let get: [fn(&ServiceCounters) -> u64; 5] = [
+        |c| c.flows.get(),
+        |c| c.packets_in.get(),
+        |c| c.bytes_in.get(),
+        |c| c.packets_out.get(),
+        |c| c.bytes_out.get(),
+    ];
+    get.map(|get| shared.counters.iter().filter_map(|c| c.service(slot)).map(get).sum())
 }
 
 fn refusal(why: &str) -> Value {

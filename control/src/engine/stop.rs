@@ -19,12 +19,7 @@ impl Engine {
         }
         tokio::time::sleep(LAST_FRAMES).await;
         self.node.stop.store(true, Ordering::Relaxed);
-        for ((port, ip), _) in self.plan.hops() {
-            if let Some(port) = self.node.ports.get(usize::from(port)) {
-                // The kernel forgets an unmanaged neighbour by itself; nothing to report.
-                let _ = self.net.unmanage_neighbour(port.ifindex, ip).await;
-            }
-        }
+        self.unmanage(self.plan.hops().map(|(hop, _)| hop)).await;
         self.node.steering
     }
 }

@@ -25,7 +25,7 @@ use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use tokio::sync::mpsc;
 
-pub use address::{ADDRESS_PROTOCOL, Added};
+pub use address::{ADDRESS_PROTOCOL, Added, Place, Tried};
 pub use error::NetError;
 pub use link::LinkInfo;
 pub use neighbour::{PROBE_INTERVAL, Upkeep};

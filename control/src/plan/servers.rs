@@ -77,6 +77,16 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// Whether this is what the kernel's answer means.
+    #[must_use]
+    pub fn is(&self, answer: &Result<HopKey, String>) -> bool {
+        match (self, answer) {
+            (Self::Via { hop, .. }, Ok(answer)) => hop == answer,
+            (Self::Unreachable(why), Err(answer)) => why == answer,
+            (Self::Unknown | Self::Via { .. } | Self::Unreachable(_), _) => false,
+        }
+    }
+
     /// The next hop, if there is one.
     #[must_use]
     pub fn hop(&self) -> Option<HopKey> {

@@ -33,7 +33,7 @@ pub(super) fn tables(program: &mut Ebpf) -> Result<Tables, SteerError> {
         sets.push(if i == TRIE { Set::Trie(map(program, name)?) } else { Set::Hash(map(program, name)?) });
     }
     let sets = sets.try_into().map_err(|_| missing("sets"))?;
-    Ok(Tables { sets, max })
+    Ok(Tables::new(sets, max))
 }
 
 /// Entries that a map can hold.

@@ -32,61 +32,98 @@ pub(super) enum Set {
     Trie(LpmTrie<MapData, Bytes, u8>),
 }
 
+/// The contents of all sets, in the order of [`SETS`].
+type Contents = [BTreeSet<Key>; SETS.len()];
+
 /// All sets, in the order of [`SETS`].
 #[derive(Debug)]
 pub(super) struct Tables {
-    pub(super) sets: [Set; SETS.len()],
+    sets: [Set; SETS.len()],
     /// Entries each can hold.
-    pub(super) max: [usize; SETS.len()],
+    max: [usize; SETS.len()],
+    /// What the kernel's sets hold. Nobody else changes them while this process has the pin directory's lock, so they are
+    /// read once, and again only after the kernel refused something.
+    present: Option<Contents>,
 }
 
 impl Tables {
+    /// Sets with the number of entries that each can hold.
+    pub(super) fn new(sets: [Set; SETS.len()], max: [usize; SETS.len()]) -> Self {
+        Self { sets, max, present: None }
+    }
+
     /// Makes the kernel's sets those wanted, or does one half of it. Nothing changes when they would not fit.
-    pub(super) fn change(
+    pub(super) fn change(&mut self, wanted: &Contents, step: Step) -> Result<Changes, SteerError> {
+        let mut present = self.take_present()?;
+        if step != Step::Remove
+            && let Err(full) = self.check_room(&present, wanted, step)
+        {
+            self.present = Some(present);
+            return Err(full);
+        }
+        // An error leaves nothing known: the next change reads.
+        let changes = self.apply(&mut present, wanted, step)?;
+        self.present = Some(present);
+        Ok(changes)
+    }
+
+    /// Whether what is wanted has room beside what is there.
+    pub(super) fn fits(&mut self, wanted: &Contents) -> Result<(), SteerError> {
+        let present = self.take_present()?;
+        let fits = self.check_room(&present, wanted, Step::Insert);
+        self.present = Some(present);
+        fits
+    }
+
+    /// Has the next change read the kernel's sets again.
+    pub(super) fn distrust(&mut self) {
+        self.present = None;
+    }
+
+    /// What the kernel's sets hold, read when that is not known.
+    fn take_present(&mut self) -> Result<Contents, SteerError> {
+        if let Some(present) = self.present.take() {
+            return Ok(present);
+        }
+        let mut present = Contents::default();
+        for (i, (set, keys)) in self.sets.iter().zip(&mut present).enumerate() {
+            *keys = set.keys().map_err(|e| refused("read", i, &e))?;
+        }
+        Ok(present)
+    }
+
+    fn apply(
         &mut self,
-        wanted: &[BTreeSet<Key>; SETS.len()],
+        present: &mut Contents,
+        wanted: &Contents,
         step: Step,
     ) -> Result<Changes, SteerError> {
-        let present = self.read()?;
-        if step != Step::Remove {
-            self.check_room(&present, wanted, step)?;
-        }
         let mut changes = Changes::default();
         // Removing first, or a full map could not be exchanged; in the opposite order of growing.
         if step != Step::Insert {
             for i in (0..SETS.len()).rev() {
-                for key in present[i].difference(&wanted[i]) {
-                    self.sets[i].remove(key).map_err(|e| refused("remove from", i, &e))?;
+                let gone: Vec<Key> = present[i].difference(&wanted[i]).copied().collect();
+                for key in gone {
+                    self.sets[i].remove(&key).map_err(|e| refused("remove from", i, &e))?;
+                    present[i].remove(&key);
                     changes.removed += 1;
                 }
             }
         }
         if step != Step::Remove {
             for i in 0..SETS.len() {
-                for key in wanted[i].difference(&present[i]) {
+                let new: Vec<Key> = wanted[i].difference(&present[i]).copied().collect();
+                for key in &new {
                     self.sets[i].insert(key).map_err(|e| refused("insert into", i, &e))?;
-                    changes.added += 1;
                 }
+                changes.added += new.len();
+                present[i].extend(new);
             }
         }
         Ok(changes)
     }
 
-    /// Whether what is wanted has room beside what is there.
-    pub(super) fn fits(&self, wanted: &[BTreeSet<Key>; SETS.len()]) -> Result<(), SteerError> {
-        self.check_room(&self.read()?, wanted, Step::Insert)
-    }
-
-    fn read(&self) -> Result<Vec<BTreeSet<Key>>, SteerError> {
-        self.sets.iter().enumerate().map(|(i, set)| set.keys().map_err(|e| refused("read", i, &e))).collect()
-    }
-
-    fn check_room(
-        &self,
-        present: &[BTreeSet<Key>],
-        all: &[BTreeSet<Key>],
-        step: Step,
-    ) -> Result<(), SteerError> {
+    fn check_room(&self, present: &Contents, all: &Contents, step: Step) -> Result<(), SteerError> {
         for (i, set) in all.iter().enumerate() {
             let kept = if step == Step::Both { 0 } else { present[i].difference(set).count() };
             let wanted = set.len() + kept;
