@@ -5,7 +5,7 @@ mod ports;
 mod worker_thread;
 
 use ports::PortPlan;
-use ringlead_control::admin;
+use ringlead_control::admin::{self, Access};
 use ringlead_control::config::{self, Config};
 use ringlead_control::engine::{Engine, EngineError, Inputs, Node, NodePort, NodeSocket, Signals};
 use ringlead_control::lock::InstanceLock;
@@ -73,8 +73,10 @@ fn serve(config_path: &Path, config: Config) -> Result<(), String> {
 async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<(), String> {
     let signals = Signals::listen().map_err(failed("cannot listen to signals"))?;
     let (requests, admin) = mpsc::channel(REQUESTS_MAX);
-    let _door =
-        admin::serve(&config.node.control, admin::SOCKET_MODE, requests).map_err(|e| e.to_string())?;
+    let control = &config.node.control;
+    let _door = admin::serve(control, Access::Admin, requests.clone()).map_err(|e| e.to_string())?;
+    let read_only = admin::read_only_path(control);
+    let _read_only_door = admin::serve(&read_only, Access::ReadOnly, requests).map_err(|e| e.to_string())?;
     let (net, events) = Net::open().map_err(|e| e.to_string())?;
     let local = net.local_addresses().await.map_err(|e| e.to_string())?;
     let plan = Plan::new(config.clone()).map_err(|e| e.to_string())?.with_seed(random_bytes()?);

@@ -14,7 +14,10 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::{ANSWER_MAX_S, CONNECTIONS_MAX, Handler, READ_MAX_S, REQUEST_MAX, Request, ServeError, socket};
+use super::{
+    ADMIN_MODE, ANSWER_MAX_S, Access, CONNECTIONS_MAX, Handler, READ_MAX_S, READ_ONLY_MODE, REQUEST_MAX,
+    Request, ServeError, socket,
+};
 
 const READ_MAX: Duration = Duration::from_secs(READ_MAX_S);
 const ANSWER_MAX: Duration = Duration::from_secs(ANSWER_MAX_S);
@@ -29,18 +32,23 @@ pub struct Server {
     task: JoinHandle<()>,
 }
 
-/// Listen at `path` with file mode `mode` (usually [`super::SOCKET_MODE`]) and pass requests to `handler`.
+/// Listen at `path` and pass requests to `handler`, which sees by which access they came. The file's mode is
+/// [`super::ADMIN_MODE`] or [`super::READ_ONLY_MODE`].
 ///
 /// The socket file of a dead daemon is replaced. Must be called on a runtime.
 ///
 /// # Errors
 /// When a living daemon listens there, when something else has that name, or what the system said.
-pub fn serve(path: &Path, mode: u32, handler: Handler) -> Result<Server, ServeError> {
+pub fn serve(path: &Path, access: Access, handler: Handler) -> Result<Server, ServeError> {
+    let mode = match access {
+        Access::Admin => ADMIN_MODE,
+        Access::ReadOnly => READ_ONLY_MODE,
+    };
     let listener = socket::open(path, mode)?;
     let listener = UnixListener::from_std(listener)
         .map_err(|source| ServeError::Io { path: path.to_owned(), source })?;
     let file = socket::identity(path);
-    Ok(Server { path: path.to_owned(), file, task: tokio::spawn(accept(listener, handler)) })
+    Ok(Server { path: path.to_owned(), file, task: tokio::spawn(accept(listener, access, handler)) })
 }
 
 impl Drop for Server {
@@ -54,7 +62,7 @@ impl Drop for Server {
 }
 
 /// The connections live in this task's set, so that they end with it.
-async fn accept(listener: UnixListener, handler: Handler) {
+async fn accept(listener: UnixListener, access: Access, handler: Handler) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -63,7 +71,7 @@ async fn accept(listener: UnixListener, handler: Handler) {
                 Ok(place) => {
                     let handler = handler.clone();
                     connections.spawn(async move {
-                        converse(stream, &handler).await;
+                        converse(stream, access, &handler).await;
                         drop(place);
                     });
                 }
@@ -85,12 +93,12 @@ fn turn_away(stream: &UnixStream) {
 }
 
 /// Answer one request after another until the client is done or breaks a rule.
-async fn converse(stream: UnixStream, handler: &Handler) {
+async fn converse(stream: UnixStream, access: Access, handler: &Handler) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
         let answer = match limited(read_line(&mut reader)).await {
-            Ok(Line::Whole(request)) => answer(&request, handler).await,
+            Ok(Line::Whole(request)) => answer(&request, access, handler).await,
             Ok(Line::End) => return,
             Ok(Line::TooLong) => {
                 let told = error(&format!("a request has at most {REQUEST_MAX} bytes"));
@@ -110,8 +118,8 @@ async fn converse(stream: UnixStream, handler: &Handler) {
     }
 }
 
-async fn answer(request: &[u8], handler: &Handler) -> Value {
-    let request = match Request::parse(request) {
+async fn answer(request: &[u8], access: Access, handler: &Handler) -> Value {
+    let request = match Request::parse(request, access) {
         Ok(request) => request,
         Err(reason) => return error(&reason),
     };

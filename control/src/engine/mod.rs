@@ -11,6 +11,7 @@ mod pools;
 mod publish;
 mod reload;
 mod report;
+mod requests;
 mod routes;
 mod snat;
 mod start;

@@ -1,19 +1,16 @@
-//! Fills the status, and answers the command line.
+//! Fills the status.
 
 use super::status::{FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 use super::{Engine, NodePort};
-use crate::admin::Request;
 use crate::config::ServiceConfig;
 use crate::plan::Plan;
 use ringlead_l4::Shared;
 use ringlead_l4::counters::{Counters, ServiceCounters};
 use ringlead_l4::drops::Drop;
 use ringlead_l4::tables::ServiceId;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::oneshot;
 
 /// A service's counters over all workers: flows, packets and bytes in, packets and bytes out.
 pub(super) type ServiceTotals = [u64; 5];
@@ -36,7 +33,7 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// Everything `status` shows, as of now.
-    fn status(self) -> Status {
+    pub(super) fn status(self) -> Status {
         let config = self.plan.config();
         let counters = &self.shared.counters;
         let count = self.shared.flows.count();
@@ -157,7 +154,7 @@ impl Reporter {
 }
 
 impl Engine {
-    fn reload_status(&self) -> ReloadStatus {
+    pub(super) fn reload_status(&self) -> ReloadStatus {
         let last = &self.last_reload;
         let at = last.at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         ReloadStatus {
@@ -177,7 +174,7 @@ impl Engine {
     }
 
     /// What a status is made of, as of now.
-    fn reporter(&self) -> Reporter {
+    pub(super) fn reporter(&self) -> Reporter {
         let workers = 0..self.node.cores.len();
         Reporter {
             plan: Arc::clone(&self.plan),
@@ -203,28 +200,6 @@ impl Engine {
         };
         self.service_bases = Arc::new(ids.map(base).collect());
     }
-
-    /// Answers one request of the command line.
-    pub(super) async fn on_request(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
-        let said = match request.command.as_str() {
-            "status" => {
-                let reporter = self.reporter();
-                // Nobody waits here: as many are under way as there are connections to ask by.
-                tokio::task::spawn_blocking(move || {
-                    let said = serde_json::to_value(reporter.status());
-                    let _ = answer.send(said.unwrap_or_else(|e| refusal(&e.to_string())));
-                });
-                return;
-            }
-            "reload" => {
-                self.reload().await;
-                serde_json::to_value(self.reload_status()).unwrap_or_else(|e| refusal(&e.to_string()))
-            }
-            other => refusal(&format!("unknown command `{other}`; this version knows `status` and `reload`")),
-        };
-        // The asker may have gone; then nobody needs the answer.
-        let _ = answer.send(said);
-    }
 }
 
 /// What a slot has counted since the start, for all services that it was.
@@ -237,10 +212,6 @@ fn slot_totals(shared: &Shared, slot: u16) -> ServiceTotals {
         |c| c.bytes_out.get(),
     ];
     get.map(|get| shared.counters.iter().filter_map(|c| c.service(slot)).map(get).sum())
-}
-
-fn refusal(why: &str) -> Value {
-    serde_json::json!({ "error": why })
 }
 
 fn host_name() -> String {

@@ -6,12 +6,13 @@ use aya::maps::lpm_trie::{Key as TrieKey, LpmTrie};
 use aya::maps::{HashMap as KernelMap, MapData, MapError};
 
 use super::error::SteerError;
-use super::keys::{BITS, Bytes, Key, SETS};
+use super::keys::{BITS, Bytes, Key, SETS, Wanted};
+use super::node_maps::{Insertion, NodeMaps};
 
 /// What a change did to the kernel's maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
-    /// Entries inserted, in all maps together.
+    /// Entries inserted, in all maps together; an l7 service whose table changed is one.
     pub added: usize,
     /// Entries removed.
     pub removed: usize,
@@ -35,7 +36,7 @@ pub(super) enum Set {
 /// The contents of all sets, in the order of [`SETS`].
 type Contents = [BTreeSet<Key>; SETS.len()];
 
-/// All sets, in the order of [`SETS`].
+/// All maps that rules decide; the sets in the order of [`SETS`].
 #[derive(Debug)]
 pub(super) struct Tables {
     sets: [Set; SETS.len()],
@@ -44,35 +45,38 @@ pub(super) struct Tables {
     /// What the kernel's sets hold. Nobody else changes them while this process has the pin directory's lock, so they are
     /// read once, and again only after the kernel refused something.
     present: Option<Contents>,
+    l7: NodeMaps,
 }
 
 impl Tables {
     /// Sets with the number of entries that each can hold.
-    pub(super) fn new(sets: [Set; SETS.len()], max: [usize; SETS.len()]) -> Self {
-        Self { sets, max, present: None }
+    pub(super) fn new(sets: [Set; SETS.len()], max: [usize; SETS.len()], l7: NodeMaps) -> Self {
+        Self { sets, max, present: None, l7 }
     }
 
-    /// Makes the kernel's sets those wanted, or does one half of it. Nothing changes when they would not fit.
-    pub(super) fn change(&mut self, wanted: &Contents, step: Step) -> Result<Changes, SteerError> {
-        let mut present = self.take_present()?;
-        if step != Step::Remove
-            && let Err(full) = self.check_room(&present, wanted, step)
-        {
-            self.present = Some(present);
-            return Err(full);
+    /// Makes the kernel's maps those wanted, or does one half of it. Nothing changes when they would not fit.
+    pub(super) fn change(&mut self, wanted: &Wanted, step: Step) -> Result<Changes, SteerError> {
+        if step != Step::Remove {
+            self.has_room(wanted, step)?;
         }
         // An error leaves nothing known: the next change reads.
+        let mut present = self.take_present()?;
         let changes = self.apply(&mut present, wanted, step)?;
         self.present = Some(present);
         Ok(changes)
     }
 
     /// Whether what is wanted has room beside what is there.
-    pub(super) fn fits(&mut self, wanted: &Contents) -> Result<(), SteerError> {
+    pub(super) fn fits(&mut self, wanted: &Wanted) -> Result<(), SteerError> {
+        self.has_room(wanted, Step::Insert)?;
+        self.l7.plan(&self.l7.read()?, &wanted.l7, true).map(drop)
+    }
+
+    fn has_room(&mut self, wanted: &Wanted, step: Step) -> Result<(), SteerError> {
         let present = self.take_present()?;
-        let fits = self.check_room(&present, wanted, Step::Insert);
+        let room = self.check_room(&present, &wanted.sets, step);
         self.present = Some(present);
-        fits
+        room
     }
 
     /// Has the next change read the kernel's sets again.
@@ -92,32 +96,36 @@ impl Tables {
         Ok(present)
     }
 
-    fn apply(
-        &mut self,
-        present: &mut Contents,
-        wanted: &Contents,
-        step: Step,
-    ) -> Result<Changes, SteerError> {
+    fn apply(&mut self, present: &mut Contents, wanted: &Wanted, step: Step) -> Result<Changes, SteerError> {
+        let l7 = self.l7.read()?;
+        let mut insertion = Insertion::default();
+        if step != Step::Remove {
+            insertion = self.l7.plan(&l7, &wanted.l7, step == Step::Insert)?;
+            self.l7.put_tables(&insertion)?;
+        }
         let mut changes = Changes::default();
         // Removing first, or a full map could not be exchanged; in the opposite order of growing.
         if step != Step::Insert {
-            for i in (0..SETS.len()).rev() {
-                let gone: Vec<Key> = present[i].difference(&wanted[i]).copied().collect();
+            for (i, has) in present.iter_mut().enumerate().rev() {
+                let gone: Vec<Key> = has.difference(&wanted.sets[i]).copied().collect();
                 for key in gone {
                     self.sets[i].remove(&key).map_err(|e| refused("remove from", i, &e))?;
-                    present[i].remove(&key);
+                    has.remove(&key);
                     changes.removed += 1;
                 }
             }
+            changes.removed += self.l7.remove(&l7, &wanted.l7)?;
         }
         if step != Step::Remove {
-            for i in 0..SETS.len() {
-                let new: Vec<Key> = wanted[i].difference(&present[i]).copied().collect();
+            // Before an L4 service on any port of the same address.
+            changes.added += self.l7.put_services(&insertion)?;
+            for (i, has) in present.iter_mut().enumerate() {
+                let new: Vec<Key> = wanted.sets[i].difference(has).copied().collect();
                 for key in &new {
                     self.sets[i].insert(key).map_err(|e| refused("insert into", i, &e))?;
                 }
                 changes.added += new.len();
-                present[i].extend(new);
+                has.extend(new);
             }
         }
         Ok(changes)
