@@ -151,6 +151,7 @@ fn open_rest(
             config: port.config.clone(),
             ifindex: port.facts.ifindex,
             mac: port.facts.mac,
+            strips_vlan: port.facts.strips_vlan,
             mode: mode.unwrap_or_default(),
             queues: port.queues.clone(),
         }

@@ -6,7 +6,7 @@ use crate::core::clock;
 use crate::core::measure::{least, median};
 use crate::core::world::{Shape, World};
 use ringlead_control::config::{self, Config};
-use ringlead_control::plan::{Health, Plan};
+use ringlead_control::plan::{Health, HopKey, Plan};
 use ringlead_flow::ServerId;
 use ringlead_l4::tables::{Mode, Tables};
 use serde::Serialize;
@@ -160,7 +160,7 @@ fn reach_all(plan: &mut Plan) {
     let servers: Vec<(ServerId, IpAddr)> = plan.servers().map(|s| (s.id, s.key.address.ip())).collect();
     for (id, ip) in servers {
         plan.set_health(id, Health::Up, String::new());
-        plan.set_reach(id, Ok((1, ip))).expect("few enough next hops");
+        plan.set_reach(id, Ok(HopKey { port: 1, vlan: None, ip })).expect("few enough next hops");
     }
 }
 

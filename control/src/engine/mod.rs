@@ -2,6 +2,7 @@
 //! one to change what workers read.
 
 mod addresses;
+mod devices;
 mod health;
 mod load;
 mod neighbours;
@@ -21,7 +22,7 @@ mod stop;
 use crate::admin::Request;
 use crate::config::PortConfig;
 use crate::health::{CheckSpec, Checker, HealthEvent};
-use crate::net::{Net, NetEvent};
+use crate::net::{Net, NetEvent, NodeAddress};
 use crate::plan::{HopKey, Plan};
 use load::LoadMeter;
 use reload::LastReload;
@@ -68,6 +69,8 @@ pub struct NodePort {
     pub ifindex: u32,
     /// Its Ethernet address.
     pub mac: [u8; 6],
+    /// Whether its device takes VLAN tags off before XDP sees them.
+    pub strips_vlan: bool,
     /// The driver mode in words: `af-xdp native copy`.
     pub mode: String,
     /// (queue, worker) pairs.
@@ -146,11 +149,15 @@ pub struct Engine {
     /// The checks that run, by id.
     specs: BTreeMap<u32, CheckSpec>,
     health: mpsc::Receiver<HealthEvent>,
+    /// The ports, and the VLAN devices on them.
+    devices: devices::Devices,
     /// This node's own addresses, as last asked.
     local: BTreeSet<IpAddr>,
     routes: routes::Routes,
     /// The next hops that the kernel keeps resolved.
     managed: BTreeSet<HopKey>,
+    /// The networks that it is in: its addresses without those that ringlead adds.
+    networks: Vec<NodeAddress>,
     /// Snapshots that a worker may still use.
     retired: Vec<Arc<Tables>>,
     /// Workers found silent, so that each silence is told once.
@@ -173,6 +180,7 @@ impl Engine {
         let (events, health) = mpsc::channel(1024);
         Self {
             load: LoadMeter::new(node.cores.len()),
+            devices: devices::Devices::of(&node.ports),
             plan: Arc::new(plan),
             config_path,
             node,
@@ -183,6 +191,7 @@ impl Engine {
             local: BTreeSet::new(),
             routes: routes::Routes::default(),
             managed: BTreeSet::new(),
+            networks: Vec::new(),
             retired: Vec::new(),
             silent: BTreeSet::new(),
             last_reload: LastReload::default(),

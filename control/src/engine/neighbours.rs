@@ -1,6 +1,7 @@
 //! Next hops that the kernel keeps resolved, and what it knows of them in the workers' table.
 
 use super::Engine;
+use super::devices::Outlet;
 use super::routes::Ask;
 use crate::net::Place;
 use crate::plan::HopKey;
@@ -21,11 +22,11 @@ impl Engine {
         if new.is_empty() {
             return;
         }
-        let place = |(port, ip): &HopKey| Some((self.ifindex_of(*port)?, *ip));
+        let place = |hop: &HopKey| Some((self.device_of(hop)?, hop.ip));
         let places: Vec<Place> = new.iter().filter_map(place).collect();
         for ((ifindex, ip), upkeep) in self.net.manage_neighbours(places).await {
             match upkeep {
-                Ok(_) => self.managed.extend(self.port_of(ifindex).map(|port| (port, ip))),
+                Ok(_) => self.managed.extend(self.hop_on(ifindex, ip)),
                 Err(error) => {
                     tracing::warn!(event = "neighbour", %ip, %error, "the kernel will not keep this next hop resolved");
                 }
@@ -43,9 +44,14 @@ impl Engine {
 
     /// Notes that the kernel may not keep a neighbour resolved any more: the next time it is asked to again.
     pub(super) fn note_unmanaged(&mut self, ifindex: u32, ip: IpAddr) {
-        if let Some(port) = self.port_of(ifindex) {
-            self.managed.remove(&(port, ip));
+        if let Some(hop) = self.hop_on(ifindex, ip) {
+            self.managed.remove(&hop);
         }
+    }
+
+    /// The next hop that a neighbour on a device is.
+    fn hop_on(&self, ifindex: u32, ip: IpAddr) -> Option<HopKey> {
+        self.devices.outlet(ifindex).map(|Outlet { port, vlan }| HopKey { port, vlan, ip })
     }
 
     /// Lets go of next hops that no server needs any more. Only after a snapshot without them is in use.
@@ -63,7 +69,7 @@ impl Engine {
 
     /// Leaves neighbours to their usual life.
     pub(super) async fn unmanage(&self, hops: impl Iterator<Item = HopKey>) {
-        let places: Vec<Place> = hops.filter_map(|(port, ip)| Some((self.ifindex_of(port)?, ip))).collect();
+        let places: Vec<Place> = hops.filter_map(|hop| Some((self.device_of(&hop)?, hop.ip))).collect();
         for ((_, ip), result) in self.net.unmanage_neighbours(places).await {
             if let Err(error) = result {
                 tracing::debug!(%ip, %error, "cannot let go of a neighbour");

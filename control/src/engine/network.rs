@@ -1,17 +1,18 @@
-//! What the kernel tells, and the steering maps and this node's addresses kept in step with it.
+//! What the kernel tells, and the steering maps kept in step with it.
 
 use super::Engine;
+use super::devices::Outlet;
 use super::routes::Ask;
 use crate::net::NetEvent;
-use crate::plan::Plan;
+use crate::plan::HopKey;
 use ringlead_l4::neighbours::NextHop;
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use tokio::sync::mpsc;
 
 /// What a burst of events asks for.
 #[derive(Debug, Default)]
 struct Needs {
+    devices: bool,
     addresses: bool,
     routes: bool,
     neighbours: bool,
@@ -25,10 +26,16 @@ impl Engine {
         while let Ok(event) = more.try_recv() {
             self.note_net(event, &mut needs);
         }
-        // Addresses that ringlead itself adds are told too, and known by then: they change neither maps nor routes.
-        if needs.addresses && self.refresh_local().await {
-            self.steer();
-            needs.routes = true;
+        if needs.devices {
+            self.refresh_devices().await;
+        }
+        if needs.addresses {
+            // Addresses that ringlead itself adds are told too, and known by then: they change neither maps nor routes.
+            if self.refresh_local().await {
+                self.steer();
+                needs.routes = true;
+            }
+            self.sync_vlan_addresses().await;
         }
         let neighbours = if needs.neighbours { Ask::All } else { Ask::New };
         if needs.routes && self.resolve_routes(Ask::All).await {
@@ -51,8 +58,13 @@ impl Engine {
             }
             NetEvent::Addresses => needs.addresses = true,
             NetEvent::Routes => needs.routes = true,
-            NetEvent::Link { ifindex, up, mac, .. } => {
-                let Some(port) = self.node.ports.iter().find(|port| port.ifindex == ifindex) else { return };
+            NetEvent::Link { ifindex, up, mac, vlan, .. } => {
+                let Some(port) = self.node.ports.iter().find(|port| port.ifindex == ifindex) else {
+                    if self.note_vlan(ifindex, vlan) {
+                        (needs.addresses, needs.routes, needs.neighbours) = (true, true, true);
+                    }
+                    return;
+                };
                 let name = port.config.name.as_str();
                 if mac.is_some_and(|mac| mac != port.mac) {
                     tracing::warn!(
@@ -66,6 +78,9 @@ impl Engine {
                 needs.neighbours = true;
             }
             NetEvent::LinkRemoved { ifindex } => {
+                if self.devices.forget(ifindex) {
+                    needs.routes = true;
+                }
                 if let Some(port) = self.node.ports.iter().find(|port| port.ifindex == ifindex) {
                     tracing::error!(event = "port", port = port.config.name, "the port's device was removed");
                 }
@@ -73,38 +88,20 @@ impl Engine {
             NetEvent::Resync => {
                 tracing::warn!(event = "netlink", "notifications were lost; asking for everything again");
                 self.node.steering.distrust();
-                *needs = Needs { addresses: true, routes: true, neighbours: true };
+                *needs = Needs { devices: true, addresses: true, routes: true, neighbours: true };
             }
         }
     }
 
     pub(super) fn set_neighbour(&self, ifindex: u32, ip: IpAddr, mac: Option<[u8; 6]>) {
-        let Some(port) = self.port_of(ifindex) else { return };
-        let Some(id) = self.plan.hop_id(&(port, ip)) else { return };
-        self.node.shared.neighbours.set(id, mac.map(|mac| NextHop { port, mac }));
+        let Some(Outlet { port, vlan }) = self.devices.outlet(ifindex) else { return };
+        let Some(id) = self.plan.hop_id(&HopKey { port, vlan, ip }) else { return };
+        self.node.shared.neighbours.set(id, mac.map(|mac| NextHop { port, vlan, mac }));
     }
 
-    pub(super) fn port_of(&self, ifindex: u32) -> Option<u8> {
-        u8::try_from(self.node.ports.iter().position(|port| port.ifindex == ifindex)?).ok()
-    }
-
-    pub(super) fn ifindex_of(&self, port: u8) -> Option<u32> {
-        self.node.ports.get(usize::from(port)).map(|port| port.ifindex)
-    }
-
-    /// Asks for this node's own addresses; returns whether they are others than before.
-    pub(super) async fn refresh_local(&mut self) -> bool {
-        match self.net.local_addresses().await {
-            Ok(local) => {
-                let changed = self.local != local;
-                self.local = local;
-                changed
-            }
-            Err(error) => {
-                tracing::error!(event = "address", %error, "cannot list this node's addresses");
-                false
-            }
-        }
+    /// The device that a next hop is a neighbour on; `None` when it was a VLAN device that is gone.
+    pub(super) fn device_of(&self, hop: &HopKey) -> Option<u32> {
+        self.devices.ifindex(Outlet { port: hop.port, vlan: hop.vlan })
     }
 
     /// Makes the steering maps say what the plan says.
@@ -114,10 +111,4 @@ impl Engine {
             tracing::error!(event = "steering", %error, "the steering maps are not what they should be");
         }
     }
-}
-
-/// This node's own addresses once it has those that a plan adds.
-pub(super) fn local_soon(local: &BTreeSet<IpAddr>, plan: &Plan) -> BTreeSet<IpAddr> {
-    let added = plan.managed_addresses().into_iter().chain(plan.snat_addresses());
-    local.iter().copied().chain(added).collect()
 }

@@ -1,7 +1,7 @@
 //! SIGHUP: another configuration, taken over whole or not at all.
 
 use super::Engine;
-use super::network::local_soon;
+use super::addresses::local_soon;
 use super::publish::drop_elsewhere;
 use super::routes::Ask;
 use crate::config::{self, Config};

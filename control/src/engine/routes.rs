@@ -1,6 +1,7 @@
 //! How servers are reached: the kernel is asked once an address, and again when routes change.
 
 use super::Engine;
+use super::devices::Outlet;
 use crate::config::{Config, Mode};
 use crate::net::{NetError, NextHop};
 use crate::plan::{HopKey, Reach};
@@ -78,14 +79,15 @@ impl Engine {
             Ok(hop) => hop,
             Err(why) => return Some(Err(why.clone())),
         };
-        let Some(port) = self.port_of(hop.ifindex) else {
-            return Some(Err(format!("its route leaves by interface {}, no port of ours", hop.ifindex)));
+        let Some(Outlet { port, vlan }) = self.devices.outlet(hop.ifindex) else {
+            let why = "neither a port of ours nor an 802.1Q device on one";
+            return Some(Err(format!("its route leaves by interface {}, {why}", hop.ifindex)));
         };
         if must_be_direct && hop.gateway != ip {
             let why = "dsr needs the server on a port's own network, its route goes via";
             return Some(Err(format!("{why} {}", hop.gateway)));
         }
-        Some(Ok((port, hop.gateway)))
+        Some(Ok(HopKey { port, vlan, ip: hop.gateway }))
     }
 
     /// Tells a change of how a server is reached.
@@ -96,7 +98,7 @@ impl Engine {
             Reach::Unreachable(why) => {
                 tracing::warn!(event = "server", server = name, why, "unreachable: it gets no flows")
             }
-            Reach::Via { hop, .. } => tracing::debug!(event = "server", server = name, next_hop = %hop.1),
+            Reach::Via { hop, .. } => tracing::debug!(event = "server", server = name, next_hop = %hop.ip),
             Reach::Unknown => {}
         }
     }

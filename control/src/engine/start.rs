@@ -1,6 +1,6 @@
 //! Starting, in the order in which nobody is reset and no frame goes to a server that is not known to be up.
 
-use super::network::local_soon;
+use super::addresses::local_soon;
 use super::routes::Ask;
 use super::{Engine, EngineError, failed};
 use crate::config::Addresses;
@@ -17,6 +17,7 @@ impl Engine {
     /// flows of a predecessor that died.
     pub(super) async fn start(&mut self) -> Result<(), EngineError> {
         self.note_new_services();
+        self.refresh_devices().await;
         self.refresh_local().await;
         self.check_sources(self.plan.config()).await.map_err(EngineError)?;
         self.resolve_routes(Ask::All).await;

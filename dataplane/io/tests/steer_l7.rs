@@ -107,6 +107,30 @@ fn the_rust_front_has_no_sockets_and_goes_by_the_table() {
 }
 
 #[test]
+fn an_l7_service_beside_l4_services_has_its_own_port_only() {
+    in_namespace("l7-beside", |dir| {
+        let client = "198.51.100.7:40000".parse().unwrap();
+        let to = |port| SocketAddr::new("192.0.2.10".parse().unwrap(), port);
+        let service = Verdict::Ours(Rule::Service);
+        let any = Endpoint { ip: Ip::from(to(0).ip()), port: 0, protocol: Protocol::Tcp };
+        for (nodes, direct) in [(Nodes::Alone, KEPT), (here(), KEPT), (elsewhere(), SENT_ON)] {
+            let mut rules = rules_of(to(443), nodes.clone());
+            rules.services.insert(any);
+            let mut front = Front::new(dir, rules);
+            front.expect(&segment(client, to(443), SYN), direct, 0, "its own port");
+            front.expect(&segment(client, to(444), SYN), service, 0, "the L4 service on any other");
+            front.steering.detach_all().unwrap();
+            // Alone on the address, fragments are ours only where a worker may have to send them on.
+            let mut front = Front::new(dir, rules_of(to(443), nodes.clone()));
+            let fragments = if nodes == Nodes::Alone { KEPT } else { Verdict::Ours(Rule::Fragment) };
+            front.expect(&fragment(client, to(443)), fragments, 0, "a fragment");
+            front.expect(&segment(client, to(444), SYN), KEPT, 0, "another port");
+            front.steering.detach_all().unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_table_is_exchanged_and_a_flap_brings_the_old_one_back() {
     in_namespace("l7-exchange", |dir| {
         let (client, service) = ("198.51.100.7:40000".parse().unwrap(), "192.0.2.10:80".parse().unwrap());
@@ -260,6 +284,13 @@ fn segment(from: SocketAddr, to: SocketAddr, flags: u8) -> Vec<u8> {
     let sum = checksum(&[&pseudo(from, to, 6, 20)[..], &tcp].concat());
     tcp[16..18].copy_from_slice(&sum.to_be_bytes());
     frame(packet(from, to, 6, 58, &tcp))
+}
+
+/// A later fragment.
+fn fragment(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    let mut frame = segment(from, to, ACK);
+    frame[20..22].copy_from_slice(&185_u16.to_be_bytes());
+    frame
 }
 
 /// A router's error about a segment of the service to its client.
