@@ -21,6 +21,7 @@ mod many_services;
 mod nat;
 mod neighbour;
 mod nexthop;
+mod one_port;
 mod programs;
 mod refusals;
 mod reload;

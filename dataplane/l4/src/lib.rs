@@ -16,6 +16,7 @@ mod choose;
 mod classify;
 mod emit;
 mod hold;
+mod ids;
 mod lookup;
 mod parse;
 mod rewrite;
