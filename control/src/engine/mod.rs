@@ -4,6 +4,7 @@
 mod addresses;
 mod devices;
 mod health;
+mod listening;
 mod load;
 mod neighbours;
 mod network;

@@ -40,7 +40,7 @@ impl Engine {
         let neighbours = if needs.neighbours { Ask::All } else { Ask::New };
         if needs.routes && self.resolve_routes(Ask::All).await {
             self.sync_neighbours(neighbours).await;
-            self.publish().await;
+            self.publish_and_steer().await;
             self.forget_neighbours().await;
         } else if needs.neighbours {
             self.sync_neighbours(neighbours).await;

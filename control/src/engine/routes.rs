@@ -4,7 +4,7 @@ use super::Engine;
 use super::devices::Outlet;
 use crate::config::{Config, Mode};
 use crate::net::{NetError, NextHop};
-use crate::plan::{HopKey, Reach};
+use crate::plan::{HopKey, Reach, Way};
 use ringlead_flow::ServerId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,19 +19,31 @@ pub(super) enum Ask {
     New,
 }
 
-/// What the kernel last said of each server's address: its next hop, or why there is none.
+/// What the kernel last said of each server's address.
 #[derive(Debug, Default)]
-pub(super) struct Routes(BTreeMap<IpAddr, Result<NextHop, String>>);
+pub(super) struct Routes(BTreeMap<IpAddr, Answer>);
+
+/// What the kernel says of one address.
+#[derive(Debug)]
+enum Answer {
+    /// Its next hop.
+    Via(NextHop),
+    /// It is this node's own, in words.
+    Local(String),
+    /// There is no way to it, in words.
+    None(String),
+}
 
 impl Engine {
     /// Finds out how each server is reached; returns whether anything is different.
     pub(super) async fn resolve_routes(&mut self, ask: Ask) -> bool {
         self.ask_routes(ask).await;
         let direct = direct_servers(self.plan.config());
-        let news: Vec<(ServerId, Result<HopKey, String>)> = (self.plan.servers())
+        let own = self.plan.own_nodes();
+        let news: Vec<(ServerId, Result<Way, String>)> = (self.plan.servers())
             .filter_map(|server| {
                 let must_be_direct = direct.contains(server.key.pool.as_str());
-                let reach = self.reach(server.key.address.ip(), must_be_direct)?;
+                let reach = self.reach(server.key.address.ip(), own.contains(&server.id), must_be_direct)?;
                 (!server.reach.is(&reach)).then_some((server.id, reach))
             })
             .collect();
@@ -60,10 +72,9 @@ impl Engine {
         let unknown: Vec<IpAddr> = ips.into_iter().filter(|ip| !self.routes.0.contains_key(ip)).collect();
         for (ip, answer) in self.net.routes_to(unknown).await {
             let answer = match answer {
-                Ok(hop) => Ok(hop),
-                Err(error @ (NetError::NoRoute { .. } | NetError::LocalAddress { .. })) => {
-                    Err(error.to_string())
-                }
+                Ok(hop) => Answer::Via(hop),
+                Err(error @ NetError::LocalAddress { .. }) => Answer::Local(error.to_string()),
+                Err(error @ NetError::NoRoute { .. }) => Answer::None(error.to_string()),
                 Err(error) => {
                     tracing::warn!(event = "server", server = %ip, %error, "cannot ask for the route; the last one stands");
                     continue;
@@ -73,11 +84,16 @@ impl Engine {
         }
     }
 
-    /// How a server is reached, or why it is not; `None` when the kernel has not said.
-    fn reach(&self, ip: IpAddr, must_be_direct: bool) -> Option<Result<HopKey, String>> {
+    /// How a server is reached, or why it is not; `None` when the kernel has not said. `own`: it is to be this node.
+    fn reach(&self, ip: IpAddr, own: bool, must_be_direct: bool) -> Option<Result<Way, String>> {
         let hop = match self.routes.0.get(&ip)? {
-            Ok(hop) => hop,
-            Err(why) => return Some(Err(why.clone())),
+            Answer::Local(_) if own => return Some(Ok(Way::Itself)),
+            Answer::Local(why) | Answer::None(why) => return Some(Err(why.clone())),
+            Answer::Via(_) if own => {
+                let why = "it is to be this node, by [node] name, which has no such address";
+                return Some(Err(why.to_owned()));
+            }
+            Answer::Via(hop) => hop,
         };
         let Some(Outlet { port, vlan }) = self.devices.outlet(hop.ifindex) else {
             let why = "neither a port of ours nor an 802.1Q device on one";
@@ -87,7 +103,7 @@ impl Engine {
             let why = "dsr needs the server on a port's own network, its route goes via";
             return Some(Err(format!("{why} {}", hop.gateway)));
         }
-        Some(Ok(HopKey { port, vlan, ip: hop.gateway }))
+        Some(Ok(Way::Via(HopKey { port, vlan, ip: hop.gateway })))
     }
 
     /// Tells a change of how a server is reached.
@@ -99,7 +115,7 @@ impl Engine {
                 tracing::warn!(event = "server", server = name, why, "unreachable: it gets no flows")
             }
             Reach::Via { hop, .. } => tracing::debug!(event = "server", server = name, next_hop = %hop.ip),
-            Reach::Unknown => {}
+            Reach::Unknown | Reach::Itself => {}
         }
     }
 }
