@@ -20,6 +20,7 @@ mod health;
 mod kernel_traffic;
 mod l7;
 mod lab;
+mod many_services;
 mod nat;
 mod neighbour;
 mod nexthop;
