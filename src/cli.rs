@@ -21,7 +21,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Check a configuration file (the same as `config check`).
-    Check(ConfigFile),
+    Check(CheckArgs),
     /// Show what a running ringlead does.
     Status(StatusArgs),
     /// Make a lab of network namespaces, run ringlead in it, send real traffic by every mode and print what happened. Needs
@@ -42,7 +42,33 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Check a file; says everything that is wrong with it.
-    Check(ConfigFile),
+    Check(CheckArgs),
+    /// Print a file in one order, without comments.
+    Show(ShowArgs),
+    /// Print the JSON schema (draft-07) of the configuration, for editors.
+    Schema,
+    /// Print a configuration that shows everything of this version, with comments.
+    Example,
+}
+
+/// `ringlead config check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Print what was found as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ringlead config show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// With every value that the file does not name and that does not depend on the machine.
+    #[arg(long)]
+    pub(crate) effective: bool,
 }
 
 /// A configuration file.

@@ -9,6 +9,8 @@ mod any_text;
 mod limits;
 #[path = "config/refused.rs"]
 mod refused;
+#[path = "config/written.rs"]
+mod written;
 
 use std::path::{Path, PathBuf};
 

@@ -1,28 +1,37 @@
 //! `ringlead config check`: what is wrong with a file, or what it means.
 
-use ringlead_control::config::{self, Config};
+use super::config::colour;
+use crate::cli::CheckArgs;
+use ringlead_control::config::{self, Config, Diagnostics};
 use ringlead_flow::FlowTable;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Prints every error and warning; exit status 0 when the file can be used, else 2.
-pub(crate) fn check(path: &Path) -> ExitCode {
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    match config::load(path) {
+pub(crate) fn check(args: &CheckArgs) -> ExitCode {
+    let (path, colour) = (&args.file.config, colour());
+    let result = config::load(path);
+    let status = if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) };
+    if args.json {
+        let found = match &result {
+            Ok((_, warnings)) => Diagnostics::json_of_warnings(warnings),
+            Err(diagnostics) => diagnostics.to_json(),
+        };
+        // A closed pipe is the reader's choice.
+        let _ = writeln!(std::io::stdout(), "{found:#}");
+        return status;
+    }
+    match result {
         Ok((config, warnings)) => {
             for warning in warnings {
-                eprint!("{}", warning.render(colour));
+                eprintln!("{}\n", warning.render(colour));
             }
-            // A closed pipe is the reader's choice.
             let _ = writeln!(std::io::stdout(), "{}", summary(path, &config));
-            ExitCode::SUCCESS
         }
-        Err(diagnostics) => {
-            eprint!("{}", diagnostics.render(colour));
-            ExitCode::from(2)
-        }
+        Err(diagnostics) => eprintln!("{}", diagnostics.render(colour)),
     }
+    status
 }
 
 fn summary(path: &Path, config: &Config) -> String {

@@ -2,9 +2,10 @@
 
 mod check;
 mod cleanup;
+mod config;
 mod status;
 
-use crate::cli::{Cli, Command, ConfigCommand};
+use crate::cli::{Cli, Command};
 use crate::{demo, replay, run};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -17,7 +18,8 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
             log_to_stderr();
             run::run(&file.config)
         }
-        Command::Config(ConfigCommand::Check(file)) | Command::Check(file) => check::check(&file.config),
+        Command::Config(command) => config::config(command),
+        Command::Check(args) => check::check(&args),
         Command::Status(args) => status::status(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoEnd(args) => demo::end(&args),

@@ -140,6 +140,16 @@ impl Diagnostics {
         })
     }
 
+    /// The same object for a file that is accepted.
+    #[must_use]
+    pub fn json_of_warnings(warnings: &[Warning]) -> serde_json::Value {
+        serde_json::json!({
+            "errors": 0,
+            "warnings": warnings.len(),
+            "entries": warnings.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
+        })
+    }
+
     pub(super) fn into_entries(self) -> Vec<Diagnostic> {
         self.entries
     }

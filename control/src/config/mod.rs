@@ -12,9 +12,11 @@
 mod check;
 pub mod codes;
 pub mod diagnostics;
+mod effective;
 pub mod model;
 mod raw;
 mod render;
+pub mod schema;
 mod source;
 mod values;
 mod vocabulary;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Mark, Severity, Warning};
+pub use effective::{effective, shown};
 pub use model::*;
 
 use diagnostics::Findings;
@@ -42,24 +45,25 @@ pub const FILE_BYTES_MAX: u64 = 32 << 20;
 /// that all land on one server.
 pub const HASH_KEY_DEFAULT: [u8; 16] = *b"ringlead-default";
 
+/// A configuration that shows everything of this version, with comments; `config check` accepts it on any machine.
+pub const EXAMPLE: &str = include_str!("../../../examples/ringlead.toml");
+
 /// Reads and checks a file.
 ///
 /// # Errors
 /// Everything that is wrong with it, with the warnings; or that it cannot be read (C000).
 pub fn load(path: impl AsRef<Path>) -> Result<(Config, Vec<Warning>), Diagnostics> {
-    let path = path.as_ref();
-    let name = path.display().to_string();
-    match read(path) {
-        Ok(bytes) => match std::str::from_utf8(&bytes) {
-            Ok(text) => parse(&name, text),
-            Err(e) => Err(not_text(&name, &bytes, e.valid_up_to())),
-        },
-        Err(e) => {
-            let mut findings = Findings::new(Arc::new(Source::new(&name, "")));
-            findings.error(codes::UNREADABLE, 0..0, format!("cannot read the configuration: {e}"));
-            Err(findings.into_diagnostics())
-        }
-    }
+    let (name, text) = read(path.as_ref())?;
+    parse(&name, &text)
+}
+
+/// Reads a file and writes it down again, as [`effective`] does or as [`shown`].
+///
+/// # Errors
+/// Everything that is wrong with it; or that it cannot be read (C000).
+pub fn show(path: impl AsRef<Path>, defaults: bool) -> Result<String, Diagnostics> {
+    let (name, text) = read(path.as_ref())?;
+    if defaults { effective(&name, &text) } else { shown(&name, &text) }
 }
 
 /// Checks a text; `name` is what messages call it.
@@ -105,7 +109,23 @@ impl Text {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// A file's name and text.
+fn read(path: &Path) -> Result<(String, String), Diagnostics> {
+    let name = path.display().to_string();
+    match bytes(path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok((name, text)),
+            Err(e) => Err(not_text(&name, e.as_bytes(), e.utf8_error().valid_up_to())),
+        },
+        Err(e) => {
+            let mut findings = Findings::new(Arc::new(Source::new(&name, "")));
+            findings.error(codes::UNREADABLE, 0..0, format!("cannot read the configuration: {e}"));
+            Err(findings.into_diagnostics())
+        }
+    }
+}
+
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {

@@ -31,6 +31,19 @@ const fn key(name: &'static str, expects: &'static str) -> Key {
 pub(super) const TABLES: [&Table; 10] =
     [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &TUNNEL, &SNAT, &PERSISTENCE, &HEALTH];
 
+/// The tables below the root, by the first word of their headers, in the root's order.
+pub(super) const TABLES_BY_KIND: [(&str, &Table); 9] = [
+    ("node", &NODE),
+    ("dataplane", &DATAPLANE),
+    ("port", &PORT),
+    ("service", &SERVICE),
+    ("pool", &POOL),
+    ("tunnel", &TUNNEL),
+    ("snat", &SNAT),
+    ("persistence", &PERSISTENCE),
+    ("health", &HEALTH),
+];
+
 pub(super) const ROOT: Table = Table {
     header: "",
     keys: &[

@@ -8,7 +8,14 @@ const GOOD: &str = include_str!("good.toml");
 /// Parses, and prints whatever is found in every form.
 fn survives(text: &str) -> Result<(), TestCaseError> {
     match config::parse("any.toml", text) {
-        Ok((_, warnings)) => prop_assert!(warnings.len() < 100),
+        Ok((_, warnings)) => {
+            prop_assert!(warnings.len() < 100);
+            let effective = config::effective("any.toml", text).unwrap();
+            prop_assert_eq!(
+                config::effective("any.toml", &effective).map_err(|e| e.to_string()),
+                Ok(effective)
+            );
+        }
         Err(found) => {
             prop_assert!(found.has_errors());
             prop_assert!(!found.render(true).is_empty());

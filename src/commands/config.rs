@@ -1,0 +1,37 @@
+//! `ringlead config show | schema | example`: configurations on paper.
+
+use crate::cli::{ConfigCommand, ShowArgs};
+use ringlead_control::config;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+/// Does what is asked; exit status 2 when a file cannot be used.
+pub(crate) fn config(command: ConfigCommand) -> ExitCode {
+    match command {
+        ConfigCommand::Check(args) => super::check::check(&args),
+        ConfigCommand::Show(args) => show(&args),
+        ConfigCommand::Schema => print(&format!("{:#}\n", config::schema::schema())),
+        ConfigCommand::Example => print(config::EXAMPLE),
+    }
+}
+
+fn show(args: &ShowArgs) -> ExitCode {
+    match config::show(&args.file.config, args.effective) {
+        Ok(text) => print(&text),
+        Err(diagnostics) => {
+            eprintln!("{}", diagnostics.render(colour()));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether messages are for a terminal whose owner wants colours.
+pub(crate) fn colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+fn print(text: &str) -> ExitCode {
+    // A closed pipe is the reader's choice.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
