@@ -6,7 +6,7 @@ mod worker_thread;
 
 use ports::PortPlan;
 use ringlead_control::admin::{self, Access};
-use ringlead_control::config::{self, Config};
+use ringlead_control::config::{self, Config, Loaded};
 use ringlead_control::engine::{Engine, EngineError, Inputs, Node, NodePort, NodeSocket, Signals};
 use ringlead_control::lock::InstanceLock;
 use ringlead_control::net::Net;
@@ -33,7 +33,7 @@ const REQUESTS_MAX: usize = 32;
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(config_path: &Path) -> ExitCode {
-    let (config, warnings) = match config::load(config_path) {
+    let Loaded { config, warnings, effective } = match config::load_whole(config_path) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
@@ -43,7 +43,7 @@ pub(crate) fn run(config_path: &Path) -> ExitCode {
     for warning in warnings {
         eprintln!("{warning}");
     }
-    match serve(config_path, config) {
+    match serve(config_path, config, effective) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             tracing::error!(event = "start", "{why}");
@@ -56,7 +56,7 @@ fn failed<E: Display>(doing: &str) -> impl FnOnce(E) -> String + '_ {
     move |error| format!("{doing}: {error}")
 }
 
-fn serve(config_path: &Path, config: Config) -> Result<(), String> {
+fn serve(config_path: &Path, config: Config, effective: String) -> Result<(), String> {
     let _lock = InstanceLock::take(&config.node.state_dir).map_err(|e| e.to_string())?;
     if let Some(core) = config.dataplane.control_core
         && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
@@ -67,10 +67,10 @@ fn serve(config_path: &Path, config: Config) -> Result<(), String> {
         tokio::runtime::Builder::new_current_thread().thread_name("control-blocking").enable_all().build();
     runtime
         .map_err(failed("cannot start the control runtime"))?
-        .block_on(serve_on_runtime(config_path, config))
+        .block_on(serve_on_runtime(config_path, config, effective))
 }
 
-async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<(), String> {
+async fn serve_on_runtime(config_path: &Path, config: Config, effective: String) -> Result<(), String> {
     let signals = Signals::listen().map_err(failed("cannot listen to signals"))?;
     let (requests, admin) = mpsc::channel(REQUESTS_MAX);
     let control = &config.node.control;
@@ -82,7 +82,7 @@ async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<(), Stri
     let plan = Plan::new(config.clone()).map_err(|e| e.to_string())?.with_seed(random_bytes()?);
     let (node, workers) = open_dataplane(&config, &plan, &local)?;
     let stop = Arc::clone(&node.stop);
-    let engine = Engine::new(plan, config_path.to_owned(), node, net);
+    let engine = Engine::new(plan, config_path.to_owned(), effective.into(), node, net);
     let ended = engine.run(Inputs { signals, net: events, admin }).await;
     stop.store(true, Ordering::Relaxed);
     workers.into_iter().for_each(WorkerThread::join);

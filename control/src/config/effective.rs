@@ -30,7 +30,12 @@ pub fn shown(name: &str, text: &str) -> Result<String, Diagnostics> {
 /// Everything that is wrong with it.
 pub fn effective(name: &str, text: &str) -> Result<String, Diagnostics> {
     parse(name, text)?;
-    Ok(write(&DeTable::parse_recoverable(text).0.into_inner(), true))
+    Ok(write_accepted(text))
+}
+
+/// [`effective`] of a text that was found to be right.
+pub(super) fn write_accepted(text: &str) -> String {
+    write(&DeTable::parse_recoverable(text).0.into_inner(), true)
 }
 
 fn write(root: &DeTable<'_>, defaults: bool) -> String {

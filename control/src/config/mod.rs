@@ -12,6 +12,7 @@
 mod check;
 pub mod codes;
 pub mod diagnostics;
+mod diff;
 mod effective;
 pub mod model;
 mod raw;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Mark, Severity, Warning};
+pub use diff::{Diff, Side, diff, needs_restart};
 pub use effective::{effective, shown};
 pub use model::*;
 
@@ -55,6 +57,35 @@ pub const EXAMPLE: &str = include_str!("../../../examples/ringlead.toml");
 pub fn load(path: impl AsRef<Path>) -> Result<(Config, Vec<Warning>), Diagnostics> {
     let (name, text) = read(path.as_ref())?;
     parse(&name, &text)
+}
+
+/// A configuration, and its text for who has to give it away or to compare it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it means.
+    pub config: Config,
+    /// What is worth a word.
+    pub warnings: Vec<Warning>,
+    /// As [`effective`] writes it.
+    pub effective: String,
+}
+
+/// [`load`], with the text.
+///
+/// # Errors
+/// Everything that is wrong with it, with the warnings; or that it cannot be read (C000).
+pub fn load_whole(path: impl AsRef<Path>) -> Result<Loaded, Diagnostics> {
+    let (name, text) = read(path.as_ref())?;
+    parse_whole(&name, &text)
+}
+
+/// [`parse`], with the text.
+///
+/// # Errors
+/// Everything that is wrong with it, with the warnings.
+pub fn parse_whole(name: &str, text: &str) -> Result<Loaded, Diagnostics> {
+    let (config, warnings) = parse(name, text)?;
+    Ok(Loaded { config, warnings, effective: effective::write_accepted(text) })
 }
 
 /// Reads a file and writes it down again, as [`effective`] does or as [`shown`].

@@ -19,6 +19,7 @@ mod snat;
 mod start;
 pub mod status;
 mod stop;
+mod undo;
 
 use crate::admin::Request;
 use crate::config::PortConfig;
@@ -40,6 +41,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+
+pub use undo::CONFIRM_S_MAX;
 
 /// How often the loop looks after ghosts, old snapshots and silent workers.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -165,6 +168,7 @@ pub struct Engine {
     silent: BTreeSet<usize>,
     load: LoadMeter,
     last_reload: LastReload,
+    undo: undo::Undo,
     /// What each service's slot had counted before the service began.
     service_bases: Arc<BTreeMap<u32, ServiceTotals>>,
     sources: snat::Exhaustion,
@@ -175,9 +179,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that has not started yet. Must be called on the runtime that will run it.
+    /// An engine that has not started yet; `effective` is the configuration's text. Must be called on the runtime that will run it.
     #[must_use]
-    pub fn new(plan: Plan, config_path: PathBuf, node: Node, net: Net) -> Self {
+    pub fn new(plan: Plan, config_path: PathBuf, effective: Arc<str>, node: Node, net: Net) -> Self {
         let (events, health) = mpsc::channel(1024);
         Self {
             load: LoadMeter::new(node.cores.len()),
@@ -196,6 +200,7 @@ impl Engine {
             retired: Vec::new(),
             silent: BTreeSet::new(),
             last_reload: LastReload::default(),
+            undo: undo::Undo::new(effective),
             service_bases: Arc::default(),
             sources: snat::Exhaustion::default(),
             forgetting: persistence::Forgetting::default(),
@@ -229,7 +234,7 @@ impl Engine {
                 Some(event) = self.health.recv() => self.on_health(event).await,
                 Some(event) = inputs.net.recv() => self.on_net(event, &mut inputs.net).await,
                 Some((request, answer)) = inputs.admin.recv() => self.on_request(&request, answer).await,
-                _ = hangup.recv() => self.reload().await,
+                _ = hangup.recv() => self.reload(None).await,
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = housekeeping.tick() => self.keep_house().await,
@@ -242,6 +247,7 @@ impl Engine {
     /// Forgets what nobody uses any more, and notices silent workers.
     async fn keep_house(&mut self) {
         self.load.sample(&self.node.shared.counters);
+        self.undo_unconfirmed().await;
         self.free_retired();
         self.watch_workers();
         self.watch_sources();

@@ -4,13 +4,13 @@ use super::Engine;
 use super::addresses::local_soon;
 use super::publish::drop_elsewhere;
 use super::routes::Ask;
-use crate::config::{self, Config};
+use crate::config::{self, Config, needs_restart};
 use crate::plan::Plan;
 use ringlead_io::steer::Rules;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// How the last reload went.
 #[derive(Debug, Clone, Default)]
@@ -24,19 +24,12 @@ pub(super) struct LastReload {
 }
 
 impl Engine {
-    /// Reads the file again. A bad one changes nothing and the log says why.
-    pub(super) async fn reload(&mut self) {
-        let path = self.config_path.clone();
-        let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
-        let result = match loaded {
-            Ok(Ok((config, warnings))) => {
-                for warning in warnings {
-                    tracing::warn!(event = "reload", "{warning}");
-                }
-                self.take_over(config).await
-            }
-            Ok(Err(diagnostics)) => Err(diagnostics.to_string()),
-            Err(error) => Err(error.to_string()),
+    /// Reads the file again; unless it is confirmed in time, the last one comes back. A bad one changes nothing and the log says
+    /// why.
+    pub(super) async fn reload(&mut self, confirm: Option<Duration>) {
+        let result = match self.nothing_waits() {
+            Ok(()) => self.load_and_adopt().await,
+            waits => waits,
         };
         self.last_reload.count += 1;
         self.last_reload.at = Some(SystemTime::now());
@@ -48,11 +41,24 @@ impl Engine {
             ),
             Err(why) => tracing::error!(event = "reload", "refused, the old configuration stays:\n{why}"),
         }
+        if let (Ok(()), Some(patience)) = (&result, confirm) {
+            self.wait_for_confirm(patience);
+        }
         self.last_reload.error = result.err();
     }
 
+    async fn load_and_adopt(&mut self) -> Result<(), String> {
+        let path = self.config_path.clone();
+        let loaded = tokio::task::spawn_blocking(move || config::load_whole(&path)).await;
+        let loaded = loaded.map_err(|e| e.to_string())?.map_err(|diagnostics| diagnostics.to_string())?;
+        for warning in loaded.warnings {
+            tracing::warn!(event = "reload", "{warning}");
+        }
+        self.adopt(loaded.config, loaded.effective.into()).await
+    }
+
     /// Grow: source addresses → snapshot → acknowledged → neighbours → maps → addresses. Then shrink: addresses → maps.
-    async fn take_over(&mut self, config: Config) -> Result<(), String> {
+    pub(super) async fn take_over(&mut self, config: Config) -> Result<(), String> {
         let restart = needs_restart(self.plan.config(), &config);
         if !restart.is_empty() {
             return Err(format!(
@@ -109,28 +115,4 @@ fn steerable(rules: &Rules) -> Result<(), String> {
         }
         None => Ok(()),
     }
-}
-
-/// The names of changed settings that only a restart can apply.
-fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut compare = |name: &str, same: bool| {
-        if !same {
-            names.push(name.to_owned());
-        }
-    };
-    let (a, b) = (&old.node, &new.node);
-    compare("node.name", a.name == b.name);
-    compare("node.state-dir", a.state_dir == b.state_dir);
-    compare("node.control", a.control == b.control);
-    compare("node.bpf-dir", a.bpf_dir == b.bpf_dir);
-    let (a, b) = (&old.dataplane, &new.dataplane);
-    compare("dataplane.cores", a.cores == b.cores);
-    compare("dataplane.control-core", a.control_core == b.control_core);
-    compare("dataplane.idle", a.idle == b.idle);
-    compare("dataplane.max-flows", a.flows_max == b.flows_max);
-    compare("dataplane.hash-key", a.hash_key == b.hash_key);
-    compare("dataplane.frames", a.frames == b.frames);
-    compare("the ports", old.ports == new.ports);
-    names
 }

@@ -171,6 +171,7 @@ impl Engine {
             successful: last.error.is_none(),
             error: last.error.clone(),
             at: at.map(|at| at.as_secs_f64()),
+            waits_s: self.undo.waits_s(Instant::now()),
         }
     }
 

@@ -1,13 +1,22 @@
 //! What the command line may ask: one table of commands, who may use each, and which function answers.
 
-use super::Engine;
+use super::{CONFIRM_S_MAX, Engine};
 use crate::admin::{Access, Request};
 use serde::Serialize;
 use serde_json::Value;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Every command and the access that it takes.
-const COMMANDS: [(&str, Access); 2] = [("status", Access::ReadOnly), ("reload", Access::Admin)];
+///
+/// The configuration has a secret, the key of the hash, so reading it takes the admin socket.
+const COMMANDS: [(&str, Access); 5] = [
+    ("status", Access::ReadOnly),
+    ("reload", Access::Admin),
+    ("confirm", Access::Admin),
+    ("undo", Access::Admin),
+    ("config", Access::Admin),
+];
 
 impl Engine {
     /// Answers one request.
@@ -27,12 +36,39 @@ impl Engine {
                 tokio::task::spawn_blocking(move || tell(answer, json(&reporter.status())));
             }
             "reload" => {
-                self.reload().await;
-                tell(answer, json(&self.reload_status()));
+                let done = match patience(request) {
+                    Ok(confirm) => {
+                        self.reload(confirm).await;
+                        json(&self.reload_status())
+                    }
+                    Err(why) => Err(why),
+                };
+                tell(answer, done);
+            }
+            "confirm" => {
+                let done = self.confirm();
+                tell(answer, done.and_then(|()| json(&self.reload_status())));
+            }
+            "undo" => {
+                let done = self.undo().await;
+                tell(answer, done.and_then(|()| json(&self.reload_status())));
+            }
+            "config" => {
+                let offset = request.arguments.get("offset").map_or(Some(0), Value::as_u64);
+                let offset = offset.and_then(|offset| usize::try_from(offset).ok());
+                tell(answer, self.undo.page(offset.unwrap_or(usize::MAX)));
             }
             other => tell(answer, Err(unknown(other))),
         }
     }
+}
+
+/// How long a reload waits for its confirmation.
+fn patience(request: &Request) -> Result<Option<Duration>, String> {
+    let Some(value) = request.arguments.get("confirm_s") else { return Ok(None) };
+    let seconds = value.as_u64().filter(|seconds| (1..=CONFIRM_S_MAX).contains(seconds));
+    let seconds = seconds.ok_or_else(|| format!("`confirm_s` must be 1 to {CONFIRM_S_MAX}"))?;
+    Ok(Some(Duration::from_secs(seconds)))
 }
 
 fn tell(answer: oneshot::Sender<Value>, said: Result<Value, String>) {
@@ -80,6 +116,20 @@ mod tests {
     #[test]
     fn an_unknown_command_is_told_the_known_ones() {
         let refused = permitted(&request("restart", Access::Admin)).unwrap_err();
-        assert!(refused.contains("`restart`") && refused.contains("status, reload"), "{refused}");
+        assert!(refused.contains("`restart`") && refused.contains("status, reload, confirm, undo, config"), "{refused}");
+    }
+
+    #[test]
+    fn a_reload_waits_a_second_to_an_hour_or_not_at_all() {
+        let mut asked = request("reload", Access::Admin);
+        assert_eq!(patience(&asked), Ok(None));
+        for (value, seconds) in [(1.into(), Some(1)), (3_600.into(), Some(3_600)), (0.into(), None)] {
+            asked.arguments.insert("confirm_s".to_owned(), value);
+            assert_eq!(patience(&asked).ok().flatten().map(|d| d.as_secs()), seconds);
+        }
+        for value in [3_601.into(), (-1).into(), Value::from("60s"), Value::Null] {
+            asked.arguments.insert("confirm_s".to_owned(), value);
+            assert!(patience(&asked).unwrap_err().contains("1 to 3600"));
+        }
     }
 }

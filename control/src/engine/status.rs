@@ -79,6 +79,9 @@ pub struct ReloadStatus {
     pub error: Option<String>,
     /// When, in seconds since 1970.
     pub at: Option<f64>,
+    /// Seconds until it is undone unless confirmed; `None`: it does not wait.
+    #[serde(default)]
+    pub waits_s: Option<u64>,
 }
 
 /// One service.

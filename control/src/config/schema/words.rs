@@ -167,14 +167,13 @@ fn port() -> Vec<(&'static str, Value)> {
 }
 
 fn service() -> Vec<(&'static str, Value)> {
-    let on_no_server = json!({
-        "anyOf": [{ "enum": ["drop", "reset", "icmp-unreachable"] }, { "type": "string", "pattern": "^sorry:." }],
-        "description": "What a new client gets when no server is up and ready; sorry:POOL is another pool. Default: reset for tcp, drop for udp.",
-    });
-    let timeouts = choice(
-        &["lb", "rfc5382"],
-        "How long idle flows are kept: short, as load balancers do, or the least that a NAT must.",
-    );
+    let mut keys = forwarding();
+    keys.extend(serving());
+    keys
+}
+
+/// Where a service's packets come in and go to.
+fn forwarding() -> Vec<(&'static str, Value)> {
     vec![
         (
             "listen",
@@ -213,6 +212,20 @@ fn service() -> Vec<(&'static str, Value)> {
             "tunnel",
             text(NAME, "With mode or hand-off tunnel: gue, ipip or a table [tunnel.NAME]. Default: gue."),
         ),
+    ]
+}
+
+/// How it treats them.
+fn serving() -> Vec<(&'static str, Value)> {
+    let on_no_server = json!({
+        "anyOf": [{ "enum": ["drop", "reset", "icmp-unreachable"] }, { "type": "string", "pattern": "^sorry:." }],
+        "description": "What a new client gets when no server is up and ready; sorry:POOL is another pool. Default: reset for tcp, drop for udp.",
+    });
+    let timeouts = choice(
+        &["lb", "rfc5382"],
+        "How long idle flows are kept: short, as load balancers do, or the least that a NAT must.",
+    );
+    vec![
         ("on-no-server", on_no_server),
         (
             "persistence",

@@ -1,0 +1,150 @@
+//! The way back from a reload: at once, or by itself unless the reload is confirmed in time.
+//!
+//! The time runs here, not in the client: an operator who has cut off the own session need do nothing. While a reload waits, every
+//! other one is refused, so that there is never a doubt to what `undo` returns.
+
+use super::Engine;
+use crate::config::Config;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The longest that a reload may wait for its confirmation, in seconds.
+pub const CONFIRM_S_MAX: u64 = 3_600;
+/// Bytes of the configuration in one answer, or a few less: a page ends with a whole character.
+const PAGE: usize = 1 << 20;
+
+/// A configuration that was in force.
+#[derive(Debug, Clone)]
+struct Kept {
+    config: Config,
+    effective: Arc<str>,
+}
+
+/// What is in force as text, and what was before.
+#[derive(Debug)]
+pub(super) struct Undo {
+    /// In force, in its effective form.
+    running: Arc<str>,
+    /// Counts what was in force so far.
+    generation: u64,
+    /// In force before the last good reload, or before its undoing.
+    previous: Option<Kept>,
+    /// When the last reload is undone.
+    deadline: Option<Instant>,
+}
+
+impl Undo {
+    pub(super) fn new(running: Arc<str>) -> Self {
+        Self { running, generation: 1, previous: None, deadline: None }
+    }
+
+    /// Whole seconds until the last reload is undone, begun ones counted; `None`: it does not wait.
+    pub(super) fn waits_s(&self, now: Instant) -> Option<u64> {
+        let left = self.deadline?.saturating_duration_since(now);
+        Some(left.as_secs() + u64::from(left.subsec_nanos() > 0))
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// The text from a byte on, as much as fits into an answer.
+    pub(super) fn page(&self, offset: usize) -> Result<Value, String> {
+        let rest = self.running.get(offset..).ok_or("`offset` is not a place in the configuration")?;
+        let mut end = rest.len().min(PAGE);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let next = (end < rest.len()).then_some(offset + end);
+        Ok(json!({ "generation": self.generation, "text": rest.get(..end), "next": next }))
+    }
+}
+
+impl Engine {
+    /// Takes a configuration over and keeps the last one for [`undo`](Self::undo).
+    pub(super) async fn adopt(&mut self, config: Config, effective: Arc<str>) -> Result<(), String> {
+        let last = Kept { config: self.plan.config().clone(), effective: Arc::clone(&self.undo.running) };
+        self.take_over(config).await?;
+        self.undo.running = effective;
+        self.undo.generation += 1;
+        self.undo.previous = Some(last);
+        Ok(())
+    }
+
+    /// Whether another configuration may come now.
+    pub(super) fn nothing_waits(&self) -> Result<(), String> {
+        match self.undo.waits_s(Instant::now()) {
+            None => Ok(()),
+            Some(left) => Err(format!("the last reload waits for confirm, {left} s left: confirm or undo it first")),
+        }
+    }
+
+    /// The last reload is undone after `patience`.
+    pub(super) fn wait_for_confirm(&mut self, patience: Duration) {
+        self.undo.deadline = Some(Instant::now() + patience);
+        tracing::info!(event = "reload", "undone in {} s unless confirmed", patience.as_secs());
+    }
+
+    /// The last reload is right.
+    pub(super) fn confirm(&mut self) -> Result<(), String> {
+        self.undo.deadline.take().ok_or("no reload waits for confirm")?;
+        tracing::info!(event = "reload", "confirmed");
+        Ok(())
+    }
+
+    /// Returns to what was in force before the last good reload. Another one returns to where it was.
+    pub(super) async fn undo(&mut self) -> Result<(), String> {
+        self.undo.deadline = None;
+        let kept = self.undo.previous.clone().ok_or("there is nothing to undo: no reload was taken over")?;
+        match self.adopt(kept.config, kept.effective).await {
+            Ok(()) => {
+                tracing::info!(event = "undo", "the configuration before the last reload is in force again");
+                Ok(())
+            }
+            Err(why) => {
+                tracing::error!(event = "undo", "the last reload cannot be undone, it stays: {why}");
+                Err(why)
+            }
+        }
+    }
+
+    /// Undoes a reload that nobody has confirmed in time.
+    pub(super) async fn undo_unconfirmed(&mut self) {
+        if self.undo.is_late(Instant::now()) {
+            tracing::warn!(event = "undo", "nobody has confirmed the last reload");
+            // Logged where it happens; the reload stays then, and no longer waits.
+            let _ = self.undo().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_comes_in_pages_of_whole_characters() {
+        let text = format!("x{}", "é".repeat(PAGE));
+        let undo = Undo::new(Arc::from(text.as_str()));
+        let (mut got, mut offset, mut pages) = (String::new(), Some(0), 0);
+        while let Some(at) = offset {
+            let page = undo.page(at).unwrap();
+            got.push_str(page["text"].as_str().unwrap());
+            offset = page["next"].as_u64().map(|next| usize::try_from(next).unwrap());
+            pages += 1;
+        }
+        assert_eq!((got == text, pages), (true, 3));
+        assert!(undo.page(2).is_err() && undo.page(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn seconds_left_are_rounded_up_and_end_at_the_deadline() {
+        let now = Instant::now();
+        let mut undo = Undo::new(Arc::from(""));
+        assert_eq!((undo.waits_s(now), undo.is_late(now)), (None, false));
+        undo.deadline = Some(now + Duration::from_millis(42_001));
+        assert_eq!((undo.waits_s(now), undo.is_late(now)), (Some(43), false));
+        assert!(undo.is_late(now + Duration::from_millis(42_001)));
+    }
+}
