@@ -13,6 +13,7 @@ mod carries;
 mod checksums;
 mod choosers;
 mod demo;
+mod disruption;
 mod dsr;
 mod generic;
 mod health;
