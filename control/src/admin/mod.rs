@@ -4,18 +4,20 @@
 //! by `{"error":"…"}`. Who may ask is decided by the socket's file mode alone. Everything is bounded: the size of a
 //! request, the number of connections, the time to send a request, to answer it and to take the answer.
 //!
-//! The protocol knows no commands: a [`Request`] goes to the control loop through a channel, together with the place
+//! The protocol knows no commands but [`HAND_OVER`], which only root may give and whose answer may bring a file: a [`Request`] goes to the control loop through a channel, together with the place
 //! for its answer.
 
 pub mod client;
 mod server;
 mod socket;
+mod successor;
 
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
-pub use server::{Server, serve};
+pub use server::{Server, serve, serve_successors};
 pub use socket::ServeError;
+pub use successor::{HAND_OVER, Successor};
 
 /// The usual file mode: the owner and the group may ask, nobody else.
 pub const SOCKET_MODE: u32 = 0o660;
@@ -30,6 +32,9 @@ pub const ANSWER_MAX_S: u64 = 30;
 
 /// Where requests go: the control loop receives the request and the place for its answer.
 pub type Handler = mpsc::Sender<(Request, oneshot::Sender<Value>)>;
+
+/// Where processes go that want to take this one's place.
+pub type Successors = mpsc::Sender<Successor>;
 
 /// One request.
 #[derive(Debug, Clone, PartialEq)]

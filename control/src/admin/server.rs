@@ -14,7 +14,10 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::{ANSWER_MAX_S, CONNECTIONS_MAX, Handler, READ_MAX_S, REQUEST_MAX, Request, ServeError, socket};
+use super::{
+    ANSWER_MAX_S, CONNECTIONS_MAX, HAND_OVER, Handler, READ_MAX_S, REQUEST_MAX, Request, ServeError,
+    Successor, Successors, socket,
+};
 
 const READ_MAX: Duration = Duration::from_secs(READ_MAX_S);
 const ANSWER_MAX: Duration = Duration::from_secs(ANSWER_MAX_S);
@@ -36,11 +39,35 @@ pub struct Server {
 /// # Errors
 /// When a living daemon listens there, when something else has that name, or what the system said.
 pub fn serve(path: &Path, mode: u32, handler: Handler) -> Result<Server, ServeError> {
+    listen(path, mode, Doors { handler, successors: None })
+}
+
+/// As [`serve`], and processes of root that ask for it may take this one's place.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_successors(
+    path: &Path,
+    mode: u32,
+    handler: Handler,
+    successors: Successors,
+) -> Result<Server, ServeError> {
+    listen(path, mode, Doors { handler, successors: Some(successors) })
+}
+
+/// Where requests go.
+#[derive(Clone)]
+struct Doors {
+    handler: Handler,
+    successors: Option<Successors>,
+}
+
+fn listen(path: &Path, mode: u32, doors: Doors) -> Result<Server, ServeError> {
     let listener = socket::open(path, mode)?;
     let listener = UnixListener::from_std(listener)
         .map_err(|source| ServeError::Io { path: path.to_owned(), source })?;
     let file = socket::identity(path);
-    Ok(Server { path: path.to_owned(), file, task: tokio::spawn(accept(listener, handler)) })
+    Ok(Server { path: path.to_owned(), file, task: tokio::spawn(accept(listener, doors)) })
 }
 
 impl Drop for Server {
@@ -54,16 +81,16 @@ impl Drop for Server {
 }
 
 /// The connections live in this task's set, so that they end with it.
-async fn accept(listener: UnixListener, handler: Handler) {
+async fn accept(listener: UnixListener, doors: Doors) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    let handler = handler.clone();
+                    let doors = doors.clone();
                     connections.spawn(async move {
-                        converse(stream, &handler).await;
+                        converse(stream, &doors).await;
                         drop(place);
                     });
                 }
@@ -85,12 +112,20 @@ fn turn_away(stream: &UnixStream) {
 }
 
 /// Answer one request after another until the client is done or breaks a rule.
-async fn converse(stream: UnixStream, handler: &Handler) {
+async fn converse(stream: UnixStream, doors: &Doors) {
+    let caller = stream.peer_cred().ok().map(|caller| (caller.uid(), caller.pid()));
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
         let answer = match limited(read_line(&mut reader)).await {
-            Ok(Line::Whole(request)) => answer(&request, handler).await,
+            Ok(Line::Whole(request)) => match (Request::parse(&request), &doors.successors) {
+                (Ok(request), Some(successors)) if request.command == HAND_OVER => match caller {
+                    Some((0, pid)) => return succeed(request, pid, (reader, writer), successors).await,
+                    _ => error("only root may take this process's place"),
+                },
+                (Ok(request), _) => answer(request, &doors.handler).await,
+                (Err(reason), _) => error(&reason),
+            },
             Ok(Line::End) => return,
             Ok(Line::TooLong) => {
                 let told = error(&format!("a request has at most {REQUEST_MAX} bytes"));
@@ -108,11 +143,23 @@ async fn converse(stream: UnixStream, handler: &Handler) {
     }
 }
 
-async fn answer(request: &[u8], handler: &Handler) -> Value {
-    let request = match Request::parse(request) {
-        Ok(request) => request,
-        Err(reason) => return error(&reason),
-    };
+/// Passes the connection on: the control loop answers, when nothing of this process is in the way any more.
+async fn succeed(
+    request: Request,
+    pid: Option<i32>,
+    (reader, writer): (BufReader<OwnedReadHalf>, OwnedWriteHalf),
+    successors: &Successors,
+) {
+    let Ok(whole) = reader.into_inner().reunite(writer) else { return };
+    let made = whole.into_std().and_then(|stream| Successor::new(request.arguments, pid, stream));
+    match made {
+        // Where the loop has ended meanwhile, the asker finds its connection closed.
+        Ok(successor) => _ = successors.send(successor).await,
+        Err(error) => tracing::warn!(%error, "a successor's connection could not be kept"),
+    }
+}
+
+async fn answer(request: Request, handler: &Handler) -> Value {
     let (sender, receiver) = oneshot::channel();
     let asked = async {
         handler.send((request, sender)).await.ok()?;

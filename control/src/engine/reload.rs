@@ -60,7 +60,11 @@ impl Engine {
         plan.adopt(config).map_err(|e| e.to_string())?;
         let rules = plan.rules(&self.local_soon(&plan));
         steerable(&rules)?;
-        self.node.steering.fits(&rules).map_err(|e| e.to_string())?;
+        self.node
+            .steering
+            .iter()
+            .try_for_each(|steering| steering.fits(&rules))
+            .map_err(|e| e.to_string())?;
         self.plan = Arc::new(plan);
         self.note_new_services();
         self.resolve_routes().await;
@@ -72,7 +76,9 @@ impl Engine {
         self.publish().await;
         self.forget_neighbours().await;
         self.sync_neighbours().await;
-        if let Err(error) = self.node.steering.grow(&self.plan.rules(&self.local)) {
+        if let Some(steering) = &mut self.node.steering
+            && let Err(error) = steering.grow(&self.plan.rules(&self.local))
+        {
             tracing::error!(event = "reload", %error, "the steering maps did not take every new rule");
         }
         self.sync_addresses(true).await;
@@ -86,7 +92,7 @@ impl Engine {
 const STEERED_MAX: usize = 65_536;
 
 /// Refuses what the steering maps have no room for, before anything is changed.
-fn steerable(rules: &Rules) -> Result<(), String> {
+pub(super) fn steerable(rules: &Rules) -> Result<(), String> {
     let counts = [("addresses of services", rules.services.len()), ("nat servers", rules.nat_servers.len())];
     match counts.into_iter().find(|(_, count)| *count > STEERED_MAX) {
         Some((what, count)) => {

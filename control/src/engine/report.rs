@@ -4,6 +4,7 @@ use super::Engine;
 use super::status::{FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
 use crate::admin::Request;
 use crate::config::ServiceConfig;
+use ringlead_io::steer::Steering;
 use ringlead_l4::counters::{Counters, ServiceCounters};
 use ringlead_l4::drops::Drop;
 use ringlead_l4::tables::ServiceId;
@@ -30,6 +31,7 @@ impl Engine {
             ready: self.ready,
             epoch: self.plan.epoch(),
             reload: self.reload_status(),
+            take_over: self.taken_over.clone(),
             services: config.services.iter().map(|service| self.service_status(service)).collect(),
             pools: config.pools.iter().map(|pool| self.pool_status(pool)).collect(),
             snat: self.snat_status(),
@@ -176,7 +178,9 @@ impl Engine {
     }
 
     fn steering_status(&self) -> BTreeMap<String, u64> {
-        let Ok(counters) = self.node.steering.counters() else { return BTreeMap::new() };
+        let Some(Ok(counters)) = self.node.steering.as_ref().map(Steering::counters) else {
+            return BTreeMap::new();
+        };
         BTreeMap::from([
             ("passed".to_owned(), counters.passed),
             ("redirected".to_owned(), counters.redirected),

@@ -22,7 +22,9 @@ impl Engine {
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();
         let rules = self.plan.rules(&self.local_soon(&self.plan));
-        self.node.steering.fits(&rules).map_err(|e| failed("the node would have too much to steer", e))?;
+        if let Some(steering) = &self.node.steering {
+            steering.fits(&rules).map_err(|e| failed("the node would have too much to steer", e))?;
+        }
         self.sync_checks();
         self.first_results().await;
         self.publish().await;
@@ -30,15 +32,16 @@ impl Engine {
         self.sync_addresses(true).await;
         self.refresh_local().await;
         self.steer();
-        for socket in self.node.sockets.clone() {
-            let set = self.node.steering.set_socket(socket.ifindex, socket.queue, socket.fd);
-            set.map_err(|e| failed("cannot steer frames to a worker", e))?;
-        }
+        self.steer_to_sockets()?;
         // What the kernel told meanwhile waits in the channel: the loop asks again for what it says is different.
         self.ready = true;
+        self.tell_ready();
+        Ok(())
+    }
+
+    pub(super) fn tell_ready(&self) {
         let (services, servers) = (self.plan.config().services.len(), self.plan.servers().count());
         tracing::info!(event = "start", services, servers, workers = self.node.cores.len(), "ready");
-        Ok(())
     }
 
     /// Waits until each check has ended once, so that the first flow goes to a server that is up.
@@ -59,7 +62,7 @@ impl Engine {
     }
 
     /// Addresses that somebody else keeps must be there, or nothing will arrive.
-    fn warn_missing_addresses(&self) {
+    pub(super) fn warn_missing_addresses(&self) {
         let expected = self.plan.config().services.iter().filter(|s| s.addresses == Addresses::Expect);
         for (service, at) in expected.flat_map(|s| s.listen.iter().map(move |at| (s, at))) {
             if !self.local.contains(&at.ip.into()) {

@@ -137,7 +137,9 @@ const TUNNEL: u32 = Way::Tunnel as u32;
 const TRANSLATE: u32 = Way::Translate as u32;
 
 impl Way {
-    const MASK: u32 = 0b11 << 14;
+    /// Where the two bits are in a service's word.
+    pub(crate) const SHIFT: u32 = 14;
+    const MASK: u32 = 0b11 << Self::SHIFT;
 
     /// A service's word with the way of its mode. `crosses`: the flow's server is of the other family than its client.
     #[inline]
