@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use ringlead_control::admin::client::{ClientError, request};
 use ringlead_control::admin::{
-    CONNECTIONS_MAX, Handler, READ_MAX_S, REQUEST_MAX, Request, SOCKET_MODE, ServeError, Server, serve,
+    ADMIN_MODE, Access, CONNECTIONS_MAX, Handler, READ_MAX_S, READ_ONLY_MODE, REQUEST_MAX, Request,
+    ServeError, Server, serve,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-/// A control loop that knows `echo` and `drop` (gives no answer).
+/// A control loop that knows `echo`, `access` and `drop` (gives no answer).
 fn control_loop() -> Handler {
     let (handler, mut requests) = mpsc::channel::<(Request, _)>(4);
     tokio::spawn(async move {
@@ -26,6 +27,7 @@ fn control_loop() -> Handler {
             let answer: tokio::sync::oneshot::Sender<Value> = answer;
             match request.command.as_str() {
                 "echo" => answer.send(json!({ "arguments": request.arguments })).unwrap(),
+                "access" => answer.send(json!({ "access": format!("{:?}", request.access) })).unwrap(),
                 "drop" => drop(answer),
                 other => answer.send(json!({ "error": format!("no command `{other}`") })).unwrap(),
             }
@@ -37,7 +39,7 @@ fn control_loop() -> Handler {
 fn start() -> (TempDir, PathBuf, Server) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin.sock");
-    let server = serve(&path, SOCKET_MODE, control_loop()).unwrap();
+    let server = serve(&path, Access::Admin, control_loop()).unwrap();
     (dir, path, server)
 }
 
@@ -149,10 +151,22 @@ async fn connections_are_bounded_and_come_free_again() {
 async fn the_file_has_its_mode_and_goes_with_its_server() {
     let (_dir, path, server) = start();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, SOCKET_MODE);
+    assert_eq!(mode & 0o777, ADMIN_MODE);
     drop(server);
     assert!(!path.exists());
     assert!(matches!(ask(&path, json!({})).await, Err(ClientError::NoDaemon { .. })));
+}
+
+#[tokio::test]
+async fn a_read_only_socket_is_its_groups_too_and_says_so_of_each_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = ringlead_control::admin::read_only_path(&dir.path().join("admin.sock"));
+    assert_eq!(path, dir.path().join("admin-ro.sock"));
+    let _server = serve(&path, Access::ReadOnly, control_loop()).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, READ_ONLY_MODE);
+    let answer = ask(&path, json!({ "command": "access" })).await.unwrap();
+    assert_eq!(answer, json!({ "access": "ReadOnly" }));
 }
 
 #[tokio::test]
@@ -163,14 +177,14 @@ async fn a_dead_daemons_file_is_replaced_and_a_living_ones_refused() {
     assert!(path.exists(), "the file outlives its listener");
     assert!(matches!(ask(&path, json!({})).await, Err(ClientError::NoDaemon { .. })));
 
-    let first = serve(&path, SOCKET_MODE, control_loop()).expect("stale files are replaced");
-    let second = serve(&path, SOCKET_MODE, control_loop());
+    let first = serve(&path, Access::Admin, control_loop()).expect("stale files are replaced");
+    let second = serve(&path, Access::Admin, control_loop());
     assert!(matches!(second, Err(ServeError::InUse { .. })), "{second:?}");
     ask(&path, json!({ "command": "echo" })).await.expect("the first still serves");
 
     // A successor that took over the name keeps its file when the first goes.
     std::fs::remove_file(&path).unwrap();
-    let _successor = serve(&path, SOCKET_MODE, control_loop()).unwrap();
+    let _successor = serve(&path, Access::Admin, control_loop()).unwrap();
     drop(first);
     ask(&path, json!({ "command": "echo" })).await.expect("the successor's file stayed");
 }
@@ -180,7 +194,7 @@ async fn something_else_by_that_name_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("precious");
     std::fs::write(&path, "data").unwrap();
-    let refused = serve(&path, SOCKET_MODE, control_loop());
+    let refused = serve(&path, Access::Admin, control_loop());
     assert!(matches!(refused, Err(ServeError::NotASocket { .. })), "{refused:?}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "data");
 }
@@ -201,6 +215,6 @@ async fn a_hung_daemon_counts_as_living() {
         }
     };
     assert_eq!(full, nix::errno::Errno::EAGAIN);
-    let refused = serve(&path, SOCKET_MODE, control_loop());
+    let refused = serve(&path, Access::Admin, control_loop());
     assert!(matches!(refused, Err(ServeError::InUse { .. })), "{refused:?}");
 }

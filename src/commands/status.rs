@@ -3,7 +3,8 @@
 use crate::cli::StatusArgs;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Table};
-use ringlead_control::admin::client;
+use ringlead_control::admin;
+use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::config;
 use ringlead_control::engine::status::{PoolStatus, ServerStatus, SnatPortsStatus, Status};
 use std::io::Write;
@@ -37,7 +38,13 @@ fn refused(why: &str) -> ExitCode {
 }
 
 fn ask(args: &StatusArgs) -> Result<serde_json::Value, String> {
-    let answer = client::request(&socket(args)?, &serde_json::json!({ "command": "status" }));
+    let control = socket(args)?;
+    let command = serde_json::json!({ "command": "status" });
+    let answer = match client::request(&control, &command) {
+        // Whoever may not change anything may still look.
+        Err(ClientError::Forbidden { .. }) => client::request(&admin::read_only_path(&control), &command),
+        answer => answer,
+    };
     let answer = answer.map_err(|e| e.to_string())?;
     match answer.get("error").and_then(serde_json::Value::as_str) {
         Some(error) => Err(error.to_owned()),

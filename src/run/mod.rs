@@ -8,7 +8,7 @@ mod worker_thread;
 
 use handed_over::HandedOver;
 use ports::PortPlan;
-use ringlead_control::admin::{self, Successor};
+use ringlead_control::admin::{self, Access, Successor};
 use ringlead_control::config::{self, Config};
 use ringlead_control::engine::{Ended, Engine, EngineError, Inputs, Node, NodePort, NodeSocket, Signals};
 use ringlead_control::lock::InstanceLock;
@@ -113,7 +113,7 @@ fn leave(left: Option<HandedOver>, runtime: Runtime, lock: InstanceLock) {
 
 async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<Option<HandedOver>, String> {
     let signals = Signals::listen().map_err(failed("cannot listen to signals"))?;
-    let (_door, admin, successors) = open_door(&config)?;
+    let (_doors, admin, successors) = open_doors(&config)?;
     let (net, events) = Net::open().map_err(|e| e.to_string())?;
     let local = net.local_addresses().await.map_err(|e| e.to_string())?;
     let plan = Plan::new(config.clone()).map_err(|e| e.to_string())?.with_seed(random_bytes()?);
@@ -135,12 +135,16 @@ async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<Option<H
 
 type Requests = mpsc::Receiver<(admin::Request, oneshot::Sender<serde_json::Value>)>;
 
-/// The control socket.
-fn open_door(config: &Config) -> Result<(admin::Server, Requests, mpsc::Receiver<Successor>), String> {
+/// The control socket and the read-only one; closed when dropped.
+fn open_doors(config: &Config) -> Result<([admin::Server; 2], Requests, mpsc::Receiver<Successor>), String> {
     let (requests, admin) = mpsc::channel(REQUESTS_MAX);
     let (candidates, successors) = mpsc::channel(1);
-    let door = admin::serve_successors(&config.node.control, admin::SOCKET_MODE, requests, candidates);
-    Ok((door.map_err(|e| e.to_string())?, admin, successors))
+    let control = &config.node.control;
+    let door =
+        admin::serve_successors(control, requests.clone(), candidates).map_err(|e| e.to_string())?;
+    let read_only = admin::read_only_path(control);
+    let read_only_door = admin::serve(&read_only, Access::ReadOnly, requests).map_err(|e| e.to_string())?;
+    Ok(([door, read_only_door], admin, successors))
 }
 
 /// Ends the workers, then takes the node's part down or writes it up for a successor.

@@ -3,7 +3,7 @@
 
 use super::clock::monotonic_ns;
 use super::{
-    Failed, HandedOver, control_runtime, failed, finish, leave, node, open_dataplane, open_door, ports,
+    Failed, HandedOver, control_runtime, failed, finish, leave, node, open_dataplane, open_doors, ports,
     shared,
 };
 use ringlead_control::admin::client::{self, ClientError};
@@ -71,7 +71,7 @@ async fn serve_on_runtime(
 
     let left = ask(&config).await?;
     let lock = take_lock(&config)?;
-    let (_door, admin, successors) = open_door(&config)?;
+    let (_doors, admin, successors) = open_doors(&config)?;
     let coming = spawn_blocking({
         let (plan, shared) = (engine.plan(), shared.clone());
         move || take_in(left.stream, &plan, &shared)

@@ -15,8 +15,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    ANSWER_MAX_S, CONNECTIONS_MAX, HAND_OVER, Handler, READ_MAX_S, REQUEST_MAX, Request, ServeError,
-    Successor, Successors, socket,
+    ADMIN_MODE, ANSWER_MAX_S, Access, CONNECTIONS_MAX, HAND_OVER, Handler, READ_MAX_S, READ_ONLY_MODE,
+    REQUEST_MAX, Request, ServeError, Successor, Successors, socket,
 };
 
 const READ_MAX: Duration = Duration::from_secs(READ_MAX_S);
@@ -32,42 +32,43 @@ pub struct Server {
     task: JoinHandle<()>,
 }
 
-/// Listen at `path` with file mode `mode` (usually [`super::SOCKET_MODE`]) and pass requests to `handler`.
+/// Listen at `path` and pass requests to `handler`, which sees by which access they came. The file's mode is
+/// [`super::ADMIN_MODE`] or [`super::READ_ONLY_MODE`].
 ///
 /// The socket file of a dead daemon is replaced. Must be called on a runtime.
 ///
 /// # Errors
 /// When a living daemon listens there, when something else has that name, or what the system said.
-pub fn serve(path: &Path, mode: u32, handler: Handler) -> Result<Server, ServeError> {
-    listen(path, mode, Doors { handler, successors: None })
+pub fn serve(path: &Path, access: Access, handler: Handler) -> Result<Server, ServeError> {
+    listen(path, Door { access, handler, successors: None })
 }
 
-/// As [`serve`], and processes of root that ask for it may take this one's place.
+/// As [`serve`] by [`Access::Admin`], and a process of root's that asks may take this one's place.
 ///
 /// # Errors
 /// As [`serve`].
-pub fn serve_successors(
-    path: &Path,
-    mode: u32,
-    handler: Handler,
-    successors: Successors,
-) -> Result<Server, ServeError> {
-    listen(path, mode, Doors { handler, successors: Some(successors) })
+pub fn serve_successors(path: &Path, handler: Handler, successors: Successors) -> Result<Server, ServeError> {
+    listen(path, Door { access: Access::Admin, handler, successors: Some(successors) })
 }
 
-/// Where requests go.
+/// Who may come in, and where requests go.
 #[derive(Clone)]
-struct Doors {
+struct Door {
+    access: Access,
     handler: Handler,
     successors: Option<Successors>,
 }
 
-fn listen(path: &Path, mode: u32, doors: Doors) -> Result<Server, ServeError> {
+fn listen(path: &Path, door: Door) -> Result<Server, ServeError> {
+    let mode = match door.access {
+        Access::Admin => ADMIN_MODE,
+        Access::ReadOnly => READ_ONLY_MODE,
+    };
     let listener = socket::open(path, mode)?;
     let listener = UnixListener::from_std(listener)
         .map_err(|source| ServeError::Io { path: path.to_owned(), source })?;
     let file = socket::identity(path);
-    Ok(Server { path: path.to_owned(), file, task: tokio::spawn(accept(listener, doors)) })
+    Ok(Server { path: path.to_owned(), file, task: tokio::spawn(accept(listener, door)) })
 }
 
 impl Drop for Server {
@@ -81,16 +82,16 @@ impl Drop for Server {
 }
 
 /// The connections live in this task's set, so that they end with it.
-async fn accept(listener: UnixListener, doors: Doors) {
+async fn accept(listener: UnixListener, door: Door) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    let doors = doors.clone();
+                    let door = door.clone();
                     connections.spawn(async move {
-                        converse(stream, &doors).await;
+                        converse(stream, &door).await;
                         drop(place);
                     });
                 }
@@ -112,18 +113,18 @@ fn turn_away(stream: &UnixStream) {
 }
 
 /// Answer one request after another until the client is done or breaks a rule.
-async fn converse(stream: UnixStream, doors: &Doors) {
+async fn converse(stream: UnixStream, door: &Door) {
     let caller = stream.peer_cred().ok().map(|caller| (caller.uid(), caller.pid()));
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
         let answer = match limited(read_line(&mut reader)).await {
-            Ok(Line::Whole(request)) => match (Request::parse(&request), &doors.successors) {
+            Ok(Line::Whole(request)) => match (Request::parse(&request, door.access), &door.successors) {
                 (Ok(request), Some(successors)) if request.command == HAND_OVER => match caller {
                     Some((0, pid)) => return succeed(request, pid, (reader, writer), successors).await,
                     _ => error("only root may take this process's place"),
                 },
-                (Ok(request), _) => answer(request, &doors.handler).await,
+                (Ok(request), _) => answer(request, &door.handler).await,
                 (Err(reason), _) => error(&reason),
             },
             Ok(Line::End) => return,

@@ -10,6 +10,7 @@ mod pools;
 mod publish;
 mod reload;
 mod report;
+mod requests;
 mod snat;
 mod start;
 pub mod status;

@@ -1,23 +1,20 @@
-//! Fills the status, and answers the command line.
+//! Fills the status.
 
 use super::Engine;
 use super::status::{FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
-use crate::admin::Request;
 use crate::config::ServiceConfig;
 use ringlead_io::steer::Steering;
 use ringlead_l4::counters::{Counters, ServiceCounters};
 use ringlead_l4::drops::Drop;
 use ringlead_l4::tables::ServiceId;
-use serde_json::Value;
 use std::collections::BTreeMap;
-use tokio::sync::oneshot;
 
 /// A service's counters over all workers: flows, packets and bytes in, packets and bytes out.
 pub(super) type ServiceTotals = [u64; 5];
 
 impl Engine {
     /// Everything `status` shows, as of now.
-    async fn status(&self) -> Status {
+    pub(super) async fn status(&self) -> Status {
         let config = self.plan.config();
         let counters = &self.node.shared.counters;
         let count = self.node.shared.flows.count();
@@ -53,7 +50,7 @@ impl Engine {
         }
     }
 
-    fn reload_status(&self) -> ReloadStatus {
+    pub(super) fn reload_status(&self) -> ReloadStatus {
         let last = &self.last_reload;
         let at = last.at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         ReloadStatus {
@@ -186,24 +183,6 @@ impl Engine {
             ("redirected".to_owned(), counters.redirected),
         ])
     }
-
-    /// Answers one request of the command line.
-    pub(super) async fn on_request(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
-        let said = match request.command.as_str() {
-            "status" => serde_json::to_value(self.status().await).unwrap_or_else(|e| refusal(&e.to_string())),
-            "reload" => {
-                self.reload().await;
-                serde_json::to_value(self.reload_status()).unwrap_or_else(|e| refusal(&e.to_string()))
-            }
-            other => refusal(&format!("unknown command `{other}`; this version knows `status` and `reload`")),
-        };
-        // The asker may have gone; then nobody needs the answer.
-        let _ = answer.send(said);
-    }
-}
-
-fn refusal(why: &str) -> Value {
-    serde_json::json!({ "error": why })
 }
 
 fn host_name() -> String {

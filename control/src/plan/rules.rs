@@ -5,7 +5,7 @@ use crate::config::{Config, Mode};
 use ringlead_flow::ServerId;
 use ringlead_io::steer::Rules;
 use ringlead_wire::{Endpoint, Ip};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 impl Plan {
@@ -14,6 +14,7 @@ impl Plan {
     pub fn rules(&self, local: &BTreeSet<IpAddr>) -> Rules {
         Rules {
             services: self.config.services.iter().flat_map(|s| s.listen.iter().copied()).collect(),
+            l7: BTreeMap::new(),
             nat_servers: self.nat_endpoints().collect(),
             local: local.iter().map(|&ip| Ip::from(ip)).collect(),
             snat: self.snat.ranges(),

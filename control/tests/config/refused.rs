@@ -107,5 +107,6 @@ fn warnings_do_not_refuse() {
     let (_, warnings) = config::parse("warnings.toml", &text).unwrap();
     assert!(warnings.iter().all(|w| w.severity == Severity::Warning));
     let codes: Vec<_> = warnings.iter().map(|w| w.code).collect();
-    assert_eq!(codes, [codes::CORE_SHARED, codes::TABLE_UNEVEN, codes::UNUSED, codes::UNUSED]);
+    assert_eq!(codes[..2], [codes::CORE_SHARED, codes::TABLE_UNEVEN]);
+    assert_eq!(codes[2..], [codes::UNUSED; 3]);
 }

@@ -25,6 +25,7 @@ enum {
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_MAP_TYPE_XSKMAP = 17,
 };
 enum { BPF_F_NO_PREALLOC = 1 };
@@ -35,6 +36,36 @@ static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
 static long (*const adjust_head)(struct xdp_md *ctx, int delta) = (void *)44;
 static long (*const redirect_map)(void *map, __u64 index, __u64 otherwise) = (void *)51;
 
+/* What a TCP connection is looked up by, as its packets towards us have it; every number in network order. */
+struct socket_tuple {
+	union {
+		struct {
+			__u32 source, destination;
+			__u16 source_port, destination_port;
+		} v4;
+		struct {
+			__u32 source[4], destination[4];
+			__u16 source_port, destination_port;
+		} v6;
+	};
+};
+
+/* `struct bpf_sock`: what a program may read of any socket. */
+struct socket_common {
+	__u32 bound_device, family, type, protocol, mark, priority, source_v4, source_v6[4], source_port;
+	__u16 destination_port;
+	__u16 : 16;
+	__u32 destination_v4, destination_v6[4], state;
+};
+
+/* The network namespace of the device. */
+#define BPF_F_CURRENT_NETNS (~0ULL)
+
+/* Sockets in any state, also one that is being made; what it returns is given back with `release_socket`. */
+static struct socket_common *(*const tcp_socket)(void *ctx, struct socket_tuple *tuple, __u32 length, __u64 netns,
+						 __u64 flags) = (void *)99;
+static long (*const release_socket)(struct socket_common *socket) = (void *)86;
+
 #define SECTION(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
 #define UINT(name, value) int(*name)[value]
@@ -43,9 +74,13 @@ static long (*const redirect_map)(void *map, __u64 index, __u64 otherwise) = (vo
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define BE16(x) ((__u16)((((x) & 0xff) << 8) | (((x) >> 8) & 0xff)))
 #define BE32(x) __builtin_bswap32(x)
+#define LE16(x) ((__u16)(x))
+#define LE64(x) ((__u64)(x))
 #else
 #define BE16(x) ((__u16)(x))
 #define BE32(x) ((__u32)(x))
+#define LE16(x) __builtin_bswap16(x)
+#define LE64(x) __builtin_bswap64(x)
 #endif
 
 #endif

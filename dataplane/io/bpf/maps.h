@@ -4,14 +4,7 @@
 #ifndef RINGLEAD_MAPS_H
 #define RINGLEAD_MAPS_H
 
-#include "kernel.h"
-
-/* An address of either family: IPv4 as ::ffff:a.b.c.d. */
-union address {
-	__u8 bytes[16];
-	__u32 words[4];
-	__u64 halves[2];
-};
+#include "address.h"
 
 /* One key for all sets. What a set does not look at is 0. Ports are in network order. */
 struct key {
@@ -54,6 +47,40 @@ struct {
 	TYPE(value, __u8);
 } snat SECTION(".maps");
 
+/* L7 services: (address, port, protocol) -> the number of their table in `node_tables`, or NODES_ALONE. */
+#define NODES_ALONE 0xffffffff
+struct {
+	UINT(type, BPF_MAP_TYPE_HASH);
+	UINT(max_entries, 4096);
+	TYPE(key, struct key);
+	TYPE(value, __u32);
+} l7_services SECTION(".maps");
+
+/* Slots of the largest node table: the largest Maglev size. */
+#define NODE_SLOTS_MAX 65537
+
+/* A Maglev table over nodes, of which only "this node or not" counts here. */
+struct node_table {
+	__u64 key[2]; /* of the front's hash: k0, k1 */
+	__u64 size;   /* slots in use */
+	__u64 own[(NODE_SLOTS_MAX + 63) / 64]; /* slot n: bit n % 64 of word n / 64 */
+};
+
+/* A table is never changed: the daemon makes another map, puts it into a slot that no service names, then changes the services.
+ * The kernel frees a replaced one when no program looks at it, so every packet sees one whole table. */
+struct {
+	UINT(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	UINT(max_entries, 128);
+	TYPE(key, __u32);
+	struct {
+		UINT(type, BPF_MAP_TYPE_ARRAY);
+		UINT(max_entries, 1);
+		/* By their sizes: clang leaves a struct that is only pointed to from here out of the object's types. */
+		UINT(key_size, sizeof(__u32));
+		UINT(value_size, sizeof(struct node_table));
+	} *values[];
+} node_tables SECTION(".maps");
+
 /* Queues of one port. */
 #define QUEUES_MAX 64
 
@@ -81,13 +108,16 @@ enum rule {
 	RULE_ICMP_ERROR,
 	RULE_FRAGMENT,
 	RULE_CHAIN,
+	RULE_NODE,
 	RULES,
+	KEPT, /* no rule: another node's by the table, but this node's kernel has the connection */
 };
 
 struct counters {
 	__u64 passed;
 	__u64 redirected;
 	__u64 unowned; /* ours, but the queue has no socket: dropped */
+	__u64 kept;    /* of the passed ones, those that are KEPT */
 	__u64 rules[RULES];
 };
 

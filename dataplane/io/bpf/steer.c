@@ -5,6 +5,7 @@
  * src/steer/front.rs says the same in Rust; tests/steer_agree.rs runs both over the same frames. Change both. */
 #include "maps.h"
 #include "walk.h"
+#include "nodes.h"
 
 INLINE void key_of(struct key *k, const union address *address, __u8 protocol, __u16 port)
 {
@@ -14,7 +15,7 @@ INLINE void key_of(struct key *k, const union address *address, __u8 protocol, _
 	k->port = port;
 }
 
-/* An L4 service or a SNAT range on this address and protocol? */
+/* An L4 service, a SNAT range or an l7 service of several nodes on this address and protocol? */
 INLINE int has_address(const union address *address, __u8 protocol)
 {
 	struct key k;
@@ -31,16 +32,23 @@ INLINE int is_local(const union address *address)
 	return map_lookup(&local_addresses, &k) != 0;
 }
 
-/* An L4 service (RULE_SERVICE) or a SNAT range (RULE_SNAT) on this address, port and protocol? */
-INLINE enum rule front_rule(const union address *address, __u8 protocol, __u16 port)
+/* What this address, port and protocol are: an L4 service (RULE_SERVICE), a SNAT range (RULE_SNAT), or an l7 service (RULE_NODE),
+ * whose `nodes` then have the word. */
+INLINE enum rule front_rule(const union address *address, __u8 protocol, __u16 port, __u32 *nodes)
 {
 	struct prefix_key p;
+	__u32 *number;
 
 	if (!has_address(address, protocol))
 		return RULE_NONE;
 	key_of(&p.key, address, protocol, port);
 	if (map_lookup(&services, &p.key))
 		return RULE_SERVICE;
+	number = map_lookup(&l7_services, &p.key);
+	if (number) {
+		*nodes = *number;
+		return RULE_NODE;
+	}
 	p.bits = 8 * sizeof(struct key);
 	if (map_lookup(&snat, &p))
 		return RULE_SNAT;
@@ -65,18 +73,44 @@ struct port_pair {
 	__u16 destination;
 };
 
-/* Rules (a), (b), (c). */
+/* A packet from a client to an l7 service, or an ICMP error about the answer to one. */
+INLINE void flow_of(struct flow *f, const union address *client, __u16 client_port, const union address *service,
+		    __u16 service_port, __u8 protocol)
+{
+	f->client = *client;
+	f->service = *service;
+	f->client_port = client_port;
+	f->service_port = service_port;
+	f->protocol = protocol;
+}
+
+/* A segment that opens a connection. One that is cut short before its flags counts as such: no socket could want it. */
+INLINE int opens(struct xdp_md *ctx, struct packet *p)
+{
+	__u8 *tcp = bytes_at(ctx, p->transport, 14);
+
+	return !tcp || tcp[13] & TCP_SYN;
+}
+
+/* Rules (a), (b), (c), (f). */
 INLINE enum rule transport_rule(struct xdp_md *ctx, struct packet *p)
 {
 	struct port_pair *port = bytes_at(ctx, p->transport, sizeof(*port));
+	struct flow flow;
 	enum rule rule;
+	__u32 nodes = NODES_ALONE;
 
 	if (!port)
 		return RULE_NONE;
 	/* Read once: the packet stays where it is, but the registers do not. */
 	__u16 source = port->source;
+	__u16 destination = port->destination;
 
-	rule = front_rule(&p->destination, p->protocol, port->destination);
+	rule = front_rule(&p->destination, p->protocol, destination, &nodes);
+	if (rule == RULE_NODE) {
+		flow_of(&flow, &p->source, source, &p->destination, destination, p->protocol);
+		return node_rule(ctx, nodes, &flow, opens(ctx, p));
+	}
 	if (rule != RULE_NONE)
 		return rule;
 	/* Answers to this node's own health checks come from servers too: the kernel's. */
@@ -111,6 +145,9 @@ INLINE enum rule icmp_rule(struct xdp_md *ctx, struct packet *outer)
 {
 	__u8 *icmp = bytes_at(ctx, outer->transport, 8);
 	struct packet about;
+	struct flow flow;
+	enum rule rule;
+	__u32 nodes = NODES_ALONE;
 
 	if (!icmp || !is_icmp_error(outer->protocol, icmp[0]))
 		return RULE_NONE;
@@ -128,9 +165,17 @@ INLINE enum rule icmp_rule(struct xdp_md *ctx, struct packet *outer)
 
 	if (!port)
 		return RULE_NONE;
+	__u16 source = port->source;
 	__u16 destination = port->destination;
 
-	if (front_rule(&about.source, about.protocol, port->source) != RULE_NONE)
+	rule = front_rule(&about.source, about.protocol, source, &nodes);
+	if (rule == RULE_NODE) {
+		/* The service's answer: its destination is the client. */
+		flow_of(&flow, &about.destination, destination, &about.source, source, about.protocol);
+		rule = node_rule(ctx, nodes, &flow, 0);
+		return rule == RULE_NODE ? RULE_ICMP_ERROR : rule;
+	}
+	if (rule != RULE_NONE)
 		return RULE_ICMP_ERROR;
 	/* About one of this node's own health checks: the kernel's, like the answer to it. */
 	return is_server(&about.destination, about.protocol, destination) && !is_local(&about.source) ? RULE_ICMP_ERROR
@@ -201,9 +246,11 @@ int ringlead(struct xdp_md *ctx)
 	struct counters *count = map_lookup(&counters, &zero);
 	enum rule rule = frame_rule(ctx);
 
-	if (rule == RULE_NONE) {
-		if (count)
+	if (rule == RULE_NONE || rule == KEPT) {
+		if (count) {
 			count->passed += 1;
+			count->kept += rule == KEPT;
+		}
 		return XDP_PASS;
 	}
 	if (count && rule < RULES)

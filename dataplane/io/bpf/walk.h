@@ -41,19 +41,6 @@ INLINE void *bytes_at(struct xdp_md *ctx, __u32 offset, __u32 length)
 	return data + length > end ? 0 : data;
 }
 
-INLINE void map_v4(union address *to, __u32 address)
-{
-	to->words[0] = 0;
-	to->words[1] = 0;
-	to->words[2] = BE32(0xffff);
-	to->words[3] = address;
-}
-
-INLINE int is_mapped(const union address *a)
-{
-	return !(a->words[0] | a->words[1]) && a->words[2] == BE32(0xffff);
-}
-
 INLINE int is_extension(__u8 protocol)
 {
 	return protocol == HOP_BY_HOP || protocol == ROUTING || protocol == FRAGMENT || protocol == AUTHENTICATION ||

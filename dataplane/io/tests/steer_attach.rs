@@ -19,6 +19,9 @@ use steer_common::{ifindex, in_namespace, sh};
 
 const HOLDER: &str = "RINGLEAD_TEST_HOLDER_DIR";
 
+/// The directory of this version's maps and links.
+const LAYOUT: &str = "v2";
+
 #[test]
 fn native_is_taken_when_the_driver_can() {
     in_namespace("native", |dir| {
@@ -134,7 +137,7 @@ fn a_stale_pin_of_a_vanished_device_is_replaced() {
         sh("ip link add va type veth peer name vb && ip link set va up");
         let port = SteerPort { device: "va".into(), ifindex: ifindex("va"), queues: 1, attach: Attach::Auto };
         // As though the new device had got the old one's index.
-        let layout = dir.join("v1");
+        let layout = dir.join(LAYOUT);
         let stale = std::fs::read_dir(&layout)
             .unwrap()
             .flatten()
@@ -152,7 +155,7 @@ fn an_older_layout_is_taken_over_and_removed() {
         let port = veth(Attach::Auto);
         drop(Steering::open(dir, std::slice::from_ref(&port)).unwrap());
         let link = link_of(dir, "va").0;
-        std::fs::rename(dir.join("v1"), dir.join("v0")).unwrap();
+        std::fs::rename(dir.join(LAYOUT), dir.join("v0")).unwrap();
         let steering = Steering::open_with(dir, &[port], &rules()).unwrap();
         assert!(steering.modes()[0].taken_over);
         assert_eq!(link_of(dir, "va").0, link);
@@ -178,7 +181,7 @@ fn changes_grow_shrink_and_reconcile_against_what_the_kernel_holds() {
         assert_eq!(steering.reconcile(&new).unwrap(), Changes::default());
         // What somebody else put in goes too.
         let key = "0 ".repeat(20);
-        sh(&format!("bpftool map update pinned {}/v1/services key {key} value 1", dir.display()));
+        sh(&format!("bpftool map update pinned {}/{LAYOUT}/services key {key} value 1", dir.display()));
         assert_eq!(steering.reconcile(&new).unwrap(), Changes { added: 0, removed: 1 });
         steering.detach_all().unwrap();
     });
@@ -210,7 +213,7 @@ fn cleanup_leaves_nothing_and_says_what_it_removed() {
         kill_a_holder(dir);
         assert!(sh("ip -d link show va").contains("prog/xdp"), "a dead daemon's program stays");
         // Even while somebody else looks at the link.
-        let pin = dir.join(format!("v1/link-{}", ifindex("va")));
+        let pin = dir.join(format!("{LAYOUT}/link-{}", ifindex("va")));
         let _looking = aya::programs::links::PinnedLink::from_pin(pin).unwrap();
         let removed = cleanup(dir).unwrap();
         assert!(removed.iter().any(|l| l.contains("link-")), "{removed:?}");
@@ -325,13 +328,13 @@ fn veth(attach: Attach) -> SteerPort {
 
 /// (link id, program id) of a pinned link, as bpftool sees it.
 fn link_of(dir: &Path, device: &str) -> (u32, u32) {
-    let text = sh(&format!("bpftool link show pinned {}/v1/link-{}", dir.display(), ifindex(device)));
+    let text = sh(&format!("bpftool link show pinned {}/{LAYOUT}/link-{}", dir.display(), ifindex(device)));
     let (id, rest) = text.split_once(": xdp").unwrap();
     (id.trim().parse().unwrap(), rest.split_whitespace().nth(1).unwrap().parse().unwrap())
 }
 
 fn dump(dir: &Path, map: &str) -> String {
-    sh(&format!("bpftool map dump pinned {}/v1/{map}", dir.display()))
+    sh(&format!("bpftool map dump pinned {}/{LAYOUT}/{map}", dir.display()))
 }
 
 /// Sends UDP frames to 10.9.0.10 out of a device, by a packet socket of the tool at hand.
@@ -358,5 +361,6 @@ fn rules() -> Rules {
         nat_servers: BTreeSet::from([endpoint(101, 8080)]),
         local: BTreeSet::from([Ip::from(std::net::IpAddr::from(Ipv4Addr::new(192, 0, 2, 254)))]),
         snat: vec![SnatRange { ip: Ip::from_v4([192, 0, 2, 3]), protocol: None, first: 1024, last: 60_999 }],
+        ..Rules::default()
     }
 }

@@ -20,7 +20,7 @@ pub use cursor::Cursor;
 pub use hash::{FrontHash, HashBy};
 pub use least_flows::LeastFlows;
 pub use loads::Loads;
-pub use maglev::{Maglev, Member, SIZES, default_size};
+pub use maglev::{Maglev, Member, SIZES, default_size, slot_of};
 pub use random_two::RandomTwo;
 pub use round_robin::RoundRobin;
 pub use slow_start::slow_start;

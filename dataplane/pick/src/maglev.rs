@@ -87,12 +87,11 @@ impl Maglev {
         }
     }
 
-    /// The slot of a hash: its upper 32 bits times the size, divided by 2^32.
+    /// The slot of a hash: [`slot_of`] it.
     #[inline]
     #[must_use]
     pub fn slot(&self, hash: u64) -> usize {
-        let scaled = (u128::from(hash >> 32) * self.slots.len() as u128) >> 32;
-        usize::try_from(scaled).unwrap_or(0)
+        slot_of(hash, self.slots.len())
     }
 
     /// Each slot's member, as an index; empty when no member has weight.
@@ -106,6 +105,14 @@ impl fmt::Debug for Maglev {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Maglev({} slots)", self.slots.len())
     }
+}
+
+/// The slot of a hash in a table of `size` slots: its upper 32 bits times the size, divided by 2^32.
+#[inline]
+#[must_use]
+pub fn slot_of(hash: u64, size: usize) -> usize {
+    let scaled = (u128::from(hash >> 32) * size as u128) >> 32;
+    usize::try_from(scaled).unwrap_or(0)
 }
 
 /// A slot that nobody has taken yet; [`MEMBERS_MAX`] keeps it free of meaning.

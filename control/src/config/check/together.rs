@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ringlead_wire::{Endpoint, Ip, Protocol};
+use toml::Spanned;
 
 use super::super::model::Mode;
 use super::super::raw::{File, Named, Service};
 use super::super::source::Span;
 use super::pool::{self, Address};
 use super::service::{self, family};
-use super::{Findings, codes};
+use super::{Findings, codes, tunnel};
 
 pub(super) fn check(
     file: &File,
@@ -176,11 +177,8 @@ fn servers_are_not_services(services: &[service::Checked], pools: &[pool::Checke
 
 /// Silent where a reference is wrong: that has its own message, and may be the one that is missed here.
 fn unused(file: &File, services: &[service::Checked], pools: &[pool::Checked], findings: &mut Findings) {
-    let names_sorry = |service: &Service| {
-        service.on_no_server.as_ref().is_some_and(|v| v.get_ref().starts_with(service::SORRY))
-    };
     let found = |(service, named): (&service::Checked, &Named<Service>)| {
-        service.pool.is_some() && (service.sorry.is_some() || !names_sorry(&named.table.raw))
+        service.pool.is_some() && (service.sorry.is_some() || !service::names_sorry(&named.table.raw))
     };
     if services.iter().zip(&file.services).all(found) {
         let used: BTreeSet<usize> = services.iter().flat_map(service::Checked::pools).collect();
@@ -201,31 +199,36 @@ fn unused(file: &File, services: &[service::Checked], pools: &[pool::Checked], f
 }
 
 fn unused_tunnels(file: &File, findings: &mut Findings) {
-    let used: BTreeSet<&str> = file
-        .services
-        .iter()
-        .filter_map(|s| s.table.raw.tunnel.as_ref())
-        .map(|t| t.get_ref().as_str())
-        .collect();
-    for tunnel in file.tunnels.iter().filter(|t| !used.contains(t.name.get_ref().as_str())) {
-        let message = format!("no service uses [tunnel.{}]", tunnel.name.get_ref().escape_debug());
-        findings.warning(codes::UNUSED, tunnel.name.span(), message);
-    }
+    let names = file.tunnels.iter().map(|t| &t.name);
+    let used = file.services.iter().filter_map(|s| s.table.raw.tunnel.as_ref());
+    unused_tables("tunnel", names, used, |name| tunnel::built_in().any(|t| t.name == name), findings);
 }
 
 fn unused_persistence(file: &File, findings: &mut Findings) {
-    let used: BTreeSet<&str> = file
-        .services
-        .iter()
-        .filter_map(|s| s.table.raw.persistence.as_ref())
-        .map(|t| t.get_ref().as_str())
-        .collect();
-    let names: BTreeSet<&str> = file.persistence.iter().map(|t| t.name.get_ref().as_str()).collect();
-    if used.is_subset(&names) {
-        for table in file.persistence.iter().filter(|t| !used.contains(t.name.get_ref().as_str())) {
-            let message = format!("no service uses [persistence.{}]", table.name.get_ref().escape_debug());
-            findings.warning(codes::UNUSED, table.name.span(), message);
-        }
+    let names = file.persistence.iter().map(|t| &t.name);
+    let used = file.services.iter().filter_map(|s| s.table.raw.persistence.as_ref());
+    unused_tables("persistence", names, used, |_| false, findings);
+}
+
+/// Tables of a kind that services name. `elsewhere`: what needs no table.
+fn unused_tables<'f>(
+    kind: &str,
+    names: impl Iterator<Item = &'f Spanned<String>> + Clone,
+    used: impl Iterator<Item = &'f Spanned<String>>,
+    elsewhere: impl Fn(&str) -> bool,
+    findings: &mut Findings,
+) {
+    let used: BTreeSet<&str> = used.map(|name| name.get_ref().as_str()).collect();
+    let known: BTreeSet<&str> = names.clone().map(|name| name.get_ref().as_str()).collect();
+    if used.iter().any(|name| !known.contains(name) && !elsewhere(name)) {
+        return;
+    }
+    // A table with a name that needs none has its own message.
+    let unused =
+        |name: &&Spanned<String>| !used.contains(name.get_ref().as_str()) && !elsewhere(name.get_ref());
+    for name in names.filter(unused) {
+        let message = format!("no service uses [{kind}.{}]", name.get_ref().escape_debug());
+        findings.warning(codes::UNUSED, name.span(), message);
     }
 }
 

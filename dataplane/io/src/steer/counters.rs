@@ -2,8 +2,8 @@
 
 use super::rules::Rule;
 
-/// `struct counters` in `bpf/maps.h`: passed, redirected, unowned, then one a rule, that of no rule first.
-pub(super) type Counts = [u64; 10];
+/// `struct counters` in `bpf/maps.h`: passed, redirected, unowned, kept, then one a rule, that of no rule first.
+pub(super) type Counts = [u64; 12];
 
 /// What the program counted since its maps were made, over restarts of the daemon.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Counters {
     pub redirected: u64,
     /// Frames that are ours and came to a queue without a socket: dropped.
     pub unowned: u64,
+    /// Of the passed frames, those of l7 flows that the table gives to another node while this node's kernel has their socket.
+    pub kept: u64,
     /// Frames that are ours, by rule, in the order of [`Rule::ALL`].
     pub rules: [u64; Rule::ALL.len()],
 }
@@ -31,7 +33,8 @@ impl Counters {
             passed: sum(0),
             redirected: sum(1),
             unowned: sum(2),
-            rules: Rule::ALL.map(|rule| sum(3 + usize::from(rule as u8))),
+            kept: sum(3),
+            rules: Rule::ALL.map(|rule| sum(4 + usize::from(rule as u8))),
         }
     }
 }

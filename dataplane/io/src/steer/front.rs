@@ -1,5 +1,7 @@
 //! The Rust front: the same rules over bytes, for replay, the in-memory port and DPDK.
 //!
+//! There is no kernel behind it, so no sockets: the flows of l7 services go by the table only.
+//!
 //! `bpf/steer.c` says the same in C, and `tests/steer_agree.rs` runs both over the same frames. Change both.
 
 use std::ops::RangeInclusive;
@@ -7,6 +9,7 @@ use std::ops::RangeInclusive;
 use ahash::{AHashMap, AHashSet};
 use ringlead_wire::{Endpoint, Ip, Protocol};
 
+use super::nodes::Nodes;
 use super::rules::{Rule, Rules};
 use super::walk::{Packet, Shape, is_extension, walk_v4, walk_v6};
 
@@ -23,7 +26,8 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     services: AHashSet<Endpoint>,
-    /// Addresses and transports with a service or a SNAT range.
+    l7: AHashMap<Endpoint, Nodes>,
+    /// Addresses and transports with an L4 service, a SNAT range or an l7 service of several nodes.
     addresses: AHashSet<(Ip, Protocol)>,
     snat: AHashMap<(Ip, Protocol), Box<[RangeInclusive<u16>]>>,
     servers: AHashSet<Endpoint>,
@@ -83,19 +87,42 @@ fn icmp_rule(rules: &RuleSet, frame: &[u8], outer: &Packet) -> Option<Rule> {
         return None;
     }
     let (protocol, source, destination) = ports(frame, &about)?;
-    let sent_by_us = rules.front(about.source, protocol, source).is_some();
+    // What a service sent went to the client.
+    let sent_by_us = match rules.front(about.source, protocol, source) {
+        Some(Front::L7(nodes)) => {
+            let client = (about.destination, destination);
+            return is_elsewhere(nodes, client, (about.source, source), protocol).then_some(Rule::IcmpError);
+        }
+        front => front.is_some(),
+    };
     // About one of this node's own health checks: the kernel's, like the answer to it.
     let sent_to_server =
         || rules.is_server(about.destination, protocol, destination) && !rules.local.contains(&about.source);
     (sent_by_us || sent_to_server()).then_some(Rule::IcmpError)
 }
 
+/// Whether a flow from a client to an l7 service is another node's.
+fn is_elsewhere(nodes: &Nodes, client: (Ip, u16), service: (Ip, u16), protocol: Protocol) -> bool {
+    match nodes {
+        Nodes::Alone => false,
+        Nodes::Several(table) => !table.is_own(client.0, service.0, client.1, service.1, protocol),
+    }
+}
+
+/// What an address, port and transport are.
+enum Front<'a> {
+    Service,
+    Snat,
+    L7(&'a Nodes),
+}
+
 impl From<&Rules> for RuleSet {
     fn from(rules: &Rules) -> Self {
         let snat = rules.snat_ports();
-        let service_addresses = rules.services.iter().map(|s| (s.ip, s.protocol));
+        let service_addresses = rules.services.iter().chain(rules.shared()).map(|s| (s.ip, s.protocol));
         Self {
             services: rules.services.iter().copied().collect(),
+            l7: rules.l7.iter().map(|(at, nodes)| (*at, nodes.clone())).collect(),
             addresses: service_addresses.chain(snat.keys().copied()).collect(),
             snat: snat.into_iter().map(|(k, r)| (k, r.into())).collect(),
             servers: rules.nat_servers.iter().copied().collect(),
@@ -106,28 +133,36 @@ impl From<&Rules> for RuleSet {
 }
 
 impl RuleSet {
-    /// Rules (a), (b) and (c).
+    /// Rules (a), (b), (c) and (f).
     fn transport(&self, packet: &Packet, protocol: Protocol, source: u16, destination: u16) -> Option<Rule> {
-        self.front(packet.destination, protocol, destination).or_else(|| {
-            // Answers to this node's own health checks come from servers too: the kernel's.
-            let reply =
-                self.is_server(packet.source, protocol, source) && !self.local.contains(&packet.destination);
-            reply.then_some(Rule::Server)
-        })
+        let (client, service) = ((packet.source, source), (packet.destination, destination));
+        match self.front(service.0, protocol, destination) {
+            Some(Front::Service) => Some(Rule::Service),
+            Some(Front::Snat) => Some(Rule::Snat),
+            Some(Front::L7(nodes)) => is_elsewhere(nodes, client, service, protocol).then_some(Rule::Node),
+            None => {
+                // Answers to this node's own health checks come from servers too: the kernel's.
+                let reply = self.is_server(client.0, protocol, source) && !self.local.contains(&service.0);
+                reply.then_some(Rule::Server)
+            }
+        }
     }
 
-    /// An L4 service or a SNAT range?
-    fn front(&self, ip: Ip, protocol: Protocol, port: u16) -> Option<Rule> {
+    /// An L4 service, an l7 service or a SNAT range?
+    fn front(&self, ip: Ip, protocol: Protocol, port: u16) -> Option<Front<'_>> {
         if !self.addresses.contains(&(ip, protocol)) {
             return None;
         }
         if self.services.contains(&Endpoint { ip, port, protocol }) {
-            return Some(Rule::Service);
+            return Some(Front::Service);
+        }
+        if let Some(nodes) = self.l7.get(&Endpoint { ip, port, protocol }) {
+            return Some(Front::L7(nodes));
         }
         if self.snat.get(&(ip, protocol)).is_some_and(|ranges| ranges.iter().any(|r| r.contains(&port))) {
-            return Some(Rule::Snat);
+            return Some(Front::Snat);
         }
-        self.services.contains(&Endpoint { ip, port: 0, protocol }).then_some(Rule::Service)
+        self.services.contains(&Endpoint { ip, port: 0, protocol }).then_some(Front::Service)
     }
 
     /// A server of a `nat` pool, on this port or on any?

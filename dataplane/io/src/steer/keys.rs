@@ -1,15 +1,16 @@
 //! [`Rules`] as the keys of the program's maps. The layout is that of `bpf/maps.h`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use ringlead_wire::{Endpoint, Ip};
 
+use super::nodes::Nodes;
 use super::rules::Rules;
 
 /// The version of keys, values and meaning of all pinned maps: part of the pin directory's name, because a pinned map of
 /// another layout would be taken over without a question.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 
 /// Queues of one port (`QUEUES_MAX` in `bpf/maps.h`).
 pub(super) const QUEUES_MAX: u32 = 64;
@@ -39,11 +40,24 @@ pub(super) const SETS: [&str; 6] =
 /// The place of the trie in [`SETS`]; the others are hash maps.
 pub(super) const TRIE: usize = 4;
 
-/// The wanted contents of each of [`SETS`].
-pub(super) fn compile(rules: &Rules) -> [BTreeSet<Key>; SETS.len()] {
+/// What the maps are to hold.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// In the order of [`SETS`].
+    pub(super) sets: [BTreeSet<Key>; SETS.len()],
+    pub(super) l7: BTreeMap<Bytes, Nodes>,
+}
+
+/// The wanted contents of all maps.
+pub(super) fn compile(rules: &Rules) -> Wanted {
+    let l7 = rules.l7.iter().map(|(at, nodes)| (endpoint(at).bytes, nodes.clone())).collect();
+    Wanted { sets: compile_sets(rules), l7 }
+}
+
+fn compile_sets(rules: &Rules) -> [BTreeSet<Key>; SETS.len()] {
     let snat_ports = rules.snat_ports();
     let local = rules.local.iter().map(|ip| key(*ip, 0, 0)).collect();
-    let of_services = rules.services.iter().map(|s| key(s.ip, s.protocol.number(), 0));
+    let of_services = rules.services.iter().chain(rules.shared()).map(|s| key(s.ip, s.protocol.number(), 0));
     let of_snat = snat_ports.keys().map(|(ip, protocol)| key(*ip, protocol.number(), 0));
     let of_servers = rules.nat_servers.iter().map(|s| key(s.ip, s.protocol.number(), 0));
     let mut snat = BTreeSet::new();

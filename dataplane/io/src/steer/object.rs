@@ -8,6 +8,7 @@ use aya::{Ebpf, EbpfLoader};
 
 use super::error::SteerError;
 use super::keys::{SETS, TRIE};
+use super::node_maps::{self, NodeMaps};
 use super::tables::{Set, Tables};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.o"));
@@ -15,7 +16,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/st
 /// Loads the program. Every map is the one pinned in `layout`, or is made and pinned there.
 pub(super) fn load(layout: &Path) -> Result<Ebpf, SteerError> {
     let mut loader = EbpfLoader::new();
-    for name in SETS.iter().chain(&["ports", "sockets", "counters"]) {
+    for name in SETS.iter().chain(&["ports", "sockets", "counters", node_maps::SERVICES, node_maps::TABLES]) {
         loader.map_pin_path(name, layout.join(name));
     }
     let mut program =
@@ -24,7 +25,7 @@ pub(super) fn load(layout: &Path) -> Result<Ebpf, SteerError> {
     Ok(program)
 }
 
-/// Takes the six sets out of the loaded object.
+/// Takes the maps that rules decide out of the loaded object.
 pub(super) fn tables(program: &mut Ebpf) -> Result<Tables, SteerError> {
     let mut max = [0; SETS.len()];
     let mut sets = Vec::with_capacity(SETS.len());
@@ -33,7 +34,10 @@ pub(super) fn tables(program: &mut Ebpf) -> Result<Tables, SteerError> {
         sets.push(if i == TRIE { Set::Trie(map(program, name)?) } else { Set::Hash(map(program, name)?) });
     }
     let sets = sets.try_into().map_err(|_| missing("sets"))?;
-    Ok(Tables { sets, max })
+    let services_max = room(program, node_maps::SERVICES)?;
+    let services = map(program, node_maps::SERVICES)?;
+    let l7 = NodeMaps::new(services, map(program, node_maps::TABLES)?, services_max);
+    Ok(Tables { sets, max, l7 })
 }
 
 /// Entries that a map can hold.

@@ -6,11 +6,16 @@ use std::ops::RangeInclusive;
 
 use ringlead_wire::{Endpoint, Ip, Protocol};
 
+use super::nodes::Nodes;
+
 /// Everything the front needs to know, as control computes it from the tables.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rules {
-    /// The L4 services; port 0 = any. An l7 service is the kernel's and does not belong here.
+    /// The L4 services; port 0 = any. An endpoint that is also in `l7` is L4's.
     pub services: BTreeSet<Endpoint>,
+    /// The l7 services, each on one port (0 is no more than a port here). One that is [`Nodes::Alone`] may be left out where no
+    /// L4 service on any port and no SNAT range has its address. At most 4096 services and 64 different tables.
+    pub l7: BTreeMap<Endpoint, Nodes>,
     /// The servers of `nat` pools; port 0 = any (a server of a service on any port).
     pub nat_servers: BTreeSet<Endpoint>,
     /// The addresses of this node, of every interface.
@@ -42,18 +47,22 @@ pub enum Rule {
     Snat = 2,
     /// (c) Its source is a server of a `nat` pool and its destination is not this node.
     Server = 3,
-    /// (d) An ICMP error about a packet of one of the three above.
+    /// (d) An ICMP error about a packet of one of the three above, or about the answer of an l7 service to a flow of another
+    /// node.
     IcmpError = 4,
-    /// (e) A fragment towards the address and protocol of a service or SNAT range, or from those of a `nat` server.
+    /// (e) A fragment towards the address and protocol of a service, SNAT range or l7 service of several nodes, or
+    /// from those of a `nat` server.
     Fragment = 5,
     /// More IPv6 extension headers than are walked, towards an address with an L4 service or SNAT range: the worker drops it.
     Chain = 6,
+    /// (f) Its destination is an l7 service, and the flow is another node's.
+    Node = 7,
 }
 
 impl Rule {
     /// All rules, in the order of their counters.
-    pub const ALL: [Self; 6] =
-        [Self::Service, Self::Snat, Self::Server, Self::IcmpError, Self::Fragment, Self::Chain];
+    pub const ALL: [Self; 7] =
+        [Self::Service, Self::Snat, Self::Server, Self::IcmpError, Self::Fragment, Self::Chain, Self::Node];
 
     /// The name that metrics and status use.
     #[must_use]
@@ -65,6 +74,7 @@ impl Rule {
             Self::IcmpError => "icmp-error",
             Self::Fragment => "fragment",
             Self::Chain => "chain",
+            Self::Node => "l7-node",
         }
     }
 }
@@ -89,6 +99,11 @@ impl SnatRange {
 }
 
 impl Rules {
+    /// The l7 services of several nodes: their addresses are asked for as those of L4 services are.
+    pub(super) fn shared(&self) -> impl Iterator<Item = &Endpoint> {
+        self.l7.iter().filter(|(_, nodes)| **nodes != Nodes::Alone).map(|(at, _)| at)
+    }
+
     /// The SNAT ports of each address and transport as sorted ranges that neither overlap nor touch.
     pub(super) fn snat_ports(&self) -> BTreeMap<(Ip, Protocol), Vec<RangeInclusive<u16>>> {
         let mut sorted: Vec<_> = self.snat.iter().filter(|r| !r.ports().is_empty()).collect();

@@ -6,12 +6,13 @@ use aya::maps::lpm_trie::{Key as TrieKey, LpmTrie};
 use aya::maps::{HashMap as KernelMap, MapData, MapError};
 
 use super::error::SteerError;
-use super::keys::{BITS, Bytes, Key, SETS};
+use super::keys::{BITS, Bytes, Key, SETS, Wanted};
+use super::node_maps::{Insertion, NodeMaps};
 
 /// What a change did to the kernel's maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
-    /// Entries inserted, in all maps together.
+    /// Entries inserted, in all maps together; an l7 service whose table changed is one.
     pub added: usize,
     /// Entries removed.
     pub removed: usize,
@@ -32,38 +33,41 @@ pub(super) enum Set {
     Trie(LpmTrie<MapData, Bytes, u8>),
 }
 
-/// All sets, in the order of [`SETS`].
+/// All maps that rules decide; the sets in the order of [`SETS`].
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) sets: [Set; SETS.len()],
     /// Entries each can hold.
     pub(super) max: [usize; SETS.len()],
+    pub(super) l7: NodeMaps,
 }
 
 impl Tables {
-    /// Makes the kernel's sets those wanted, or does one half of it. Nothing changes when they would not fit.
-    pub(super) fn change(
-        &mut self,
-        wanted: &[BTreeSet<Key>; SETS.len()],
-        step: Step,
-    ) -> Result<Changes, SteerError> {
-        let present = self.read()?;
+    /// Makes the kernel's maps those wanted, or does one half of it. Nothing changes when they would not fit.
+    pub(super) fn change(&mut self, wanted: &Wanted, step: Step) -> Result<Changes, SteerError> {
+        let (present, l7) = (self.read()?, self.l7.read()?);
+        let mut insertion = Insertion::default();
         if step != Step::Remove {
-            self.check_room(&present, wanted, step)?;
+            self.check_room(&present, &wanted.sets, step)?;
+            insertion = self.l7.plan(&l7, &wanted.l7, step == Step::Insert)?;
+            self.l7.put_tables(&insertion)?;
         }
         let mut changes = Changes::default();
         // Removing first, or a full map could not be exchanged; in the opposite order of growing.
         if step != Step::Insert {
             for i in (0..SETS.len()).rev() {
-                for key in present[i].difference(&wanted[i]) {
+                for key in present[i].difference(&wanted.sets[i]) {
                     self.sets[i].remove(key).map_err(|e| refused("remove from", i, &e))?;
                     changes.removed += 1;
                 }
             }
+            changes.removed += self.l7.remove(&l7, &wanted.l7)?;
         }
         if step != Step::Remove {
-            for i in 0..SETS.len() {
-                for key in wanted[i].difference(&present[i]) {
+            // Before an L4 service on any port of the same address.
+            changes.added += self.l7.put_services(&insertion)?;
+            for (i, had) in present.iter().enumerate() {
+                for key in wanted.sets[i].difference(had) {
                     self.sets[i].insert(key).map_err(|e| refused("insert into", i, &e))?;
                     changes.added += 1;
                 }
@@ -73,8 +77,9 @@ impl Tables {
     }
 
     /// Whether what is wanted has room beside what is there.
-    pub(super) fn fits(&self, wanted: &[BTreeSet<Key>; SETS.len()]) -> Result<(), SteerError> {
-        self.check_room(&self.read()?, wanted, Step::Insert)
+    pub(super) fn fits(&self, wanted: &Wanted) -> Result<(), SteerError> {
+        self.check_room(&self.read()?, &wanted.sets, Step::Insert)?;
+        self.l7.plan(&self.l7.read()?, &wanted.l7, true).map(drop)
     }
 
     fn read(&self) -> Result<Vec<BTreeSet<Key>>, SteerError> {

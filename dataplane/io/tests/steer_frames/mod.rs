@@ -2,9 +2,12 @@
 //! and all of it mutated and truncated.
 #![allow(clippy::cast_possible_truncation, reason = "a generator takes the low bits of a random number")]
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
-use ringlead_io::steer::{Rules, SnatRange};
+use ringlead_io::steer::{NodeTable, Nodes, Rules, SnatRange};
+use ringlead_pick::{Maglev, Member};
 use ringlead_wire::{Endpoint, Ip, Protocol};
 
 /// An address with SNAT ranges (and no service).
@@ -13,7 +16,8 @@ pub(crate) const SNAT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
 /// UDP ports that its ranges cover: 20 000–29 999, 32 768–60 999.
 pub(crate) const SNAT_UDP_PORTS: usize = 10_000 + 28_232;
 
-const SERVICES: [&str; 4] = ["192.0.2.10", "192.0.2.11", "2001:db8::10", "2001:db8::11"];
+const SERVICES: [&str; 6] =
+    ["192.0.2.10", "192.0.2.11", "2001:db8::10", "2001:db8::11", "192.0.2.12", "2001:db8::12"];
 const SERVERS: [&str; 3] = ["10.0.0.1", "10.0.0.2", "2001:db8:5::1"];
 const LOCAL: [&str; 3] = ["192.0.2.1", "10.0.0.254", "2001:db8::1"];
 const OTHERS: [&str; 4] = ["198.51.100.7", "203.0.113.9", "2001:db8:c::7", "::ffff:192.0.2.10"];
@@ -46,7 +50,32 @@ pub(crate) fn rules() -> Rules {
     // A service and a range on one address, and any port beside a range.
     rules.snat.push(range(SERVICES[0], Some(Protocol::Tcp), 32_768, 60_999));
     rules.snat.push(range(SERVICES[1], Some(Protocol::Tcp), 9000, 9000));
+    rules.l7 = l7_services();
     rules
+}
+
+/// L7 services beside L4 ones, beside a range, under one on any port, and alone on their addresses.
+fn l7_services() -> BTreeMap<Endpoint, Nodes> {
+    let at = |ip: &str, port| Endpoint { ip: address(ip).into(), port, protocol: Protocol::Tcp };
+    let small = Nodes::Several(node_table(7, 2, 127));
+    BTreeMap::from([
+        (at(SERVICES[0], 8080), small.clone()),
+        (at(SERVICES[0], 40_000), Nodes::Several(node_table(8, 3, 4093))),
+        (at(SERVICES[1], 8080), Nodes::Alone),
+        (at(SERVICES[1], 80), small.clone()),
+        (at(SERVICES[2], 8080), small),
+        (at(SERVICES[3], 80), Nodes::Several(node_table(9, 4, 65_537))),
+        (at(SERVICES[4], 80), Nodes::Several(node_table(9, 4, 65_537))),
+        (at(SERVICES[4], 8080), Nodes::Several(node_table(9, 0, 127))),
+        (at(SERVICES[5], 80), Nodes::Several(node_table(10, 2, 1021))),
+    ])
+}
+
+/// A table of `nodes` nodes of which we are the second.
+pub(crate) fn node_table(key: u8, nodes: u64, size: u32) -> Arc<NodeTable> {
+    let members: Vec<_> =
+        (1..=nodes).map(|n| Member { identity: n.wrapping_mul(0x9e37_79b9_7f4a_7c15), weight: 1 }).collect();
+    Arc::new(NodeTable::new([key; 16], &Maglev::build(&members, size), 1))
 }
 
 /// A whole UDP datagram to an address and port.

@@ -1,0 +1,20 @@
+//! `[health.NAME]`: is a server answering?
+
+use std::time::Duration;
+
+/// `[health.NAME]`: a TCP connect check.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckConfig {
+    /// NAME.
+    pub name: String,
+    /// `interval` from one check of a server to its next, 100 ms to 1 h.
+    pub interval: Duration,
+    /// `timeout` of one check, 10 ms to the interval.
+    pub timeout: Duration,
+    /// `rise`: good checks in a row that bring a server up, 1 to 100.
+    pub rise: u32,
+    /// `fall`: bad checks in a row that take it down, 1 to 100.
+    pub fall: u32,
+    /// `port` to check instead of the server's own; not 0.
+    pub port: Option<u16>,
+}

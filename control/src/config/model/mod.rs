@@ -1,0 +1,42 @@
+//! The configuration after every check: what it says, and nothing that could be wrong.
+//!
+//! Indices (`pool`, `health`) are in range, names are unique within their list, defaults are filled in.
+
+mod health;
+mod node;
+mod persistence;
+mod pool;
+mod port;
+mod service;
+mod source;
+
+pub use health::CheckConfig;
+pub use node::{DataplaneConfig, Idle, NodeConfig};
+pub use persistence::PersistenceConfig;
+pub use pool::{Algorithm, OperatorState, PoolConfig, ServerConfig};
+pub use port::{Attach, Faces, PortConfig, Queues, RxChecksum, ZeroCopy};
+pub use service::{Addresses, Mode, OnNoServer, Profile, ServiceConfig};
+pub use source::{SnatConfig, SourcePrefix, TunnelConfig};
+
+/// One checked configuration file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// `[node]`.
+    pub node: NodeConfig,
+    /// `[dataplane]`.
+    pub dataplane: DataplaneConfig,
+    /// `[port.NAME]`: 1 to 16, in the file's order.
+    pub ports: Vec<PortConfig>,
+    /// `[service.NAME]`: at most 10 000, in the file's order.
+    pub services: Vec<ServiceConfig>,
+    /// `[pool.NAME]`, in the file's order; at most 65 535 servers in all.
+    pub pools: Vec<PoolConfig>,
+    /// The tunnels that are built in, then `[tunnel.NAME]` in the file's order.
+    pub tunnels: Vec<TunnelConfig>,
+    /// `[persistence.NAME]`: at most 64, in the file's order.
+    pub persistence: Vec<PersistenceConfig>,
+    /// `[snat.NAME]`, in the file's order.
+    pub snats: Vec<SnatConfig>,
+    /// `[health.NAME]`, in the file's order.
+    pub checks: Vec<CheckConfig>,
+}
