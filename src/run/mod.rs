@@ -16,7 +16,7 @@ use ringlead_control::net::Net;
 use ringlead_control::plan::Plan;
 use ringlead_flow::{FlowTable, Sizes};
 use ringlead_io::af_xdp::{self, XdpPort};
-use ringlead_io::steer::{Mode, Rules, Steering};
+use ringlead_io::steer::{Mode, Steering};
 use ringlead_l4::neighbours::NEIGHBOURS_MAX;
 use ringlead_l4::tables::{SERVERS_MAX, Tables};
 use ringlead_l4::{Shared, Worker, WorkerConfig};
@@ -121,7 +121,9 @@ async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<Option<H
     let shared = shared(&config)?;
     // On a restart the maps keep what the predecessor had, and gain what is new, before its program is replaced.
     let stop = Arc::new(AtomicBool::new(false));
-    let opened = open_dataplane(&config, &ports, &plan.rules(&local), &shared, &stop)?;
+    let steer_ports: Vec<_> = ports.iter().map(PortPlan::steer_port).collect();
+    let steering = Steering::open_with(&config.node.bpf_dir, &steer_ports, &plan.rules(&local));
+    let opened = open_dataplane(&config, &ports, steering.map_err(|e| e.to_string())?, &shared, &stop)?;
     let mut node = node(&config, &ports, &shared, &stop);
     node.steering = Some(opened.steering);
     node.sockets = opened.sockets;
@@ -140,8 +142,7 @@ fn open_doors(config: &Config) -> Result<([admin::Server; 2], Requests, mpsc::Re
     let (requests, admin) = mpsc::channel(REQUESTS_MAX);
     let (candidates, successors) = mpsc::channel(1);
     let control = &config.node.control;
-    let door =
-        admin::serve_successors(control, requests.clone(), candidates).map_err(|e| e.to_string())?;
+    let door = admin::serve_successors(control, requests.clone(), candidates).map_err(|e| e.to_string())?;
     let read_only = admin::read_only_path(control);
     let read_only_door = admin::serve(&read_only, Access::ReadOnly, requests).map_err(|e| e.to_string())?;
     Ok(([door, read_only_door], admin, successors))
@@ -203,17 +204,14 @@ struct Dataplane {
     modes: Vec<String>,
 }
 
-/// Attaches the steering program, opens every worker's sockets and starts the workers.
+/// Opens every worker's sockets and starts the workers; the steering program is on the ports.
 fn open_dataplane(
     config: &Config,
     ports: &[PortPlan],
-    rules: &Rules,
+    steering: Steering,
     shared: &Shared,
     stop: &Arc<AtomicBool>,
 ) -> Result<Dataplane, String> {
-    let steer_ports: Vec<_> = ports.iter().map(PortPlan::steer_port).collect();
-    let steering =
-        Steering::open_with(&config.node.bpf_dir, &steer_ports, rules).map_err(|e| e.to_string())?;
     match open_rest(config, ports, &steering, shared, stop) {
         Ok((threads, sockets, modes)) => Ok(Dataplane { steering, threads, sockets, modes }),
         Err(why) => {

@@ -2,6 +2,7 @@
 //! and the queues are bound anew.
 
 use super::clock::monotonic_ns;
+use super::ports::PortPlan;
 use super::{
     Failed, HandedOver, control_runtime, failed, finish, leave, node, open_dataplane, open_doors, ports,
     shared,
@@ -13,9 +14,11 @@ use ringlead_control::handover::{Imported, import};
 use ringlead_control::lock::{InstanceLock, LockError};
 use ringlead_control::net::Net;
 use ringlead_control::plan::Plan;
+use ringlead_io::steer::{Loaded, Steering};
 use ringlead_l4::Shared;
 use serde_json::Value;
 use std::fs::File;
+use std::io::Seek;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,6 +72,8 @@ async fn serve_on_runtime(
     let mut engine = Engine::new(plan, config_path.to_owned(), node, net);
     engine.prepare(&mut signals).await.map_err(|EngineError(why)| Failed::Refused(why))?;
 
+    let loaded = Loaded::beside(&config.node.bpf_dir).map_err(|error| Failed::Refused(error.to_string()))?;
+
     let left = ask(&config).await?;
     let lock = take_lock(&config)?;
     let (_doors, admin, successors) = open_doors(&config)?;
@@ -76,7 +81,8 @@ async fn serve_on_runtime(
         let (plan, shared) = (engine.plan(), shared.clone());
         move || take_in(left.stream, &plan, &shared)
     });
-    let opened = open_dataplane(&config, &ports, &engine.first_rules(), &shared, &stop)?;
+    let steering = put_on(&config, &ports, &engine, loaded)?;
+    let opened = open_dataplane(&config, &ports, steering, &shared, &stop)?;
     let imported = coming.await.map_err(failed("taking the flows in"))?;
     let (sockets, modes) = (opened.sockets, opened.modes);
     let stepped = engine.step_in(opened.steering, sockets, &modes, imported.as_ref(), left.stopped_ns).await;
@@ -87,6 +93,22 @@ async fn serve_on_runtime(
     let inputs = Inputs { signals, net: events, admin, successors };
     let left = finish(engine.run(inputs).await, &stop, opened.threads, &shared)?;
     Ok((left, lock))
+}
+
+/// The steering program, in place of the predecessor's.
+fn put_on(
+    config: &Config,
+    ports: &[PortPlan],
+    engine: &Engine,
+    loaded: Option<Loaded>,
+) -> Result<Steering, String> {
+    let steer_ports: Vec<_> = ports.iter().map(PortPlan::steer_port).collect();
+    let rules = engine.first_rules();
+    let steering = match loaded {
+        Some(loaded) => loaded.open_with(&steer_ports, &rules),
+        None => Steering::open_with(&config.node.bpf_dir, &steer_ports, &rules),
+    };
+    steering.map_err(|error| error.to_string())
 }
 
 /// Asks the predecessor to let go, and waits until it has. One that died meanwhile has.
@@ -124,6 +146,8 @@ fn take_lock(config: &Config) -> Result<InstanceLock, Failed> {
 fn take_in(stream: Result<File, String>, plan: &Plan, shared: &Shared) -> Option<Imported> {
     let begin = monotonic_ns();
     let taken = stream.and_then(|file| {
+        // It was left at its end.
+        (&file).rewind().map_err(|error| error.to_string())?;
         let length = file.metadata().map_err(|error| error.to_string())?.len();
         import(file, length, plan, shared).map_err(|error| error.to_string())
     });

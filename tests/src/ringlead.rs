@@ -65,10 +65,27 @@ impl Ringlead {
     /// # Panics
     /// When neither happens in time.
     pub fn try_start(lab: &Lab, config: &str) -> Result<Self, Refusal> {
-        let file = lab.files().join("ringlead.toml");
+        Self::launch(lab, "ringlead.toml", config, &[])
+    }
+
+    /// Starts another one to take over with this configuration, in a file of its own, and waits until it is ready. Whoever
+    /// served until then keeps its guard: [`ended`](Self::ended) tells how it went.
+    ///
+    /// # Errors
+    /// When it ends instead.
+    ///
+    /// # Panics
+    /// When neither happens in time.
+    pub fn take_over(lab: &Lab, config: &str) -> Result<Self, Refusal> {
+        Self::launch(lab, "next.toml", config, &["--take-over"])
+    }
+
+    fn launch(lab: &Lab, file: &str, config: &str, more: &[&str]) -> Result<Self, Refusal> {
+        let file = lab.files().join(file);
         fs::write(&file, config).expect("write the configuration");
         let binary = ringlead_binary().expect("a ringlead binary");
-        let arguments = ["run", "-c", &file.display().to_string()];
+        let path = file.display().to_string();
+        let arguments = [&["run", "-c", &path], more].concat();
         let mut this = Self { process: lab.spawn(Node::Balancer, binary, &arguments), file };
         let begin = Instant::now();
         loop {
@@ -81,6 +98,14 @@ impl Ringlead {
             assert!(begin.elapsed() < LIMIT, "ringlead is not ready after {LIMIT:?}:\n{}", this.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub fn ended(mut self) -> ExitStatus {
+        self.process.wait(LIMIT).unwrap_or_else(|| panic!("ringlead did not end:\n{}", self.log()))
     }
 
     /// A line of the log that says `ready` as a word, by the process that this is.

@@ -245,3 +245,143 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use ringlead_flow::{Link, Profile, Tuple};
+    use ringlead_wire::Ip;
+    use std::io::Cursor;
+
+    type Records = (Vec<FlowRecord>, Vec<RestRecord>, Vec<ClientRecord>);
+
+    fn ip(v4: bool) -> impl Strategy<Value = Ip> {
+        any::<[u8; 16]>().prop_map(move |a| {
+            if v4 {
+                Ip::from_v4([a[0], a[1], a[2], a[3]])
+            } else {
+                Ip::from_v6([&[0x20][..], &a[1..]].concat().try_into().unwrap())
+            }
+        })
+    }
+
+    fn tuple(v4: bool, proto: u8) -> impl Strategy<Value = Tuple> {
+        (ip(v4), ip(v4), any::<[u16; 2]>()).prop_map(move |(src, dst, [sport, dport])| Tuple {
+            src,
+            dst,
+            sport,
+            dport,
+            proto,
+        })
+    }
+
+    prop_compose! {
+        fn flow(v4: bool)(proto: u8, crosses in any::<bool>(), two_sided in any::<bool>())(
+            client in tuple(v4, proto),
+            server in tuple(if v4 { true } else { crosses }, proto),
+            two_sided in Just(two_sided),
+            numbers: [u32; 3], bytes: [u8; 4], mac: [u8; 6], vlan: [u16; 2], long: bool,
+        ) -> FlowRecord {
+            FlowRecord {
+                client,
+                server: two_sided.then_some(server),
+                service: numbers[0], server_at: numbers[1], idle: numbers[2],
+                way: bytes[0], marks: bytes[1],
+                profile: if long { Profile::Rfc5382 } else { Profile::Lb },
+                link: Link { mac, port: bytes[2], vlans: bytes[3], vlan },
+            }
+        }
+    }
+
+    prop_compose! {
+        fn records()(
+            mut narrow in prop::collection::vec(flow(true), 0..9),
+            wide in prop::collection::vec(flow(false), 0..9),
+            rests in prop::collection::vec((ip(true), any::<u8>(), any::<u16>(), any::<u64>()), 0..5),
+            clients in prop::collection::vec((ip(false), any::<[u32; 4]>()), 0..5),
+        ) -> Records {
+            narrow.extend(wide);
+            let rest = |(ip, protocol, group, ports)| RestRecord { ip, protocol, group, ports };
+            let client = |(source, [table, pool, server, idle])| ClientRecord { table, pool, server, idle, source };
+            (narrow, rests.into_iter().map(rest).collect(), clients.into_iter().map(client).collect())
+        }
+    }
+
+    fn write((flows, rests, clients): &Records, head: &Head) -> Vec<u8> {
+        let mut out = Cursor::new(Vec::new());
+        let mut writer = Writer::new(&mut out, head).unwrap();
+        flows.iter().for_each(|flow| writer.flow(flow));
+        rests.iter().for_each(|rest| writer.rest(rest));
+        clients.iter().for_each(|client| writer.client(client));
+        writer.finish().unwrap();
+        out.into_inner()
+    }
+
+    fn read(bytes: &[u8], length: u64) -> Result<(Head, Records), Unreadable> {
+        let mut reader = Reader::new(bytes, length)?;
+        let (mut flows, mut rests, mut clients) = Records::default();
+        reader.flows(|flow| flows.push(*flow))?;
+        reader.rests(|rest| rests.push(*rest))?;
+        reader.clients(|client| clients.push(*client))?;
+        Ok((reader.head, (flows, rests, clients)))
+    }
+
+    fn head() -> Head {
+        let address = "10.0.0.1:80".parse().unwrap();
+        let server = ServerName { pool: "web".to_owned(), name: "one".to_owned(), address };
+        Head { program: "1".to_owned(), stopped_ns: 7, servers: vec![server], ..Head::default() }
+    }
+
+    fn length(bytes: &[u8]) -> u64 {
+        u64::try_from(bytes.len()).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_written_is_read(records in records()) {
+            let bytes = write(&records, &head());
+            prop_assert_eq!(read(&bytes, length(&bytes)).unwrap(), (head(), records));
+        }
+
+        #[test]
+        fn cut_short_anywhere_it_is_refused(records in records()) {
+            let bytes = write(&records, &head());
+            for cut in 0..bytes.len() {
+                let short = &bytes[..cut];
+                prop_assert!(read(short, length(short)).is_err(), "{} of {}", cut, bytes.len());
+                // Also where the file lies about its length.
+                prop_assert!(read(short, length(&bytes)).is_err());
+            }
+        }
+
+        #[test]
+        fn damage_is_refused_or_harmless(records in records(), at: prop::sample::Index, to: u8) {
+            let mut bytes = write(&records, &head());
+            *at.get_mut(&mut bytes) = to;
+            let _ = read(&bytes, length(&bytes));
+        }
+    }
+
+    #[test]
+    fn another_version_is_named_and_absurd_counts_cost_nothing() {
+        let good = write(&Records::default(), &head());
+        let with = |at: usize, with: &[u8]| {
+            let mut bytes = good.clone();
+            bytes[at..at + with.len()].copy_from_slice(with);
+            read(&bytes, length(&bytes)).unwrap_err()
+        };
+        assert!(matches!(with(0, b"x"), Unreadable::NotOurs));
+        let version = with(8, &9_u32.to_le_bytes());
+        assert!(version.to_string().contains("version 9"), "{version}");
+        for at in [16, 24, 32, 40] {
+            for count in [1, u64::from(u32::MAX), u64::MAX] {
+                assert!(matches!(with(at, &count.to_le_bytes()), Unreadable::Length(..)), "{at} {count}");
+            }
+        }
+        assert!(matches!(with(12, &u32::MAX.to_le_bytes()), Unreadable::Length(..)));
+        assert!(matches!(with(48, b"["), Unreadable::Head(_)));
+    }
+}
