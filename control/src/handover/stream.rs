@@ -277,11 +277,12 @@ mod tests {
     }
 
     prop_compose! {
-        fn flow(v4: bool)(proto: u8, crosses in any::<bool>(), two_sided in any::<bool>())(
+        fn flow(v4: bool)(proto in any::<u8>(), crosses in any::<bool>(), two_sided in any::<bool>())(
             client in tuple(v4, proto),
             server in tuple(if v4 { true } else { crosses }, proto),
             two_sided in Just(two_sided),
-            numbers: [u32; 3], bytes: [u8; 4], mac: [u8; 6], vlan: [u16; 2], long: bool,
+            numbers in any::<[u32; 3]>(), bytes in any::<[u8; 4]>(), mac in any::<[u8; 6]>(),
+            vlan in any::<[u16; 2]>(), long in any::<bool>(),
         ) -> FlowRecord {
             FlowRecord {
                 client,
@@ -303,7 +304,7 @@ mod tests {
         ) -> Records {
             narrow.extend(wide);
             let rest = |(ip, protocol, group, ports)| RestRecord { ip, protocol, group, ports };
-            let client = |(source, [table, pool, server, idle])| ClientRecord { table, pool, server, idle, source };
+            let client = |(source, [table, pool, server, idle]): (Ip, [u32; 4])| ClientRecord { table, pool, server, idle, source };
             (narrow, rests.into_iter().map(rest).collect(), clients.into_iter().map(client).collect())
         }
     }
