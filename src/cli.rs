@@ -98,7 +98,7 @@ pub(crate) struct ReplayArgs {
     pub(crate) input: PathBuf,
     /// Where to write what came out (pcapng).
     pub(crate) output: PathBuf,
-    /// Next hops: lines of `ADDRESS MAC`. Without it a next hop's MAC is 02:00 and the last four bytes of its address.
+    /// Next hops: lines of `ADDRESS MAC [VID]`. Without it a next hop's MAC is 02:00 and the last four bytes of its address.
     #[arg(long, value_name = "FILE")]
     pub(crate) neighbours: Option<PathBuf>,
     /// Print the counters as JSON.

@@ -4,7 +4,7 @@
 
 use crate::cli::ReplayArgs;
 use ringlead_control::config::{self, Config};
-use ringlead_control::plan::{Health, Plan};
+use ringlead_control::plan::{Health, HopKey, Plan};
 use ringlead_flow::{FlowTable, ServerId, Sizes};
 use ringlead_io::Frames;
 use ringlead_io::pcap::{PcapPort, PcapRun, PcapSpec, Take};
@@ -12,6 +12,7 @@ use ringlead_io::steer::RuleSet;
 use ringlead_l4::drops::Drop;
 use ringlead_l4::neighbours::NextHop;
 use ringlead_l4::{Shared, Worker, WorkerConfig};
+use ringlead_wire::Vid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -68,9 +69,9 @@ fn send_through(args: &ReplayArgs, config: Config) -> Result<serde_json::Value, 
     let front = Arc::new(RuleSet::from(&plan.rules(&BTreeSet::new())));
     let (hops, servers) = (plan.hops().count(), plan.servers().count());
     let shared = Shared::new(plan.snapshot(), flows, hops, servers, 1);
-    for ((port, ip), id) in plan.hops() {
-        let mac = known.get(&ip).copied().unwrap_or_else(|| mac_of(ip));
-        shared.neighbours.set(id, Some(NextHop { port, mac }));
+    for (HopKey { port, ip, .. }, id) in plan.hops() {
+        let (mac, vlan) = known.get(&ip).copied().unwrap_or_else(|| (mac_of(ip), None));
+        shared.neighbours.set(id, Some(NextHop { port, vlan, mac }));
     }
     let input = File::open(&args.input).and_then(|file| file.metadata());
     let input = input.map_err(|e| format!("{}: {e}", args.input.display()))?;
@@ -96,7 +97,7 @@ fn plan_with_all_up(config: Config, port: u8) -> Result<Plan, String> {
     let servers: Vec<(ServerId, IpAddr)> = plan.servers().map(|s| (s.id, s.key.address.ip())).collect();
     for (id, ip) in servers {
         plan.set_health(id, Health::Up, "replayed".to_owned());
-        plan.set_reach(id, Ok((port, ip))).map_err(|e| e.to_string())?;
+        plan.set_reach(id, Ok(HopKey::untagged(port, ip))).map_err(|e| e.to_string())?;
     }
     Ok(plan)
 }
@@ -196,8 +197,8 @@ fn lines(value: &serde_json::Value) -> String {
     all.join("\n")
 }
 
-/// Reads `ADDRESS MAC` lines; `#` starts a comment.
-fn neighbours(path: &Path) -> Result<BTreeMap<IpAddr, Mac>, String> {
+/// Reads `ADDRESS MAC [VID]` lines; `#` starts a comment.
+fn neighbours(path: &Path) -> Result<BTreeMap<IpAddr, (Mac, Option<Vid>)>, String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut known = BTreeMap::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -205,14 +206,21 @@ fn neighbours(path: &Path) -> Result<BTreeMap<IpAddr, Mac>, String> {
         if line.is_empty() {
             continue;
         }
-        let entry = line
-            .split_once(char::is_whitespace)
-            .and_then(|(ip, mac)| Some((ip.parse().ok()?, mac_from(mac.trim())?)));
-        let (ip, mac) =
-            entry.ok_or_else(|| format!("{}:{number}: not `ADDRESS MAC`: {line}", path.display()))?;
-        known.insert(ip, mac);
+        let (ip, hop) = neighbour(line)
+            .ok_or_else(|| format!("{}:{number}: not `ADDRESS MAC [VID]`: {line}", path.display()))?;
+        known.insert(ip, hop);
     }
     Ok(known)
+}
+
+fn neighbour(line: &str) -> Option<(IpAddr, (Mac, Option<Vid>))> {
+    let mut words = line.split_whitespace();
+    let (ip, mac) = (words.next()?.parse().ok()?, mac_from(words.next()?)?);
+    let vlan = match words.next() {
+        Some(vid) => Some(Vid::new(vid.parse().ok()?)?),
+        None => None,
+    };
+    words.next().is_none().then_some((ip, (mac, vlan)))
 }
 
 fn mac_from(text: &str) -> Option<Mac> {
@@ -230,4 +238,24 @@ fn mac_of(ip: IpAddr) -> Mac {
         }
     };
     [2, 0, a, b, c, d]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_is_an_address_and_a_vlan_if_any() {
+        let mac = [2, 0, 0, 0, 0, 0xaa];
+        let ip: IpAddr = "10.0.0.11".parse().unwrap();
+        assert_eq!(neighbour("10.0.0.11 02:00:00:00:00:aa"), Some((ip, (mac, None))));
+        assert_eq!(neighbour("10.0.0.11\t02:00:00:00:00:aa  20"), Some((ip, (mac, Vid::new(20)))));
+        for wrong in ["10.0.0.11", "10.0.0.11 02:00", "x 02:00:00:00:00:aa", "10.0.0.11 02:00:00:00:00:aa 0"]
+        {
+            assert_eq!(neighbour(wrong), None, "{wrong}");
+        }
+        for more in ["4095", "x", "20 30"] {
+            assert_eq!(neighbour(&format!("10.0.0.11 02:00:00:00:00:aa {more}")), None, "{more}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests report by panicking")]
 
 use ringlead_control::config::{self, Config};
-use ringlead_control::plan::{Health, Plan};
+use ringlead_control::plan::{Health, HopKey, Plan};
 use ringlead_flow::ServerId;
 use ringlead_l4::tables::{Chooser, OnNoServer, Pool, Service, Tables};
 use ringlead_pick::{Cursor, HashBy};
@@ -47,7 +47,7 @@ fn plan(rest: &str) -> Plan {
     let mut plan = Plan::new(config(rest)).unwrap();
     let all: Vec<(ServerId, IpAddr)> = plan.servers().map(|s| (s.id, s.key.address.ip())).collect();
     for (id, ip) in all {
-        plan.set_reach(id, Ok((0, ip))).unwrap();
+        plan.set_reach(id, Ok(HopKey::untagged(0, ip))).unwrap();
         plan.set_health(id, Health::Up, String::new());
     }
     plan
@@ -238,7 +238,7 @@ fn slow_start_is_for_the_new_not_for_those_that_were_up() {
     turns_at(&mut plan, 0);
     plan.adopt(config(&pool("app", SLOWLY, &["s1", "s2 state = \"drain\"", "s3"]))).unwrap();
     for name in ["s2", "s3"] {
-        plan.set_reach(id(&plan, name), Ok((0, "10.0.0.9".parse().unwrap()))).unwrap();
+        plan.set_reach(id(&plan, name), Ok(HopKey::untagged(0, "10.0.0.9".parse().unwrap()))).unwrap();
         set(&mut plan, name, Health::Up);
     }
     assert_eq!(turns_at(&mut plan, 10), [10, 1], "s1 was up, s3 is new");

@@ -291,7 +291,7 @@ fn links_are_told_and_listed() {
         let p0 = lab.ifindex("p0");
         settle(&mut events).await;
         lab.here("ip link set p0 mtu 1400");
-        let told = |up, mtu| NetEvent::Link { ifindex: p0, up, mac: Some(HERE_MAC), mtu };
+        let told = |up, mtu| NetEvent::Link { ifindex: p0, up, mac: Some(HERE_MAC), mtu, vlan: None };
         until(&mut events, |e| *e == told(true, 1400)).await;
         let links = net.links().await.unwrap();
         let link = links.iter().find(|l| l.ifindex == p0).unwrap();

@@ -8,7 +8,7 @@
 )]
 
 use ringlead_control::config::{self, Config};
-use ringlead_control::plan::{Health, Plan};
+use ringlead_control::plan::{Health, HopKey, Plan};
 use ringlead_flow::ServerId;
 use ringlead_flow::snat::{Mapping, SnatRandom};
 use ringlead_l4::tables::Tables;
@@ -58,7 +58,7 @@ fn all_up(plan: &mut Plan) {
     let all: Vec<(ServerId, IpAddr)> = plan.servers().map(|s| (s.id, s.key.address.ip())).collect();
     for (id, ip) in all {
         plan.set_health(id, Health::Up, "connected".to_owned());
-        plan.set_reach(id, Ok((0, ip))).unwrap();
+        plan.set_reach(id, Ok(HopKey::untagged(0, ip))).unwrap();
     }
 }
 
@@ -91,7 +91,7 @@ fn a_pool_without_check_is_up_and_a_drained_server_is_not_chosen() {
     let text = pool("app", &[S1, S2], "").replace("10.0.0.2:80\"", "10.0.0.2:80\", state = \"drain\"");
     let mut plan = Plan::new(config(&[service("web", "192.0.2.1:80", "nat", "app"), text])).unwrap();
     for name in ["s1", "s2"] {
-        plan.set_reach(id(&plan, name), Ok((0, "10.0.0.9".parse().unwrap()))).unwrap();
+        plan.set_reach(id(&plan, name), Ok(HopKey::untagged(0, "10.0.0.9".parse().unwrap()))).unwrap();
     }
     assert_eq!(members(&plan.snapshot()), BTreeSet::from([id(&plan, "s1")]));
 }
@@ -102,7 +102,7 @@ fn a_reload_keeps_ids_and_makes_ghosts_of_the_removed() {
     all_up(&mut plan);
     let (s1, s2) = (id(&plan, "s1"), id(&plan, "s2"));
     plan.adopt(web(&[S2, S3])).unwrap();
-    plan.set_reach(id(&plan, "s3"), Ok((0, "10.0.0.3".parse().unwrap()))).unwrap();
+    plan.set_reach(id(&plan, "s3"), Ok(HopKey::untagged(0, "10.0.0.3".parse().unwrap()))).unwrap();
     assert_eq!(id(&plan, "s2"), s2);
     assert!(![s1, s2].contains(&id(&plan, "s3")), "a ghost's id is not given away");
     let tables = plan.snapshot();
@@ -234,7 +234,7 @@ fn a_pool_that_gets_its_first_check_goes_on_serving_until_that_has_spoken() {
     let with =
         |check: &str| config(&[service("web", "192.0.2.1:80", "nat", "app"), pool("app", &[S1], check)]);
     let mut plan = Plan::new(with("")).unwrap();
-    plan.set_reach(id(&plan, "s1"), Ok((0, "10.0.0.1".parse().unwrap()))).unwrap();
+    plan.set_reach(id(&plan, "s1"), Ok(HopKey::untagged(0, "10.0.0.1".parse().unwrap()))).unwrap();
     plan.adopt(with("health = \"tcp\"")).unwrap();
     assert_eq!(members(&plan.snapshot()).len(), 1);
     plan.set_health(id(&plan, "s1"), Health::Down, "connection refused".to_owned());

@@ -50,6 +50,9 @@ fn clean(path: &Path) -> Result<Vec<String>, String> {
 async fn remove_addresses(devices: &[u32]) -> Result<Vec<String>, String> {
     let (net, _events) = Net::open().map_err(|e| e.to_string())?;
     let ours = net.our_addresses().await.map_err(|e| e.to_string())?;
+    let links = net.links().await.map_err(|e| e.to_string())?;
+    let on_one = links.iter().filter(|link| link.vlan.is_some_and(|vlan| devices.contains(&vlan.parent)));
+    let devices: Vec<u32> = devices.iter().copied().chain(on_one.map(|link| link.ifindex)).collect();
     let mut removed = Vec::new();
     for (ifindex, ip) in ours.into_iter().filter(|(ifindex, _)| devices.contains(ifindex)) {
         net.remove_address(ifindex, ip).await.map_err(|e| e.to_string())?;

@@ -173,6 +173,7 @@ fn node(config: &Config, ports: &[PortPlan], shared: &Shared, stop: &Arc<AtomicB
         config: port.config.clone(),
         ifindex: port.facts.ifindex,
         mac: port.facts.mac,
+        strips_vlan: port.facts.strips_vlan,
         mode: String::new(),
         queues: port.queues.clone(),
     };

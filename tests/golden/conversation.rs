@@ -2,13 +2,10 @@
 
 use crate::ip::{Frame, Ip};
 use crate::output::Record;
-use crate::setup::{Service, Setup};
+use crate::setup::{Link, Service, Setup};
 use ringlead_tests::pcap_cases::Port;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-
-/// How a client is reached: its next hop's Ethernet address and its VLAN tags.
-type Link = ([u8; 6], Vec<(u16, [u8; 2])>);
 
 /// Everything that the packets so far have said.
 #[derive(Default)]
@@ -56,7 +53,7 @@ impl Conversations {
         let service = setup.services.get(name).ok_or("no such service")?;
         let server = server.split(',').next().unwrap_or_default();
         let server = *service.servers.get(server).ok_or("no such server")?;
-        let link = (setup.mac(server.ip()), Vec::new());
+        let link = setup.link(server.ip());
         let quote = before.ip.quote();
         // An error about what the service sent is a packet of the client's, the other way round.
         let (client, asked) = quote.as_ref().map_or(before.ip.endpoints(), |quote| {
@@ -114,9 +111,8 @@ fn computed(setup: &Setup, before: &Frame) -> Result<Expected, String> {
     let dsr = setup.services.values().filter(|service| !service.nat);
     let (_, to) = before.ip.endpoints();
     let listening = dsr.filter(|service| service.listen.ip() == to.ip());
-    let macs = listening.flat_map(|service| service.servers.values()).map(|server| setup.mac(server.ip()));
-    let mac = macs.min().ok_or("no dsr service")?;
-    Ok(Expected::untouched(before, (mac, Vec::new())))
+    let links = listening.flat_map(|service| service.servers.values()).map(|server| setup.link(server.ip()));
+    Ok(Expected::untouched(before, links.min().ok_or("no dsr service")?))
 }
 
 impl Expected {

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use toml::Table;
 
+/// A next hop or a client: its Ethernet address, and EtherType and control of its VLAN tags.
+pub(crate) type Link = ([u8; 6], Vec<(u16, [u8; 2])>);
+
 /// A service.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -19,7 +22,7 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) services: BTreeMap<String, Service>,
-    neighbours: BTreeMap<IpAddr, [u8; 6]>,
+    neighbours: BTreeMap<IpAddr, Link>,
 }
 
 impl Setup {
@@ -41,26 +44,28 @@ impl Setup {
         Self { services: services.collect(), neighbours: neighbours(&read("neighbours")) }
     }
 
-    /// Where frames for a server on the link must go: by the file, or 02:00 and the last four bytes of its address.
-    pub(crate) fn mac(&self, ip: IpAddr) -> [u8; 6] {
-        self.neighbours.get(&ip).copied().unwrap_or_else(|| {
+    /// Where frames for a server on the link must go: by the file, or untagged to 02:00 and the last four bytes of its address.
+    pub(crate) fn link(&self, ip: IpAddr) -> Link {
+        self.neighbours.get(&ip).cloned().unwrap_or_else(|| {
             let bytes = match ip {
                 IpAddr::V4(ip) => ip.octets().to_vec(),
                 IpAddr::V6(ip) => ip.octets().to_vec(),
             };
             let mut mac = [2, 0, 0, 0, 0, 0];
             mac[2..].copy_from_slice(&bytes[bytes.len() - 4..]);
-            mac
+            (mac, Vec::new())
         })
     }
 }
 
-fn neighbours(text: &str) -> BTreeMap<IpAddr, [u8; 6]> {
+fn neighbours(text: &str) -> BTreeMap<IpAddr, Link> {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let entry = |line: &str| {
-        let (ip, mac) = line.split_once(' ').unwrap();
-        let mac: Vec<u8> = mac.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-        (ip.parse().unwrap(), mac.try_into().unwrap())
+        let mut words = line.split_whitespace();
+        let (ip, mac) = (words.next().unwrap(), words.next().unwrap());
+        let mac: Vec<u8> = mac.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+        let tags = words.map(|vid| (0x8100, vid.parse::<u16>().unwrap().to_be_bytes())).collect();
+        (ip.parse().unwrap(), (mac.try_into().unwrap(), tags))
     };
     lines.filter(|line| !line.is_empty()).map(entry).collect()
 }

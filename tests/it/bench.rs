@@ -47,6 +47,17 @@ impl Ran {
 
 /// Runs `bench COMMAND` between the lab's client and servers with the mode's services of these families.
 pub(crate) fn bench(lab: &Lab, command: &str, mode: Mode, families: &[Family], more: &[&str]) -> Ran {
+    bench_across(lab, command, mode, (families, families), more)
+}
+
+/// The same with services of some families and servers of perhaps others.
+pub(crate) fn bench_across(
+    lab: &Lab,
+    command: &str,
+    mode: Mode,
+    (services, servers): (&[Family], &[Family]),
+    more: &[&str],
+) -> Ran {
     let port = |node: Node, device: &str| format!("{}-{node}/{device}", lab.prefix());
     let (word, server_port) = (mode.word(), mode.server_port());
     let server = |family, number| {
@@ -54,9 +65,9 @@ pub(crate) fn bench(lab: &Lab, command: &str, mode: Mode, families: &[Family], m
         format!("{address}@{}", port(Node::Server(number), "e0"))
     };
     let servers: Vec<String> =
-        families.iter().flat_map(|family| (1..=SERVERS).map(move |number| server(*family, number))).collect();
+        servers.iter().flat_map(|family| (1..=SERVERS).map(move |number| server(*family, number))).collect();
     let service = |family: &Family| std::net::SocketAddr::new(Lab::service(*family, mode), 80).to_string();
-    let services: Vec<String> = families.iter().map(service).collect();
+    let services: Vec<String> = services.iter().map(service).collect();
     let control = lab.files().join("control.sock");
     let binary = ringlead_binary().expect("a ringlead binary");
     let output = Command::new(binary)

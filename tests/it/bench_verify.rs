@@ -1,6 +1,6 @@
 //! `ringlead bench verify`: an honest balancer is found clean, and what goes missing is named.
 
-use crate::bench::{TRIES, bench, starved};
+use crate::bench::{TRIES, bench, bench_across, starved};
 use ringlead_tests::{
     Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Tunnels, config, needs_ringlead,
 };
@@ -20,11 +20,15 @@ fn is_clean(mode: Mode, more: &[&str]) {
         lab.await_servers(&service, "123");
     }
     drop(tunnels); // the generator plays the servers, and judges what arrives at their ports
+    run_is_clean(&lab, &ringlead, mode, (&Family::ALL, &Family::ALL), more);
+}
+
+fn run_is_clean(lab: &Lab, ringlead: &Ringlead, mode: Mode, families: (&[Family], &[Family]), more: &[&str]) {
     let options = ["--reply", "--proto", "tcp,udp", "--new-flows", "50"];
-    let run = || bench(&lab, "verify", mode, &Family::ALL, &[&GENTLE[..], &options[..], more].concat());
+    let run = || bench_across(lab, "verify", mode, families, &[&GENTLE[..], &options[..], more].concat());
     let mut ran = run();
     for _ in 1..TRIES {
-        if ran.code == Some(0) || !starved(&ringlead) {
+        if ran.code == Some(0) || !starved(ringlead) {
             break;
         }
         eprintln!("a worker had no core for a second: once more");
@@ -65,6 +69,40 @@ fn snat_is_clean() {
     let sources = ["--snat-source", "10.2.0.200/30,fd02::c8/128", "--snat-ports", "1024-65535"];
     is_clean(Mode::Snat, &[&IMIX[..], &sources[..]].concat());
 }
+
+/// NAT64 and NAT46 (RFC 7915), with lengths on both sides of 1260 bytes of IPv4, where DF changes.
+#[test]
+fn translation_is_clean() {
+    needs_ringlead!();
+    let lab = Lab::new("bench-64");
+    let _farm = Farm::start(&lab);
+    let mut config = Config::empty(&lab);
+    for service in crate::carries::services(Mode::Snat) {
+        let other = if crate::carries::family(&service) == Family::V4 { Family::V6 } else { Family::V4 };
+        config = config.service(service.reached_by(other));
+    }
+    let without = bench_across(
+        &lab,
+        "verify",
+        Mode::Snat,
+        (&[Family::V6], &[Family::V4]),
+        &[&GENTLE[..], &TRANSLATED].concat(),
+    );
+    assert!(without.code != Some(0) && without.count("received") == 0, "{}", without.summary());
+    let ringlead = Ringlead::start(&lab, &config.render());
+    for service in &config.services {
+        lab.await_servers(service, "123");
+    }
+    // With its FCS and 20 bytes more the longest is an IPv4 client's longest, and 1298 bytes of IPv6 are 1260 of IPv4.
+    for (client, server, sizes) in
+        [(Family::V6, Family::V4, "64,594,1298,1299,1518"), (Family::V4, Family::V6, "64,594,1278,1279,1498")]
+    {
+        let more = [&TRANSLATED[..], &["--size", sizes, "--tos", "185"]].concat();
+        run_is_clean(&lab, &ringlead, Mode::Snat, (&[client], &[server]), &more);
+    }
+}
+
+const TRANSLATED: [&str; 4] = ["--snat-source", "10.2.0.200/30,fd02::c8/128", "--snat-ports", "1024-65535"];
 
 /// A server whose link is down: its frames are lost behind the balancer, and named one by one.
 #[test]

@@ -56,7 +56,7 @@ impl Sender for Book {
 }
 
 /// The services with their servers. In `dsr` mode a server is its port, in `tunnel` mode its address, and else its address
-/// and port.
+/// and port. Services have the servers of their own family, in `snat` mode without such those of the other.
 pub(crate) fn expectation(setup: &Setup, ports: &[PortInfo]) -> Result<Expectation, TrafficError> {
     let mut servers: Vec<ringlead_witness::Server> = Vec::new();
     for server in &setup.servers {
@@ -79,8 +79,13 @@ pub(crate) fn expectation(setup: &Setup, ports: &[PortInfo]) -> Result<Expectati
         servers.push(ringlead_witness::Server { name, address: server.address, mac, interface, vlan: None });
     }
     let services = setup.services.iter().map(|service| {
-        let fits = |server: &ringlead_witness::Server| {
-            !setup.mode.replies_pass() || server.address.is_ipv4() == service.address.is_ipv4()
+        let own = |server: &ringlead_witness::Server| server.address.is_ipv4() == service.address.is_ipv4();
+        let has_own = servers.iter().any(own);
+        let fits = |server: &ringlead_witness::Server| match setup.mode {
+            Mode::Nat => own(server),
+            // Without servers of its own family it is translated (RFC 7915).
+            Mode::Snat => own(server) || !has_own,
+            Mode::Dsr | Mode::Tunnel => true,
         };
         let mine = (0_u16..).zip(&servers).filter(|(_, server)| fits(server)).map(|(index, _)| index);
         ringlead_witness::Service {

@@ -25,6 +25,10 @@ pub(crate) struct Case<'a> {
     /// The server that the flow went to last: most often it is this one's too.
     pub(crate) last_server: Option<u16>,
     pub(crate) who: Who,
+    /// The packet went to or came from a server of the other family than its client's.
+    pub(crate) translated: bool,
+    /// It was put together again from fragments.
+    pub(crate) was_cut: bool,
 }
 
 impl Case<'_> {
@@ -39,6 +43,9 @@ impl Case<'_> {
             }
         };
         self.ip(record);
+        if self.translated && self.was_cut {
+            self.in_fragments(record);
+        }
         if self.packet.transport() == Some(Transport::Tcp) {
             self.tcp(record);
         }
@@ -214,26 +221,36 @@ impl Case<'_> {
                 format_args!("{}", Tos(got)),
             );
         }
-        let (got, header) = (packet.label(), packet.ip_header().len());
-        let label = (sent.label, if sent.dont_fragment { 0x40 } else { 0 });
-        if got != label {
-            let what = if packet.is_v4() { "identification" } else { "flow label" };
-            record.find(
-                Kind::HeaderChanged,
-                self.who,
-                format_args!("{what} {:#x}, flags {:#04x}", label.0, label.1),
-                format_args!("{what} {:#x}, flags {:#04x}", got.0, got.1),
-            );
+        if self.translated {
+            self.new_header(record);
+        } else {
+            self.same_label(record);
         }
         let transport = self.service.transport;
         if packet.transport() != Some(transport) {
             let got = format_args!("protocol {}", packet.protocol());
             record.find(Kind::HeaderChanged, self.who, format_args!("{transport:?}"), got);
         }
-        let plain = if packet.is_v4() { 20 } else { 40 };
+        let (header, plain) = (packet.ip_header().len(), if packet.is_v4() { 20 } else { 40 });
         if header != plain {
             let expected = format_args!("an IP header of {plain} bytes");
             record.find(Kind::HeaderChanged, self.who, expected, format_args!("{header} bytes"));
+        }
+    }
+
+    /// Identification and flags, or flow label, as they were sent.
+    #[inline]
+    fn same_label(&self, record: &mut Record) {
+        let (sent, got) = (self.sent, self.packet.label());
+        let label = (sent.label, if sent.dont_fragment { 0x40 } else { 0 });
+        if got != label {
+            let what = if self.packet.is_v4() { "identification" } else { "flow label" };
+            record.find(
+                Kind::HeaderChanged,
+                self.who,
+                format_args!("{what} {:#x}, flags {:#04x}", label.0, label.1),
+                format_args!("{what} {:#x}, flags {:#04x}", got.0, got.1),
+            );
         }
     }
 
@@ -272,7 +289,10 @@ impl Case<'_> {
         }
         let (field, right) = (packet.l4_checksum(), packet.l4_checksum_ok());
         let absent = field == 0 && packet.transport() == Some(Transport::Udp);
-        let (kind, expected) = match self.sent.checksum {
+        // RFC 7915 §4.5: there is no UDP without one over IPv6, and so none in what comes back.
+        let made = self.translated && self.sent.checksum == Checksum::Absent;
+        let sent = if made { Checksum::Right } else { self.sent.checksum };
+        let (kind, expected) = match sent {
             Checksum::Right if !right => (Kind::BadL4Checksum, "a right checksum"),
             Checksum::Absent if !absent => (Kind::BadL4Checksum, "no checksum, as it was sent"),
             Checksum::Wrong if right => (Kind::HiddenDamage, "a wrong checksum, as it was sent"),

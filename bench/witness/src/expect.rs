@@ -25,7 +25,7 @@ pub enum Mode {
     /// Only the Ethernet addresses change: the destination MAC names the server. Replies do not pass the balancer.
     Dsr,
     /// As nat, and the source becomes an address and port of [`Expectation::snat`], the same for all of a flow's packets
-    /// and no other live flow's.
+    /// and no other live flow's. Where a server is of the other family the packet is translated (RFC 7915).
     Snat,
     /// The packet stays as it was inside an outer header ([`Expectation::tunnel`]) whose destination names the server.
     /// Replies do not pass the balancer.
@@ -141,8 +141,13 @@ impl Expectation {
                 let why = "has another server like it: their frames cannot be told apart";
                 return Err(Impossible(format!("{name} {why} ({})", server.name)));
             }
-            if matches!(service.mode, Mode::Nat | Mode::Snat) && server.address.is_ipv4() != name.is_ipv4() {
+            if service.mode == Mode::Nat && server.address.is_ipv4() != name.is_ipv4() {
                 return Err(Impossible(format!("{name}, server {}: of another family", server.name)));
+            }
+            let of_family = |net: &Net| net.base.is_ipv4() == server.address.is_ipv4();
+            if service.mode == Mode::Snat && !self.snat.sources.iter().any(of_family) {
+                let why = "no SNAT address is of its family";
+                return Err(Impossible(format!("{name}, server {}: {why}", server.name)));
             }
         }
         Ok(())

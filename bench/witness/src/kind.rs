@@ -76,6 +76,10 @@ kinds! {
         "The flow came to the same server from another address or port of the SNAT pool than before.";
     SharedMapping, "shared-mapping",
         "Two live flows of one protocol came from the same address and port of the SNAT pool (RFC 4787 REQ-3).";
+    BadTranslation, "bad-translation",
+        "A field of the other family's IP header is not as RFC 7915 has it: DF, flow label, or it came in fragments.";
+    RepeatedId, "repeated-id",
+        "Two packets of a flow that may be fragmented came with one identification, one behind the other (RFC 6864 section 4.3).";
     NotTunnelled, "not-tunnelled",
         "The packet came to its server without the tunnel's header, or in another encapsulation.";
     OuterChecksum, "outer-checksum",

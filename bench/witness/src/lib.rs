@@ -27,6 +27,7 @@ mod outers;
 mod record;
 mod spread;
 mod track;
+mod translation;
 
 pub use arrival::{Arrival, End, Limits, Look};
 pub use expect::{Checksum, Expectation, Impossible, Mode, Sender, Sent, Server, Service, Snat};
@@ -38,6 +39,7 @@ pub use mappings::LIVE_NS;
 pub use net::Net;
 pub use parsed::{Parsed, Transport, Unparsed};
 pub use stamp::{Layout, Stamp, TooShort, Unread};
+pub use translation::FRAGMENTABLE_MAX;
 pub use tunnel::{Encapsulation, GUE_PORT, Outer, Tunnel};
 pub use witness::Witness;
 

@@ -13,6 +13,7 @@ use crate::parsed::{Parsed, Unparsed};
 use crate::record::{Record, Who};
 use crate::stamp::{self, FLOWS_MAX, Stamp, Unread};
 use crate::track::{Order, Track};
+use crate::translation::Identifications;
 use crate::tunnel::Outer;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ pub struct Witness<S> {
     known: HashSet<SocketAddr>,
     tracks: [Vec<Track>; 2],
     ends: Ends,
+    /// None where nothing is translated between the families.
+    ids: Option<Identifications>,
     gaps: [Gaps; 2],
     received: [u64; 2],
     fragments: Fragments,
@@ -50,6 +53,7 @@ impl<S: Sender> Witness<S> {
         let tracks = |wanted: bool| vec![Track::default(); if wanted { flows } else { 0 }];
         Ok(Self {
             ends: Ends::new(&expect, flows),
+            ids: Identifications::new(&expect, flows),
             known: known(&expect),
             expect,
             sender,
@@ -74,12 +78,14 @@ impl<S: Sender> Witness<S> {
             && let Some(opened) = self.expect.tunnel.open(frame)
         {
             return match opened {
-                Ok((outer, packet)) => self.came(Came { packet: &packet, outer: Some(&outer), arrival }),
+                Ok((outer, packet)) => {
+                    self.came(Came { packet: &packet, outer: Some(&outer), arrival, was_cut: false })
+                }
                 Err(what) => self.malformed(what, arrival),
             };
         }
         match Parsed::new(frame) {
-            Ok(packet) => self.came(Came { packet: &packet, outer: None, arrival }),
+            Ok(packet) => self.came(Came { packet: &packet, outer: None, arrival, was_cut: false }),
             Err(Unparsed::NotIp) => self.stranger(),
             Err(Unparsed::Malformed(what)) => self.malformed(what, arrival),
         }
@@ -158,12 +164,30 @@ impl<S: Sender> Witness<S> {
         let way = direction as usize;
         self.received[way] += 1;
         let flow = usize::try_from(stamp.flow).unwrap_or(usize::MAX);
+        // A reply's too is known from where its flow went.
+        let last_server = self.tracks[Direction::Forward as usize].get(flow).and_then(Track::server);
         let mut track = self.tracks[way].get_mut(flow);
-        let (expect, last_server) = (&self.expect, track.as_ref().and_then(|track| track.server()));
+        let expect = &self.expect;
         let Some(service) = service_of(expect, sent) else { return false };
-        let Came { packet, outer, arrival } = came;
+        let Came { packet, outer, arrival, was_cut } = came;
         let interface = arrival.interface;
-        let case = Case { expect, packet, outer, sent, service, direction, interface, last_server, who };
+        let translated = match direction {
+            Direction::Forward => service.mode == Mode::Snat && packet.is_v4() != service.address.is_ipv4(),
+            Direction::Reply => last_server.is_some_and(|server| service.translates_to(expect, server)),
+        };
+        let case = Case {
+            expect,
+            packet,
+            outer,
+            sent,
+            service,
+            direction,
+            interface,
+            last_server,
+            who,
+            translated,
+            was_cut,
+        };
         let server = case.check(&mut self.record);
         // Replies need not be followed; their headers are judged all the same.
         let Some(track) = &mut track else { return true };
@@ -178,8 +202,11 @@ impl<S: Sender> Witness<S> {
             self.record.moved(who, first_time, (from, old), (server, new));
             self.record.find(Kind::WrongServer, who, format_args!("{old}"), format_args!("{new}"));
         }
-        let gaps = &mut self.gaps[way];
-        match track.note(stamp.flow, stamp.seq, gaps) {
+        let order = track.note(stamp.flow, stamp.seq, &mut self.gaps[way]);
+        if let (Some(ids), Order::Ahead | Order::Late) = (&mut self.ids, order) {
+            ids.note(&case, stamp.flow, &mut self.record);
+        }
+        match order {
             Order::Ahead => true,
             Order::Late => {
                 self.record.find(
@@ -254,7 +281,7 @@ impl<S: Sender> Witness<S> {
 
     #[cold]
     fn fragment(&mut self, came: Came<'_>) -> Look {
-        let Came { packet, outer, arrival } = came;
+        let Came { packet, outer, arrival, .. } = came;
         let bare = |endpoint: SocketAddr| SocketAddr::new(endpoint.ip(), 0);
         if !self.known.contains(&bare(packet.source())) && !self.known.contains(&bare(packet.destination())) {
             return self.stranger();
@@ -276,7 +303,9 @@ impl<S: Sender> Witness<S> {
             );
         }
         match Parsed::new(&whole.frame) {
-            Ok(packet) => self.packet(Came { packet: &packet, outer: whole.outer.as_ref(), arrival }),
+            Ok(packet) => {
+                self.packet(Came { packet: &packet, outer: whole.outer.as_ref(), arrival, was_cut: true })
+            }
             Err(_) => {
                 let got = format_args!("fragments of no packet");
                 self.record.find(Kind::Malformed, who, format_args!("a whole packet"), got);
@@ -293,6 +322,8 @@ struct Came<'a> {
     /// What a tunnel put around it.
     outer: Option<&'a Outer>,
     arrival: &'a Arrival,
+    /// It was put together again from fragments.
+    was_cut: bool,
 }
 
 #[inline]

@@ -1,6 +1,8 @@
 //! The control loop: one task that owns the plan, hears the kernel, the checks, the operator and the signals, and is the only
 //! one to change what workers read.
 
+mod addresses;
+mod devices;
 mod hand_over;
 mod health;
 mod load;
@@ -20,7 +22,7 @@ mod succeed;
 use crate::admin::{Request, Successor};
 use crate::config::PortConfig;
 use crate::health::{CheckSpec, Checker, HealthEvent};
-use crate::net::{Net, NetEvent};
+use crate::net::{Net, NetEvent, NodeAddress};
 use crate::plan::Plan;
 use load::LoadMeter;
 use reload::LastReload;
@@ -69,6 +71,8 @@ pub struct NodePort {
     pub ifindex: u32,
     /// Its Ethernet address.
     pub mac: [u8; 6],
+    /// Whether its device takes VLAN tags off before XDP sees them.
+    pub strips_vlan: bool,
     /// The driver mode in words: `af-xdp native copy`.
     pub mode: String,
     /// (queue, worker) pairs.
@@ -168,8 +172,12 @@ pub struct Engine {
     /// The checks that run, by id.
     specs: BTreeMap<u32, CheckSpec>,
     health: mpsc::Receiver<HealthEvent>,
+    /// The ports, and the VLAN devices on them.
+    devices: devices::Devices,
     /// This node's own addresses, as last asked.
     local: BTreeSet<IpAddr>,
+    /// The networks that it is in: its addresses without those that ringlead adds.
+    networks: Vec<NodeAddress>,
     /// Snapshots that a worker may still use.
     retired: Vec<Arc<Tables>>,
     /// Workers found silent, so that each silence is told once.
@@ -193,6 +201,7 @@ impl Engine {
         let (events, health) = mpsc::channel(1024);
         Self {
             load: LoadMeter::new(node.cores.len()),
+            devices: devices::Devices::of(&node.ports),
             plan: Arc::new(plan),
             config_path,
             node,
@@ -201,6 +210,7 @@ impl Engine {
             specs: BTreeMap::new(),
             health,
             local: BTreeSet::new(),
+            networks: Vec::new(),
             retired: Vec::new(),
             silent: BTreeSet::new(),
             last_reload: LastReload::default(),

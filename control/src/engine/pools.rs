@@ -88,10 +88,11 @@ impl Engine {
             Reach::Unknown => ("not looked up yet".to_owned(), None),
             Reach::Unreachable(why) => (format!("unreachable: {why}"), None),
             Reach::Via { neighbour, hop } => {
-                let port =
-                    self.node.ports.get(usize::from(hop.0)).map_or("?", |port| port.config.name.as_str());
+                let port = self.node.ports.get(usize::from(hop.port));
+                let port = port.map_or("?", |port| port.config.name.as_str());
+                let vlan = hop.vlan.map(|vid| format!(", VLAN {vid}")).unwrap_or_default();
                 let mac = self.node.shared.neighbours.get(*neighbour).map(|hop| mac_text(hop.mac));
-                (format!("{} by port {port}", hop.1), mac)
+                (format!("{} by port {port}{vlan}", hop.ip), mac)
             }
         };
         Some(ServerStatus {

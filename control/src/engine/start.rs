@@ -15,6 +15,7 @@ impl Engine {
     /// flows of a predecessor that died.
     pub(super) async fn start(&mut self) -> Result<(), EngineError> {
         self.note_new_services();
+        self.refresh_devices().await;
         self.refresh_local().await;
         self.check_sources(self.plan.config()).await.map_err(EngineError)?;
         self.resolve_routes().await;

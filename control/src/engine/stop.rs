@@ -21,10 +21,10 @@ impl Engine {
         }
         tokio::time::sleep(LAST_FRAMES).await;
         self.node.stop.store(true, Ordering::Relaxed);
-        for ((port, ip), _) in self.plan.hops() {
-            if let Some(port) = self.node.ports.get(usize::from(port)) {
+        for (hop, _) in self.plan.hops() {
+            if let Some(ifindex) = self.device_of(&hop) {
                 // The kernel forgets an unmanaged neighbour by itself; nothing to report.
-                let _ = self.net.unmanage_neighbour(port.ifindex, ip).await;
+                let _ = self.net.unmanage_neighbour(ifindex, hop.ip).await;
             }
         }
         self.node.steering

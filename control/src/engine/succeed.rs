@@ -24,6 +24,7 @@ impl Engine {
 
     async fn prepare_beside(&mut self) -> Result<(), EngineError> {
         self.note_new_services();
+        self.refresh_devices().await;
         self.refresh_local().await;
         self.check_sources(self.plan.config()).await.map_err(EngineError)?;
         self.resolve_routes().await;

@@ -29,13 +29,54 @@ pub enum Added {
     Foreign,
 }
 
+/// An address of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// The interface that it is on.
+    pub ifindex: u32,
+    /// The address.
+    pub ip: IpAddr,
+    /// How many of its bits are its network's.
+    pub prefix_len: u8,
+    /// Whether it carries our tag, [`ADDRESS_PROTOCOL`].
+    pub ours: bool,
+}
+
+impl NodeAddress {
+    /// Whether `ip` is in its network, so that neighbours on that interface ask for `ip` themselves.
+    #[must_use]
+    pub fn network_has(&self, ip: IpAddr) -> bool {
+        match (self.ip, ip) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => {
+                let differ = own.to_bits() ^ ip.to_bits();
+                differ.leading_zeros() >= u32::from(self.prefix_len)
+            }
+            (IpAddr::V6(own), IpAddr::V6(ip)) => {
+                let differ = own.to_bits() ^ ip.to_bits();
+                differ.leading_zeros() >= u32::from(self.prefix_len)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Net {
     /// Every address of this node, on every interface.
     ///
     /// # Errors
     /// What the kernel said.
     pub async fn local_addresses(&self) -> Result<BTreeSet<IpAddr>, NetError> {
-        Ok(self.dump_addresses().await?.iter().map(|entry| entry.ip).collect())
+        Ok(self.addresses().await?.iter().map(|entry| entry.ip).collect())
+    }
+
+    /// Every address of this node, with the interface and the network that it is in.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn addresses(&self) -> Result<Vec<NodeAddress>, NetError> {
+        let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let answer = request::dump(&self.handle, question, "listing addresses").await?;
+        Ok(answer.iter().filter_map(read).collect())
     }
 
     /// The service addresses that ringlead added, by their tag: (interface, address), this process's or a dead one's.
@@ -43,7 +84,7 @@ impl Net {
     /// # Errors
     /// What the kernel said.
     pub async fn our_addresses(&self) -> Result<Vec<(u32, IpAddr)>, NetError> {
-        let all = self.dump_addresses().await?;
+        let all = self.addresses().await?;
         Ok(all.iter().filter(|entry| entry.ours).map(|entry| (entry.ifindex, entry.ip)).collect())
     }
 
@@ -83,7 +124,7 @@ impl Net {
     /// # Errors
     /// What the kernel said.
     pub async fn remove_address(&self, ifindex: u32, ip: IpAddr) -> Result<bool, NetError> {
-        let all = self.dump_addresses().await?;
+        let all = self.addresses().await?;
         if !all.iter().any(|entry| entry.ours && (entry.ifindex, entry.ip) == (ifindex, ip)) {
             return Ok(false);
         }
@@ -99,28 +140,16 @@ impl Net {
     /// IPv4 lets one address stand twice on an interface, with two prefix lengths, so the kernel's EEXIST is not
     /// enough to find a foreign one.
     async fn find(&self, ifindex: u32, ip: IpAddr) -> Result<Option<Added>, NetError> {
-        let all = self.dump_addresses().await?;
+        let all = self.addresses().await?;
         let mut here = all.iter().filter(|entry| (entry.ifindex, entry.ip) == (ifindex, ip)).peekable();
         if here.peek().is_none() {
             return Ok(None);
         }
         Ok(Some(if here.any(|entry| entry.ours) { Added::AlreadyOurs } else { Added::Foreign }))
     }
-
-    async fn dump_addresses(&self) -> Result<Vec<Entry>, NetError> {
-        let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-        let answer = request::dump(&self.handle, question, "listing addresses").await?;
-        Ok(answer.iter().filter_map(read).collect())
-    }
 }
 
-struct Entry {
-    ifindex: u32,
-    ip: IpAddr,
-    ours: bool,
-}
-
-fn read(message: &RouteNetlinkMessage) -> Option<Entry> {
+fn read(message: &RouteNetlinkMessage) -> Option<NodeAddress> {
     let RouteNetlinkMessage::NewAddress(m) = message else { return None };
     // On a point-to-point interface IFA_ADDRESS is the peer's and IFA_LOCAL ours; elsewhere IPv6 has only the former.
     let local = m.attributes.iter().find_map(|a| match a {
@@ -132,7 +161,8 @@ fn read(message: &RouteNetlinkMessage) -> Option<Entry> {
         _ => None,
     });
     let tag = AddressAttribute::Protocol(AddressProtocol::Other(ADDRESS_PROTOCOL));
-    Some(Entry { ifindex: m.header.index, ip: local.or(address)?, ours: m.attributes.contains(&tag) })
+    let (ifindex, prefix_len, ours) = (m.header.index, m.header.prefix_len, m.attributes.contains(&tag));
+    Some(NodeAddress { ifindex, ip: local.or(address)?, prefix_len, ours })
 }
 
 fn host_address(ifindex: u32, ip: IpAddr) -> AddressMessage {
@@ -143,4 +173,25 @@ fn host_address(ifindex: u32, ip: IpAddr) -> AddressMessage {
     message.attributes.push(AddressAttribute::Local(ip));
     message.attributes.push(AddressAttribute::Address(ip));
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_the_addresses_that_begin_as_its_own() {
+        let at = |ip: &str, prefix_len| NodeAddress {
+            ifindex: 1,
+            ip: ip.parse().unwrap(),
+            prefix_len,
+            ours: false,
+        };
+        let has = |of: NodeAddress, ip: &str| of.network_has(ip.parse().unwrap());
+        assert!(has(at("10.0.2.1", 24), "10.0.2.200") && !has(at("10.0.2.1", 24), "10.0.3.1"));
+        assert!(has(at("10.0.2.1", 32), "10.0.2.1") && !has(at("10.0.2.1", 32), "10.0.2.0"));
+        assert!(has(at("10.0.2.1", 0), "192.0.2.1"));
+        assert!(has(at("fd02::1", 64), "fd02::c8") && !has(at("fd02::1", 64), "fd02:0:0:1::c8"));
+        assert!(has(at("fd02::1", 128), "fd02::1") && !has(at("fd02::1", 0), "10.0.2.1"));
+    }
 }

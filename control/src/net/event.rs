@@ -11,7 +11,7 @@ use rtnetlink::packet_route::neighbour::{
 use rtnetlink::packet_route::route::{RouteFlags, RouteMessage};
 use rtnetlink::packet_route::{AddressFamily, route::RouteType};
 
-use super::{Mac, NetEvent};
+use super::{Mac, NetEvent, link};
 
 /// The event that a notification stands for, if it concerns us.
 pub(super) fn decode(message: &RouteNetlinkMessage) -> Option<NetEvent> {
@@ -100,6 +100,7 @@ fn link(message: &LinkMessage) -> Option<NetEvent> {
         up: link_up(message),
         mac: link_mac(message),
         mtu: link_mtu(message),
+        vlan: link::vlan(message),
     })
 }
 

@@ -25,9 +25,9 @@ use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use tokio::sync::mpsc;
 
-pub use address::{ADDRESS_PROTOCOL, Added};
+pub use address::{ADDRESS_PROTOCOL, Added, NodeAddress};
 pub use error::NetError;
-pub use link::LinkInfo;
+pub use link::{LinkInfo, VlanLink};
 pub use neighbour::{PROBE_INTERVAL, Upkeep};
 pub use route::NextHop;
 
@@ -58,6 +58,8 @@ pub enum NetEvent {
         mac: Option<Mac>,
         /// Its MTU in bytes.
         mtu: u32,
+        /// What it stands on, where it is a VLAN device.
+        vlan: Option<VlanLink>,
     },
     /// An interface was deleted, or left this namespace.
     LinkRemoved {

@@ -21,14 +21,31 @@ use ringlead_flow::ServerId;
 use ringlead_l4::neighbours::{NEIGHBOURS_MAX, NeighbourId};
 use ringlead_l4::tables::{SERVERS_MAX, SERVICES_MAX, ServiceId};
 use ringlead_pick::FrontHash;
+use ringlead_wire::Vid;
 use snat::SnatPools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 use sticky::StickyTables;
 
-/// A next hop: the configured port's index and the address whose Ethernet address is needed.
-pub type HopKey = (u8, IpAddr);
+/// A next hop: how frames leave, and the address whose Ethernet address they need.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct HopKey {
+    /// The configured port's index.
+    pub port: u8,
+    /// The VLAN that it is in; `None`: frames to it leave untagged.
+    pub vlan: Option<Vid>,
+    /// The server's address, or its gateway's.
+    pub ip: IpAddr,
+}
+
+impl HopKey {
+    /// One that is reached untagged.
+    #[must_use]
+    pub const fn untagged(port: u8, ip: IpAddr) -> Self {
+        Self { port, vlan: None, ip }
+    }
+}
 
 /// The node's ids never outnumber their tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,6 +215,12 @@ impl Plan {
     /// The next hops that some server needs, with their places in the neighbour table.
     pub fn hops(&self) -> impl Iterator<Item = (HopKey, NeighbourId)> + '_ {
         self.hops.iter().map(|(key, id)| (*key, NeighbourId(id)))
+    }
+
+    /// A next hop's place in the neighbour table, if some server needs it.
+    #[must_use]
+    pub fn hop_id(&self, hop: &HopKey) -> Option<NeighbourId> {
+        self.hops.get(hop).map(NeighbourId)
     }
 
     /// Forgets next hops that no server needs any more; returns them.

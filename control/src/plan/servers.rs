@@ -69,7 +69,7 @@ pub enum Reach {
     Via {
         /// Its place in the neighbour table.
         neighbour: NeighbourId,
-        /// Port and address of the next hop.
+        /// The next hop.
         hop: HopKey,
     },
     /// Not at all, and why.

@@ -12,18 +12,23 @@ const INCLUDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include");
 /// runs again when its folder or the shared headers change. `CLANG` names another clang.
 #[must_use]
 pub fn compile(source: &str) -> ExitCode {
-    let source = Path::new(source);
-    let folder = source.parent().unwrap_or(Path::new("."));
-    println!("cargo::rerun-if-changed={}", folder.display());
+    compile_all(&[source])
+}
+
+/// [`compile`], of several programs.
+#[must_use]
+pub fn compile_all(sources: &[&str]) -> ExitCode {
     println!("cargo::rerun-if-changed={INCLUDE}");
     println!("cargo::rerun-if-env-changed=CLANG");
-    match run(source) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
+    for source in sources.iter().map(Path::new) {
+        let folder = source.parent().unwrap_or(Path::new("."));
+        println!("cargo::rerun-if-changed={}", folder.display());
+        if let Err(why) = run(source) {
             println!("cargo::error={why}");
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
     }
+    ExitCode::SUCCESS
 }
 
 fn run(source: &Path) -> Result<(), String> {

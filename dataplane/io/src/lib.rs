@@ -2,8 +2,10 @@
 #![cfg_attr(not(test), warn(missing_docs))]
 
 pub mod af_xdp;
+mod causes;
 pub mod device;
 pub mod frames;
+pub mod listen;
 pub mod mem;
 mod owners;
 pub mod pcap;

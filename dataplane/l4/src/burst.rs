@@ -27,10 +27,16 @@ impl Egress {
         Self { mac, rest: (port as u64) << 40 | (vlans as u64) << 32 | tags }
     }
 
-    /// To a server's next hop, which is reached untagged.
+    /// To a server's next hop that is reached untagged.
     #[inline]
     pub(crate) const fn untagged(hop: Hop) -> Self {
         Self { mac: hop.mac(), rest: (hop.port() as u64) << 40 }
+    }
+
+    /// To a server's next hop, which may be in a VLAN; `None` while it is not resolved.
+    pub(crate) fn to(hop: Hop) -> Option<Self> {
+        let tag = hop.tag();
+        hop.is_resolved().then(|| Self::new(hop.mac(), hop.port(), u8::from(tag != 0), [tag, 0]))
     }
 
     /// Index of the configured port.

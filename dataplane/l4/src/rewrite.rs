@@ -2,7 +2,7 @@
 
 use crate::burst::{Egress, Fate};
 use crate::drops::Reason;
-use crate::neighbours::Neighbours;
+use crate::neighbours::{Hop, NeighbourId, Neighbours};
 use crate::run::Run;
 use crate::schedule::source_mac;
 use crate::snat;
@@ -231,9 +231,17 @@ fn too_big(
 /// The next hop of a server, or the wait for it.
 #[inline]
 pub(crate) fn towards(neighbours: &Neighbours, server: &Server) -> Fate {
-    neighbours
-        .hop(server.neighbour)
-        .map_or(Fate::Hold(server.neighbour), |hop| Fate::Send(Egress::untagged(hop)))
+    let hop = neighbours.hop(server.neighbour);
+    if hop.is_plain() {
+        return Fate::Send(Egress::untagged(hop));
+    }
+    tagged(hop, server.neighbour)
+}
+
+/// A next hop in a VLAN, or one that is not resolved: kept out of the way of those that are neither.
+#[inline(never)]
+fn tagged(hop: Hop, id: NeighbourId) -> Fate {
+    Egress::to(hop).map_or(Fate::Hold(id), Fate::Send)
 }
 
 /// Replies leave by the port, MAC and VLAN that the client's packets came from.

@@ -64,8 +64,8 @@ impl<P: Port> Worker<P> {
     fn retry_held(&mut self, now_ns: u64) {
         for _ in 0..self.held.len() {
             let Some(held) = self.held.pop() else { break };
-            if let Some(hop) = self.shared.neighbours.hop(held.neighbour) {
-                emit::send(self, held.frame, held.l3, Egress::untagged(hop));
+            if let Some(egress) = Egress::to(self.shared.neighbours.hop(held.neighbour)) {
+                emit::send(self, held.frame, held.l3, egress);
             } else if now_ns >= held.until_ns {
                 emit::drop_frame(self, held.frame, Reason::NoNeighbour.into());
             } else if let Err(held) = self.held.push(held) {

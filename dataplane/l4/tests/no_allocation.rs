@@ -55,6 +55,12 @@ fn a_turn_and_a_tick_allocate_nothing() {
         assert_eq!((turns, ticks), (0, 0), "round {round}: new flows, then known ones");
         rig.turn();
     }
+    // Servers in a VLAN.
+    (0..3).for_each(|server| rig.resolve_in(server, ringlead_wire::Vid::new(20)));
+    inject(&mut rig);
+    let now = rig.now;
+    assert_eq!(allocations(|| _ = rig.worker.turn(now)), 0);
+    assert!(rig.turn().iter().any(|(_, frame)| frame[12..16] == [0x81, 0, 0, 20]));
     // Held frames, and resets for want of servers.
     rig.shared.neighbours.set(ringlead_l4::neighbours::NeighbourId(0), None);
     inject(&mut rig);

@@ -17,6 +17,7 @@ pub mod reset;
 pub mod rewrite;
 pub mod translate;
 pub mod tunnel;
+pub mod vlan;
 
 mod bytes;
 
@@ -25,3 +26,4 @@ pub use ip::{Endpoint, Ip, Protocol};
 pub use malformed::Malformed;
 pub use meta::{Kind, Meta, TcpFlags};
 pub use parse::{parse, parse_into};
+pub use vlan::Vid;

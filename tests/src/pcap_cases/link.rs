@@ -5,7 +5,7 @@ use ringlead_wire::TcpFlags;
 use ringlead_wire::build::Packet;
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![vlan(), neighbours_file(), too_big()]
+    vec![vlan(), vlan_servers(), neighbours_file(), too_big()]
 }
 
 /// EtherType of an outer tag (IEEE 802.1ad).
@@ -40,6 +40,38 @@ fn vlan() -> Case {
     s.lan(Packet::udp(server6, client6).payload(b"answer"), "to client: dns6 <- dns6/s1");
     let syn = Packet::tcp(one, "192.0.2.20:80").flags(TcpFlags::SYN).vlan_of_type(OUTER, 200).vlan(5);
     s.wan(syn, "to server: web (dsr) -> *, new flow");
+    s.end()
+}
+
+/// Servers in VLANs: each frame towards them has their tag alone, whatever tags the client's has; their replies come tagged.
+fn vlan_servers() -> Case {
+    let mut s = Scene::new("vlan-servers");
+    let (client, service, server) = ("198.51.100.7:1024", "192.0.2.53:53", "10.0.0.11:5353");
+    let ask = || Packet::udp(client, service).payload(b"ask");
+    let reply = || Packet::udp(server, client).payload(b"answer").vlan(20);
+    let known = "to server: dns (nat) -> dns/s1, flow";
+    s.wan(ask(), "to server: dns (nat) -> dns/s1, new flow");
+    s.lan(reply(), "to client: dns <- dns/s1");
+    s.wan(ask().vlan(0x6064), known); // priority 3, VLAN 100: the server's tag has priority 0
+    s.lan(reply(), "to client: dns <- dns/s1");
+    s.wan(ask().vlan_of_type(OUTER, 200).vlan(5), known);
+    s.lan(reply().payload(b"longer answer"), "to client: dns <- dns/s1");
+    s.wan(ask().vlan(20), known); // the very VLAN of the server
+    // The MTU is the IP packet's: a tag takes nothing of it.
+    s.wan(ask().payload(vec![b'a'; 1472]), known);
+    s.wan(ask().payload(vec![b'a'; 1473]), "drop: too-big");
+    s.lan(Packet::udp(server, client).payload(vec![b'b'; 1473]).vlan(20), "drop: too-big");
+    s.lan(reply().ttl(1), "drop: ttl-expired");
+
+    let (client6, server6) = ("[2001:db8:c::7]:1024", "[2001:db8:1::12]:5353");
+    let ask6 = Packet::udp(client6, "[2001:db8::53]:53").vlan(100).payload(b"ask");
+    s.wan(ask6, "to server: dns6 (nat) -> dns6/s2, new flow");
+    s.lan(Packet::udp(server6, client6).payload(b"answer").vlan(4094), "to client: dns6 <- dns6/s2");
+
+    let syn = |client: &str, service: &str| Packet::tcp(client, service).flags(TcpFlags::SYN);
+    s.wan(syn(client, "192.0.2.20:80").vlan(100), "to server: web (dsr) -> web/s2, new flow");
+    s.wan(syn(client6, "[2001:db8::20]:80"), "to server: web6 (dsr) -> web6/s1, new flow");
+    s.wan(syn(client, "192.0.2.21:80").vlan(100), "to server: old (dsr) -> old/s3, new flow");
     s.end()
 }
 

@@ -99,7 +99,11 @@ impl World {
         let ids = 2 * shape.servers;
         let shared = Shared::new(tables::tables(&shape), table, ids, ids, shape.workers);
         for id in 0..ids {
-            let hop = NextHop { port: u8::try_from(LAN).unwrap_or(0), mac: traffic::server_mac(id / 2) };
+            let hop = NextHop {
+                port: u8::try_from(LAN).unwrap_or(0),
+                vlan: None,
+                mac: traffic::server_mac(id / 2),
+            };
             shared.neighbours.set(NeighbourId(narrow(id)), Some(hop));
         }
         let mut lanes: Vec<Lane> =

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use etherparse::{
-    Ethernet2Header, Ipv4Header, Ipv6FlowLabel, Ipv6Header, LinkExtHeader, LinkHeader, NetHeaders,
+    Ethernet2Header, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, LinkExtHeader, LinkHeader, NetHeaders,
     PacketBuilder, PacketHeaders, SingleVlanHeader, TcpHeader, TransportHeader, UdpHeader, VlanId,
     ether_type,
 };
@@ -57,7 +57,7 @@ pub(crate) fn client(flow: u32) -> SocketAddr {
     (ip, port).into()
 }
 
-fn service_address(service: u16) -> SocketAddr {
+pub(crate) fn service_address(service: u16) -> SocketAddr {
     let last = u8::try_from(service).unwrap() + 1;
     if is_v6(service) {
         (Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, last.into()), 80).into()
@@ -317,6 +317,37 @@ impl Parts {
             Ip::V6(ip) => ip.hop_limit = ttl,
         }
     }
+}
+
+/// Gives the packet a header of this family as RFC 7915 has it, whatever it had.
+pub(crate) fn translate(parts: &mut Parts, from: SocketAddr, to: SocketAddr, ttl: u8, id: u16) {
+    let (protocol, header) = match &parts.transport {
+        TransportHeader::Tcp(_) => (IpNumber::TCP, 20),
+        TransportHeader::Udp(_) => (IpNumber::UDP, 8),
+        other => panic!("{other:?}"),
+    };
+    let length = u16::try_from(header + parts.payload.len()).unwrap();
+    parts.ip = match (from.ip(), to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let mut ip = Ipv4Header::new(length, ttl, protocol, from.octets(), to.octets()).unwrap();
+            (ip.dscp, ip.ecn) = ((TOS >> 2).try_into().unwrap(), (TOS & 3).try_into().unwrap());
+            (ip.identification, ip.dont_fragment) = (id, length + 20 > 1260);
+            Ip::V4(ip)
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => Ip::V6(Ipv6Header {
+            traffic_class: TOS,
+            flow_label: Ipv6FlowLabel::ZERO,
+            payload_length: length,
+            next_header: protocol,
+            hop_limit: ttl,
+            source: from.octets(),
+            destination: to.octets(),
+        }),
+        _ => unreachable!("one family"),
+    };
+    parts.set_vlan(None);
+    parts.set_source(from);
+    parts.set_destination(to);
 }
 
 /// What an honest balancer makes of a client's packet, before the checksums.

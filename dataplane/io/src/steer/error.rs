@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::causes::causes;
+
 /// What [`Steering`](super::Steering) refuses or fails at.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -85,16 +87,7 @@ pub enum SteerError {
 impl SteerError {
     /// Wraps an error with all its causes.
     pub(super) fn kernel(what: impl Into<String>, error: &dyn Error) -> Self {
-        let mut why = error.to_string();
-        let mut cause = error.source();
-        while let Some(next) = cause {
-            let text = next.to_string();
-            if !why.ends_with(&text) {
-                why = format!("{why}: {text}");
-            }
-            cause = next.source();
-        }
-        Self::Kernel { what: what.into(), why }
+        Self::Kernel { what: what.into(), why: causes(error) }
     }
 }
 

@@ -13,7 +13,7 @@ use ringlead_l4::{Shared, Worker, WorkerConfig};
 use ringlead_pick::{FrontHash, HashBy, Maglev, Member, RoundRobin, Sticky};
 use ringlead_wire::build::Packet;
 use ringlead_wire::tunnel::Encapsulation;
-use ringlead_wire::{Endpoint, Ip, Protocol};
+use ringlead_wire::{Endpoint, Ip, Protocol, Vid};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -78,10 +78,15 @@ impl Rig {
         rig
     }
 
-    /// Lets the next hop of server `index` (both families) be known.
+    /// Lets the next hop of server `index` (both families) be known, untagged.
     pub(crate) fn resolve(&self, index: usize) {
+        self.resolve_in(index, None);
+    }
+
+    /// The same in a VLAN, or in none.
+    pub(crate) fn resolve_in(&self, index: usize, vlan: Option<Vid>) {
         for family in 0..2 {
-            let hop = NextHop { port: LAN as u8, mac: server_mac(index) };
+            let hop = NextHop { port: LAN as u8, vlan, mac: server_mac(index) };
             self.shared.neighbours.set(NeighbourId((index * 2 + family) as u32), Some(hop));
         }
     }

@@ -58,7 +58,7 @@ impl Rig {
         let sizes = Sizes { flows_max: 1024, workers: 1, seed: [1, 2, 3, 4] };
         let flows = Arc::new(FlowTable::new(&sizes).unwrap());
         let shared = Shared::new(tables, flows, 1, 256, 1);
-        shared.neighbours.set(ROUTER, Some(NextHop { port: INSIDE, mac: suite.router }));
+        shared.neighbours.set(ROUTER, Some(NextHop { port: INSIDE, vlan: None, mac: suite.router }));
         let mut inside = MemPort::new("inside", 0, MAC, 16);
         inside.caps_mut().frame_max = suite.frame_max;
         let ports = vec![(OUTSIDE, MemPort::new("outside", 0, MAC, 16)), (INSIDE, inside)];
