@@ -20,6 +20,7 @@ mod lab;
 mod nat;
 mod neighbour;
 mod nexthop;
+mod one_port;
 mod programs;
 mod refusals;
 mod reload;

@@ -190,6 +190,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// The cores of the workers. One each receive queue on a machine of two cores.
     pub cores: Vec<u8>,
+    /// The ports: name, device, and whom it faces.
+    pub ports: Vec<(&'static str, &'static str, &'static str)>,
     /// More lines for each `[port.*]`, such as `attach = "generic"`.
     pub port_lines: String,
     /// What servers of snat services see in place of clients: addresses, and a range of ports.
@@ -226,7 +228,8 @@ impl Config {
             Network { queues, .. } => (0..queues).collect(),
         };
         let snat = (vec![Lab::SNAT_V4.to_owned(), Lab::SNAT_V6.to_owned()], "1024-65535".to_owned());
-        Self { services: Vec::new(), cores, port_lines: String::new(), snat, head }
+        let ports = vec![("wan", "l0", "clients"), ("lan", "l1", "servers")];
+        Self { services: Vec::new(), cores, ports, port_lines: String::new(), snat, head }
     }
 
     /// The same with one more service.
@@ -253,7 +256,7 @@ impl Config {
             "[dataplane]\ncores = [{}]\ncontrol-core = 0\nmax-flows = 65536\n",
             cores.join(", ")
         );
-        for (name, device, faces) in [("wan", "l0", "clients"), ("lan", "l1", "servers")] {
+        for (name, device, faces) in &self.ports {
             let more = &self.port_lines;
             let _ = writeln!(text, "[port.{name}]\ndevice = \"{device}\"\nfaces = \"{faces}\"\n{more}\n");
         }

@@ -1,7 +1,7 @@
 //! Servers for all standard services, and looking at services from the client's side.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::{Family, Mode, Protocol, Service};
@@ -56,18 +56,23 @@ impl Lab {
     /// within half a second; 32 flows are tried.
     #[must_use]
     pub fn servers_seen(&self, service: &Service) -> BTreeSet<char> {
+        self.servers_seen_from(service, &Self::clients(family_of(service.listen)))
+    }
+
+    /// The same asked from these addresses of the client.
+    #[must_use]
+    pub fn servers_seen_from(&self, service: &Service, sources: &[IpAddr]) -> BTreeSet<char> {
         let timeout = Duration::from_millis(500);
-        let sources = Self::clients(family_of(service.listen));
         self.within(Node::Client, || match service.protocol {
             Protocol::Tcp => {
                 let short = Transfer::new(service.listen).bytes(100, 100).timeout(timeout);
-                tcp_transfers(short, 32, &sources)
+                tcp_transfers(short, 32, sources)
                     .into_iter()
                     .map(|made| made.map_or(Self::NOBODY, |made| made.server))
                     .collect()
             }
             Protocol::Udp => {
-                let talk = Exchange::new(service.listen).from(&sources).times(32, 1).timeout(timeout);
+                let talk = Exchange::new(service.listen).from(sources).times(32, 1).timeout(timeout);
                 let stats = talk.hold();
                 let nobody = (stats.answered < stats.sent).then_some(Self::NOBODY);
                 stats.per_server.into_keys().chain(nobody).collect()

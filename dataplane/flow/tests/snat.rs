@@ -46,6 +46,25 @@ fn take_all(pool: &SnatPool, worker: usize, protocol: Protocol, v4: bool) -> Vec
 }
 
 #[test]
+fn a_drawn_port_is_taken_if_it_is_free_and_another_one_if_not() {
+    let pool = small();
+    let mut random = random(1);
+    let drawn = pool.draw(0, TCP, true, &mut random);
+    assert!(drawn.is_some());
+    let [first, second] = [(); 2].map(|()| pool.take_drawn(0, TCP, true, drawn, &mut random).unwrap());
+    pool.never_used(first.ip, first.port, TCP);
+    // What was drawn last is neither, and first is free again: the draw decides.
+    assert_eq!(pool.take_drawn(0, TCP, true, drawn, &mut random), Some(first));
+    assert_ne!(first, second);
+    let udp = pool.take_drawn(0, UDP, true, drawn, &mut random);
+    assert!(udp.is_some(), "a draw of the other transport's ports is no hindrance");
+    assert_eq!((pool.usage().tcp.used, pool.usage().udp.used), (2, 1));
+    while pool.take(0, TCP, true, &mut random).is_some() {}
+    assert_eq!(pool.draw(0, TCP, true, &mut random), None, "known to be dry");
+    assert_eq!(pool.take_drawn(0, TCP, true, drawn, &mut random), None);
+}
+
+#[test]
 fn every_port_of_the_range_is_taken_once_by_its_worker() {
     for (range, workers) in [(1024..=1151, 1), (1000..=2000, 3), (1..=65_535, 4), (40_001..=40_200, 2)] {
         let pool =

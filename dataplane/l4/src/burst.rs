@@ -4,6 +4,7 @@ use crate::drops::{Drop, Reason};
 use crate::neighbours::{Hop, NeighbourId};
 use crate::wide::Wide;
 use arrayvec::ArrayVec;
+use ringlead_flow::snat::{Draw, Mapping};
 use ringlead_flow::{Hit, Packed, ServerId};
 use ringlead_io::FrameList;
 use ringlead_io::port::BURST;
@@ -104,6 +105,12 @@ pub(crate) struct Burst {
     pub wanted: [Option<u16>; BURST],
     /// The server that the service's algorithm picked for it, by place in `misses`.
     pub picked: [Option<ServerId>; BURST],
+    /// The source port that was chosen for it, by place in `misses`, where `sources` says that there are any.
+    pub drawn: [Option<Draw>; BURST],
+    /// The same port, or another one, once it is taken: the flow's, or given back once the flow is made without it.
+    pub taken: [Option<Mapping>; BURST],
+    /// Whether source ports were chosen for misses.
+    pub sources: bool,
     /// Whether this burst made the flow: a bit each, by place in `live`.
     pub new: u64,
 }
@@ -123,6 +130,9 @@ impl Burst {
             misses: ArrayVec::new(),
             wanted: [None; BURST],
             picked: [None; BURST],
+            drawn: [None; BURST],
+            taken: [None; BURST],
+            sources: false,
             new: 0,
         }
     }

@@ -3,7 +3,7 @@
 use crate::drops::Reason;
 use crate::tables::{Chooser, Delivery, Pool, Server, Service, Tables, Way, protocol};
 use arrayvec::ArrayVec;
-use ringlead_flow::snat::{SnatPool, SnatRandom};
+use ringlead_flow::snat::{Mapping, SnatPool, SnatRandom};
 use ringlead_flow::{FlowSpec, FlowTable, Hit, Inserted, Link, Packed, ServerId, Side, Tick, Tuple};
 use ringlead_pick::{Cursor, Loads};
 use ringlead_wire::{Kind, Meta};
@@ -46,6 +46,14 @@ enum Made {
     Taken,
     Full,
     Contended,
+}
+
+/// Where a packet's source port comes from, where it needs one.
+pub(crate) struct Sources<'a> {
+    /// The one that was taken ahead. What is left of it is the caller's to give back.
+    pub ahead: Option<Mapping>,
+    /// For others.
+    pub random: &'a mut SnatRandom,
 }
 
 /// One packet that asks for a server.
@@ -98,7 +106,7 @@ impl Request<'_> {
     pub(crate) fn serve(
         &self,
         cursor: &mut Option<&mut Cursor>,
-        random: &mut SnatRandom,
+        sources: &mut Sources<'_>,
         hit: &mut Hit,
     ) -> Outcome {
         let pool = &*self.service.pool;
@@ -118,19 +126,19 @@ impl Request<'_> {
         while !tried.is_full() {
             let again = |cursor| pick(self.tables, self.loads, pool, self.tuple, &tried, cursor);
             let Some(id) = ahead.take().or_else(|| again(&mut *cursor)) else { break };
-            match self.give(pool, id, random, hit) {
+            match self.give(pool, id, sources, hit) {
                 Given::Outcome(outcome) => return outcome,
                 Given::Taken => taken = true,
                 Given::Never => {}
             }
             tried.push(id);
         }
-        if taken { Outcome::Drop(Reason::TupleTaken) } else { self.sorry(cursor, random, hit) }
+        if taken { Outcome::Drop(Reason::TupleTaken) } else { self.sorry(cursor, sources, hit) }
     }
 
     /// Nobody of the pool takes it: the sorry pool, if there is one, or the declared answer.
     #[cold]
-    fn sorry(&self, cursor: &mut Option<&mut Cursor>, random: &mut SnatRandom, hit: &mut Hit) -> Outcome {
+    fn sorry(&self, cursor: &mut Option<&mut Cursor>, sources: &mut Sources<'_>, hit: &mut Hit) -> Outcome {
         if let Some(outcome) = self.made_meanwhile(hit) {
             return outcome;
         }
@@ -138,7 +146,7 @@ impl Request<'_> {
         let mut tried = Tried::new();
         while !tried.is_full() {
             let Some(id) = pick(self.tables, self.loads, pool, self.tuple, &tried, cursor) else { break };
-            if let Given::Outcome(outcome) = self.give(pool, id, random, hit) {
+            if let Given::Outcome(outcome) = self.give(pool, id, sources, hit) {
                 return outcome;
             }
             tried.push(id);
@@ -158,24 +166,19 @@ impl Request<'_> {
     }
 
     /// Gives the packet a flow to one server, if it can have one there.
-    fn give(&self, pool: &Pool, id: ServerId, random: &mut SnatRandom, hit: &mut Hit) -> Given {
+    fn give(&self, pool: &Pool, id: ServerId, sources: &mut Sources<'_>, hit: &mut Hit) -> Given {
         let Some(server) = self.tables.server(id) else { return Given::Never };
-        let room = pool.limit(id);
-        if room.is_some_and(|limit| !self.loads.add_below(id.0, limit)) {
-            return Given::Never;
-        }
-        let inserted = match &self.service.delivery {
-            Delivery::Snat(ports) => self.insert_with_port(ports, id, server, random, hit),
-            Delivery::Nat => Ok(self.insert(id, Some(answers(server, self.tuple)), hit)),
-            Delivery::Dsr | Delivery::Tunnel(_) => Ok(self.insert(id, None, hit)),
-        };
-        if let Ok(Made::New) = inserted {
-            if room.is_none() {
-                self.loads.add(id.0);
-            }
+        let inserted = self.loads.count(id.0, pool.limit(id), || {
+            let inserted = match &self.service.delivery {
+                Delivery::Snat(ports) => self.insert_with_port(ports, id, server, sources, hit),
+                Delivery::Nat => Ok(self.insert(id, Some(answers(server, self.tuple)), hit)),
+                Delivery::Dsr | Delivery::Tunnel(_) => Ok(self.insert(id, None, hit)),
+            };
+            (inserted == Ok(Made::New), inserted)
+        });
+        let Some(inserted) = inserted else { return Given::Never };
+        if inserted == Ok(Made::New) {
             self.remember(pool, id);
-        } else if room.is_some() {
-            self.loads.sub(id.0);
         }
         Given::Outcome(match inserted {
             Ok(Made::New) => Outcome::Flow(true),
@@ -199,14 +202,15 @@ impl Request<'_> {
         ports: &SnatPool,
         id: ServerId,
         server: &Server,
-        random: &mut SnatRandom,
+        sources: &mut Sources<'_>,
         hit: &mut Hit,
     ) -> Result<Made, Reason> {
         let Some(protocol) = protocol(self.tuple.proto) else { return Ok(Made::Taken) };
         for _ in 0..PORTS {
-            let Some(ours) = ports.take(self.worker, protocol, server.ip.is_v4(), random) else {
-                return Err(Reason::SnatExhausted);
-            };
+            let v4 = server.ip.is_v4();
+            let ahead = sources.ahead.take_if(|ours| ours.ip.is_v4() == v4);
+            let ours = ahead.or_else(|| ports.take(self.worker, protocol, v4, sources.random));
+            let Some(ours) = ours else { return Err(Reason::SnatExhausted) };
             let answers = Tuple { dst: ours.ip, dport: ours.port, ..answers(server, self.tuple) };
             let made = self.insert(id, Some(answers), hit);
             if made == Made::New {

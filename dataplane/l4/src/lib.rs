@@ -17,6 +17,7 @@ mod choose;
 mod classify;
 mod emit;
 mod hold;
+mod ids;
 mod lookup;
 mod parse;
 mod rewrite;

@@ -7,17 +7,15 @@ use crate::run::Run;
 use crate::schedule::source_mac;
 use crate::snat;
 use crate::tables::{Server, ServiceId, Tables, Way};
-use crate::tunnel::Entrance;
+use crate::tunnel::{self, Entrance};
 use crate::worker::{PORTS_MAX, Worker};
 use ringlead_flow::{FlowTable, Hit, Link, Side};
+use ringlead_io::Port;
 use ringlead_io::port::BURST;
-use ringlead_io::{FrameList, Frames, Port};
 use ringlead_wire::answer::Made;
 use ringlead_wire::mss::clamp_mss;
 use ringlead_wire::{Kind, Meta, TcpFlags, checksum, rewrite as wire};
 
-/// How many packets ahead the line in front of one is fetched into the first cache, as parsing does with headers.
-const AHEAD: usize = 16;
 /// Where the IP header starts behind an Ethernet header without tags.
 pub(crate) const UNTAGGED: u16 = 14;
 
@@ -34,7 +32,7 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
     let mut run = Run::new();
     let fits = usize::from(worker.fits);
     let offers = if worker.tables.services.clamps() { TcpFlags::SYN } else { 0 };
-    let mut others = 0_u64;
+    let (mut others, mut tunnels) = (0_u64, 0_u64);
     for k in 0..burst.lives.min(BURST) {
         let place = usize::from(burst.live[k]) % BURST;
         let Some(frame) = burst.frames.get_mut(place) else { continue };
@@ -44,8 +42,10 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
         }
         let len = frame.len();
         // One branch for all three: none of them is worth one of its own.
-        if Way::detour(hit.service()) | u32::from(len > fits) | u32::from(meta.flags.0 & offers) != 0 {
+        let detour = Way::detour(hit.service());
+        if detour | u32::from(len > fits) | u32::from(meta.flags.0 & offers) != 0 {
             others |= 1 << k;
+            tunnels |= u64::from(detour == Way::Tunnel as u32) << k;
             continue;
         }
         let bytes = worker.frames.bytes_mut(frame);
@@ -60,13 +60,17 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
         }
     }
     run.settle(&worker.counters);
+    if tunnels != 0 {
+        tunnel::enter_all(worker, partial, tunnels);
+    }
+    others &= !tunnels;
     if others != 0 {
         rewrite_others(worker, port, partial, others);
     }
 }
 
 /// The packets of the burst that are long, or offer a segment size that may be too large, or whose way is another than
-/// nat's and dsr's: a bit each, by place in `live`.
+/// nat's and dsr's and no tunnel: a bit each, by place in `live`.
 #[inline(never)]
 #[allow(clippy::indexing_slicing, reason = "arrays of BURST, and places below BURST")]
 fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, partial: bool, mut others: u64) {
@@ -79,23 +83,9 @@ fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, partial: bool, mut 
         frames: &mut worker.frames,
         frame_max: &worker.frame_max,
         macs: &worker.macs,
-        next_id: &mut worker.next_id,
+        ids: &mut worker.ids,
     };
-    let (mut ahead, packs) = (others, entrance.tables.services.packs());
-    let mut ask = |frames: &Frames, received: &FrameList| {
-        let place = usize::from(burst.live[ahead.trailing_zeros() as usize % BURST]) % BURST;
-        if let (Some(frame), true) = (received.get(place), ahead != 0) {
-            frames.prefetch_head(frame);
-        }
-        ahead &= ahead.wrapping_sub(1);
-    };
-    if packs {
-        (0..AHEAD).for_each(|_| ask(entrance.frames, &burst.frames));
-    }
     while others != 0 {
-        if packs {
-            ask(entrance.frames, &burst.frames);
-        }
         let k = others.trailing_zeros() as usize;
         others &= others - 1;
         let place = usize::from(burst.live[k]) % BURST;
@@ -110,13 +100,6 @@ fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, partial: bool, mut 
         }
         if clamps && meta.flags.0 & TcpFlags::SYN != 0 {
             clamp(entrance.tables, entrance.frames.bytes_mut(frame), meta, hit);
-        }
-        if way == Way::Tunnel {
-            *fate = entrance.enter(frame, meta, ServiceId::from_u32(hit.service()).slot, hit.server_id());
-            if !matches!(fate, Fate::Drop(_) | Fate::Answer(..)) {
-                run.add(hit, len, &worker.counters);
-            }
-            continue;
         }
         let bytes = entrance.frames.bytes_mut(frame);
         learn(&worker.flows, hit, bytes, meta, port);
@@ -162,7 +145,7 @@ fn learn(flows: &FlowTable, hit: &Hit, bytes: &[u8], meta: &Meta, port: u8) {
 
 /// Lowers the segment size that a SYN offers to what its service allows (RFC 9293 §3.7.1); never raises it.
 #[cold]
-fn clamp(tables: &Tables, bytes: &mut [u8], meta: &Meta, hit: &Hit) {
+pub(crate) fn clamp(tables: &Tables, bytes: &mut [u8], meta: &Meta, hit: &Hit) {
     let service = tables.services.get(ServiceId::from_u32(hit.service()).slot);
     if let (Some(most), Kind::Tcp) = (service.and_then(|service| service.mss), meta.kind) {
         clamp_mss(bytes, meta, most);
@@ -240,7 +223,7 @@ pub(crate) fn towards(neighbours: &Neighbours, server: &Server) -> Fate {
 
 /// A next hop in a VLAN, or one that is not resolved: kept out of the way of those that are neither.
 #[inline(never)]
-fn tagged(hop: Hop, id: NeighbourId) -> Fate {
+pub(crate) fn tagged(hop: Hop, id: NeighbourId) -> Fate {
     Egress::to(hop).map_or(Fate::Hold(id), Fate::Send)
 }
 

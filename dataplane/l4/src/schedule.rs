@@ -2,12 +2,13 @@
 
 use crate::answer;
 use crate::burst::Fate;
-use crate::choose::{Outcome, Request, ahead, answers, begins};
+use crate::choose::{Outcome, Request, Sources, ahead, answers, begins};
 use crate::drops::Reason;
-use crate::tables::Delivery;
+use crate::tables::{Delivery, Service, protocol};
 use crate::tunnel::Entrance;
 use crate::worker::Worker;
-use ringlead_flow::{Link, Packed, ServerId};
+use ringlead_flow::snat::Mapping;
+use ringlead_flow::{Link, Packed, ServerId, Tuple};
 use ringlead_io::Port;
 use ringlead_wire::mss::clamp_mss;
 use ringlead_wire::{Kind, checksum};
@@ -17,8 +18,12 @@ use std::sync::Arc;
 #[inline(never)]
 pub(crate) fn schedule<P: Port>(worker: &mut Worker<P>, queue: usize) {
     let misses = worker.burst.misses.len();
+    worker.burst.sources = false;
     for miss in 0..misses {
         pick_ahead(worker, miss);
+    }
+    if worker.burst.sources {
+        (0..misses).for_each(|miss| take_ahead(worker, miss));
     }
     for miss in 0..misses {
         schedule_one(worker, queue, miss);
@@ -29,8 +34,12 @@ pub(crate) fn schedule<P: Port>(worker: &mut Worker<P>, queue: usize) {
 /// between must not lead every other client to the same server.
 fn pick_ahead<P: Port>(worker: &mut Worker<P>, miss: usize) {
     let burst = &mut *worker.burst;
-    let Some(picked) = burst.picked.get_mut(miss) else { return };
-    *picked = None;
+    let (Some(picked), Some(drawn), Some(taken)) =
+        (burst.picked.get_mut(miss), burst.drawn.get_mut(miss), burst.taken.get_mut(miss))
+    else {
+        return;
+    };
+    (*picked, *drawn, *taken) = (None, None, None);
     let Some((place, slot)) = miss_of(&burst.misses, &burst.wanted, miss) else { return };
     let (Some(service), Some(key)) = (worker.tables.services.get(slot), burst.keys.get(place)) else {
         return;
@@ -42,10 +51,43 @@ fn pick_ahead<P: Port>(worker: &mut Worker<P>, miss: usize) {
     let mut cursor = worker.cursors.get_mut(usize::from(service.pool.index));
     let tuple = key.tuple();
     *picked = ahead(&worker.tables, &worker.shared.loads, service, &tuple, worker.tick, &mut cursor);
-    if matches!(service.delivery, Delivery::Nat)
-        && let Some(server) = picked.and_then(|id| worker.tables.server(id))
-    {
-        worker.flows.prefetch(&Packed::from(&answers(server, &tuple)));
+    let Some(server) = picked.and_then(|id| worker.tables.server(id)) else { return };
+    match &service.delivery {
+        Delivery::Nat => worker.flows.prefetch(&Packed::from(&answers(server, &tuple))),
+        Delivery::Snat(ports) => {
+            let Some(protocol) = protocol(tuple.proto) else { return };
+            let v4 = server.ip.is_v4();
+            *drawn = ports.draw(worker.config.index, protocol, v4, &mut worker.random);
+            burst.sources |= drawn.is_some();
+        }
+        Delivery::Dsr | Delivery::Tunnel(_) => {}
+    }
+}
+
+/// Takes the source port that was chosen for a miss, and asks for the memory that the insert will need for it: the port is
+/// half of the key of the server's packets.
+fn take_ahead<P: Port>(worker: &mut Worker<P>, miss: usize) {
+    let burst = &mut *worker.burst;
+    let Some((taken, drawn)) = burst.taken.get_mut(miss).zip(burst.drawn.get(miss).copied().flatten()) else {
+        return;
+    };
+    let Some((place, slot)) = miss_of(&burst.misses, &burst.wanted, miss) else { return };
+    let (Some(service), Some(key), Some(server)) = (
+        worker.tables.services.get(slot),
+        burst.keys.get(place),
+        burst.picked.get(miss).copied().flatten().and_then(|id| worker.tables.server(id)),
+    ) else {
+        return;
+    };
+    let tuple = key.tuple();
+    let (Delivery::Snat(ports), Some(protocol)) = (&service.delivery, protocol(tuple.proto)) else { return };
+    let v4 = server.ip.is_v4();
+    *taken = ports.take_drawn(worker.config.index, protocol, v4, Some(drawn), &mut worker.random);
+    if let Some(ours) = *taken {
+        let answers = Packed::from(&Tuple { dst: ours.ip, dport: ours.port, ..answers(server, &tuple) });
+        // A flow with a tuple of each family has both among the IPv6 ones.
+        let widened = if tuple.is_v4() == v4 { None } else { answers.widened() };
+        worker.flows.prefetch(&widened.unwrap_or(answers));
     }
 }
 
@@ -85,7 +127,13 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, miss: usize) {
         worker: worker.config.index,
     };
     let Some(hit) = burst.hits.get_mut(place) else { return };
-    let fate = match request.serve(&mut cursor, &mut worker.random, hit) {
+    let ahead = burst.taken.get_mut(miss).and_then(Option::take);
+    let mut sources = Sources { ahead, random: &mut worker.random };
+    let outcome = request.serve(&mut cursor, &mut sources, hit);
+    if let Some(left) = sources.ahead {
+        give_back(service, left, tuple);
+    }
+    let fate = match outcome {
         Outcome::Flow(new) => {
             if new {
                 worker.tally.flows_created += 1;
@@ -104,6 +152,14 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, miss: usize) {
     };
     if let Some(decided) = worker.burst.fates.get_mut(frame) {
         *decided = fate;
+    }
+}
+
+/// Frees the port that was taken for a packet whose flow is there by now, or that cannot be served.
+#[cold]
+fn give_back(service: &Service, left: Mapping, tuple: &Tuple) {
+    if let (Delivery::Snat(ports), Some(protocol)) = (&service.delivery, protocol(tuple.proto)) {
+        ports.never_used(left.ip, left.port, protocol);
     }
 }
 
@@ -133,7 +189,7 @@ fn without_flow<P: Port>(
         frames: &mut worker.frames,
         frame_max: &worker.frame_max,
         macs: &worker.macs,
-        next_id: &mut worker.next_id,
+        ids: &mut worker.ids,
     };
     entrance.enter(frame, meta, slot, server)
 }

@@ -74,7 +74,7 @@ impl Entrance<'_> {
         if !self.frames.set_len(frame, meta.end.into()) || !self.frames.grow_head(frame, grown) {
             return Err(Reason::NoRoom);
         }
-        let id = self.id();
+        let id = self.ids.next(ends.src.last4(), ends.dst.last4());
         let bytes = self.frames.bytes_mut(frame);
         let start = if meta.v4 { to_v6(bytes, meta, grown, ends) } else { to_v4(bytes, meta, ends, id) };
         let cut = start.and_then(|start| start.checked_sub(ETHERNET_LEN));
@@ -90,7 +90,8 @@ impl Entrance<'_> {
     #[cold]
     fn cross_error(&mut self, frame: &mut Frame, meta: &Meta, ends: &Ends, mtu: u16) -> Result<(), Reason> {
         let quoted = Ends { src: ends.dst, dst: ends.src, sport: ends.dport, dport: ends.sport };
-        let told = IcmpEnds { src: ends.src, dst: ends.dst, quoted, mtu, id: self.id() };
+        let id = self.ids.next(ends.src.last4(), ends.dst.last4());
+        let told = IcmpEnds { src: ends.src, dst: ends.dst, quoted, mtu, id };
         let mut built = [0; ETHERNET_LEN + ICMP_ERROR_LEN_MAX];
         set_ethertype(&mut built, !meta.v4);
         let len = built
@@ -99,12 +100,6 @@ impl Entrance<'_> {
             .ok_or(Reason::Untranslatable)?;
         let built = built.get(..ETHERNET_LEN + len).ok_or(Reason::Untranslatable)?;
         if self.frames.copy_in(frame, built) { Ok(()) } else { Err(Reason::NoRoom) }
-    }
-
-    /// The next identification.
-    const fn id(&mut self) -> u16 {
-        *self.next_id = self.next_id.wrapping_add(1);
-        *self.next_id
     }
 }
 

@@ -3,16 +3,22 @@
 
 use crate::burst::Fate;
 use crate::drops::Reason;
-use crate::rewrite::{UNTAGGED, label, towards};
-use crate::tables::{Server, Tables};
-use crate::worker::PORTS_MAX;
-use crate::{neighbours::Neighbours, tables::Delivery};
+use crate::ids::Identifications;
+use crate::neighbours::Neighbours;
+use crate::rewrite::{UNTAGGED, clamp, tagged, towards};
+use crate::run::Run;
+use crate::tables::{Delivery, Server, ServiceId, Tables};
+use crate::worker::{PORTS_MAX, Worker};
 use ringlead_flow::ServerId;
-use ringlead_io::{Frame, Frames};
+use ringlead_io::port::BURST;
+use ringlead_io::{Frame, FrameList, Frames, Port};
 use ringlead_wire::answer::Made;
 use ringlead_wire::parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
-use ringlead_wire::tunnel::{Encapsulation, Outer, encapsulate};
-use ringlead_wire::{Ip, Meta};
+use ringlead_wire::tunnel::{Encapsulation, Outer, encapsulate_v4, encapsulate_v6};
+use ringlead_wire::{Ip, Kind, Meta, TcpFlags, checksum, rewrite as wire};
+
+/// How many packets ahead the line in front of one is fetched into the first cache, as parsing does with headers.
+const AHEAD: usize = 16;
 
 /// How a service's packets are packed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,12 +55,69 @@ impl Prefix {
         Some(Self { base: [(base >> 64) as u64, base as u64], hosts: hosts as u64 })
     }
 
-    /// One of them. Of an IPv6 prefix only the last 64 bits vary.
+    /// One of an IPv4 prefix, as a header has it.
     #[inline]
-    fn host(&self, mix: u64) -> Ip {
-        let [high, low] = self.base;
-        Ip::from_v6((u128::from(high) << 64 | u128::from(low | mix & self.hosts)).to_be_bytes())
+    #[allow(clippy::cast_possible_truncation, reason = "an IPv4 address is the last 32 bits")]
+    const fn host_v4(&self, mix: u64) -> [u8; 4] {
+        ((self.base[1] | mix & self.hosts) as u32).to_be_bytes()
     }
+
+    /// One of an IPv6 prefix, of which only the last 64 bits vary.
+    #[inline]
+    const fn host_v6(&self, mix: u64) -> [u8; 16] {
+        ((self.base[0] as u128) << 64 | (self.base[1] | mix & self.hosts) as u128).to_be_bytes()
+    }
+}
+
+/// Packs the packets of the burst whose way is a tunnel, decides where they leave and counts them for their services: a bit
+/// each, by place in `live`.
+#[inline(never)]
+#[allow(clippy::indexing_slicing, reason = "arrays of BURST, and places below BURST")]
+pub(crate) fn enter_all<P: Port>(worker: &mut Worker<P>, partial: bool, mut packets: u64) {
+    let burst = &mut *worker.burst;
+    let clamps = worker.tables.services.clamps();
+    let mut run = Run::new();
+    let mut entrance = Entrance {
+        tables: &worker.tables,
+        neighbours: &worker.shared.neighbours,
+        frames: &mut worker.frames,
+        frame_max: &worker.frame_max,
+        macs: &worker.macs,
+        ids: &mut worker.ids,
+    };
+    let mut ahead = packets;
+    let mut ask = |frames: &Frames, received: &FrameList| {
+        let place = usize::from(burst.live[ahead.trailing_zeros() as usize % BURST]) % BURST;
+        if let (Some(frame), true) = (received.get(place), ahead != 0) {
+            frames.prefetch_head(frame);
+        }
+        ahead &= ahead.wrapping_sub(1);
+    };
+    (0..AHEAD).for_each(|_| ask(entrance.frames, &burst.frames));
+    while packets != 0 {
+        ask(entrance.frames, &burst.frames);
+        let k = packets.trailing_zeros() as usize;
+        packets &= packets - 1;
+        let place = usize::from(burst.live[k]) % BURST;
+        let Some(frame) = burst.frames.get_mut(place) else { continue };
+        let (hit, meta) = (&burst.hits[k], &mut burst.metas[place]);
+        if partial
+            && meta.kind != Kind::IcmpError
+            && checksum::fix_partial(entrance.frames.bytes_mut(frame), meta)
+        {
+            worker.tally.completed_checksums += 1;
+        }
+        if clamps && meta.flags.0 & TcpFlags::SYN != 0 {
+            clamp(entrance.tables, entrance.frames.bytes_mut(frame), meta, hit);
+        }
+        let len = frame.len();
+        let fate = entrance.pack(frame, meta, ServiceId::from_u32(hit.service()).slot, hit.server_id());
+        if !matches!(fate, Fate::Drop(_) | Fate::Answer(..)) {
+            run.add(hit, len, &worker.counters);
+        }
+        burst.fates[place] = fate;
+    }
+    run.settle(&worker.counters);
 }
 
 /// What giving packets other headers needs of a worker, apart from its burst.
@@ -64,8 +127,8 @@ pub(crate) struct Entrance<'w> {
     pub frames: &'w mut Frames,
     pub frame_max: &'w [u16; PORTS_MAX],
     pub macs: &'w [u64; PORTS_MAX],
-    /// Counts packets made here that may be fragmented: their identification (RFC 6864 §4.2).
-    pub next_id: &'w mut u16,
+    /// Of packets made here that may be fragmented.
+    pub ids: &'w mut Identifications,
 }
 
 impl Entrance<'_> {
@@ -73,67 +136,76 @@ impl Entrance<'_> {
     /// tunnel goes on as dsr: its server has the service's address in both.
     #[inline(never)]
     pub(crate) fn enter(&mut self, frame: &mut Frame, meta: &mut Meta, slot: u16, server: ServerId) -> Fate {
+        self.pack(frame, meta, slot, server)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "the loop's middle, and the path of nearly every packet")]
+    fn pack(&mut self, frame: &mut Frame, meta: &mut Meta, slot: u16, server: ServerId) -> Fate {
         let Some(server) = self.tables.server(server) else { return Fate::Drop(Reason::NoServer.into()) };
-        let mut way = towards(self.neighbours, server);
-        let tunnel = match self.tables.services.get(slot).map(|service| &service.delivery) {
-            Some(Delivery::Tunnel(tunnel)) => tunnel,
-            _ => return way,
+        let Some(Delivery::Tunnel(tunnel)) = self.tables.services.get(slot).map(|service| &service.delivery)
+        else {
+            return towards(self.neighbours, server);
         };
-        let overhead = tunnel.encapsulation.overhead(server.ip.is_v4());
-        if let Fate::Send(egress) = way {
-            let room = self.frame_max.get(usize::from(egress.port())).copied().unwrap_or(0);
+        let (outer_v4, hop) = (server.ip.is_v4(), self.neighbours.hop(server.neighbour));
+        let overhead = tunnel.encapsulation.overhead(outer_v4);
+        if hop.is_resolved() {
+            let room = self.frame_max.get(usize::from(hop.port())).copied().unwrap_or(0);
             let room = usize::from(room.saturating_sub(UNTAGGED));
             if usize::from(meta.end - meta.l3) + overhead > room {
                 let mtu = u16::try_from(room.saturating_sub(overhead)).unwrap_or(u16::MAX);
                 return Fate::Answer(Reason::TooBig, Made::TooBig { mtu });
             }
         }
-        match self.pack(frame, meta, tunnel, server, overhead, &mut way) {
-            Some(()) => way,
-            None => Fate::Drop(Reason::NoRoom.into()),
+        if self.wrap(frame, meta, tunnel, server, overhead).is_none() {
+            return Fate::Drop(Reason::NoRoom.into());
         }
+        let ethertype = if outer_v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
+        let bytes = self.frames.bytes_mut(frame);
+        if hop.is_plain() {
+            let src = self.macs.get(usize::from(hop.port())).copied().unwrap_or_default();
+            wire::set_header(bytes, hop.mac(), src, ethertype);
+            return Fate::Ready(hop.port());
+        }
+        // Both addresses and the tag are written once they are known, on the way out.
+        wire::set_header(bytes, 0, 0, ethertype);
+        tagged(hop, server.neighbour)
     }
 
+    /// Puts the outer headers in front of a packet, where its tags were and where its Ethernet header was; that will stand in
+    /// front of them.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as `pack`")]
     #[allow(clippy::cast_possible_truncation, reason = "the upper bits of a number are cut out")]
-    fn pack(
+    fn wrap(
         &mut self,
         frame: &mut Frame,
         meta: &mut Meta,
         tunnel: &Tunnel,
         server: &Server,
         overhead: usize,
-        way: &mut Fate,
     ) -> Option<()> {
-        // The outer headers stand where the tags were, and where the Ethernet header was; that moves in front of them.
-        let (l3, end, wanted) =
+        let (l3, end, inner) =
             (usize::from(meta.l3), usize::from(meta.end), overhead + usize::from(UNTAGGED));
-        if frame.len() != end && !self.frames.set_len(frame, end) {
+        if frame.len() != end && !self.frames.set_len(frame, end)
+            || !self.frames.grow_head(frame, inner.checked_sub(l3)?)
+        {
             return None;
         }
-        let moved = if wanted >= l3 {
-            self.frames.grow_head(frame, wanted - l3)
-        } else {
-            self.frames.shrink_head(frame, l3 - wanted)
-        };
-        if !moved {
-            return None;
-        }
-        let outer_v4 = server.ip.is_v4();
         let mix = mix(meta);
-        *self.next_id = self.next_id.wrapping_add(1);
-        let outer = Outer {
-            src: if outer_v4 { tunnel.source_v4.host(mix) } else { tunnel.source_v6.host(mix) },
-            dst: server.ip,
-            // Ephemeral ports, as RFC 7510 §3.1 wants of its like.
-            entropy: (mix >> 48) as u16 | 0xc000,
-            id: *self.next_id,
-        };
+        // Ephemeral ports, as RFC 7510 §3.1 wants of its like.
+        let entropy = (mix >> 48) as u16 | 0xc000;
+        let (end, form) = (inner + end - l3, tunnel.encapsulation);
         let bytes = self.frames.bytes_mut(frame);
-        let packed = encapsulate(bytes, wanted, wanted + end - l3, meta.v4, tunnel.encapsulation, &outer);
-        let ethertype = if outer_v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
-        bytes.get_mut(12..14)?.copy_from_slice(&ethertype.to_be_bytes());
+        let packed = if server.ip.is_v4() {
+            let outer = Outer { src: tunnel.source_v4.host_v4(mix), dst: server.ip.last4(), entropy };
+            let id = || self.ids.next(outer.src, outer.dst);
+            encapsulate_v4(bytes, inner, end, meta.v4, form, &outer, id)
+        } else {
+            let outer = Outer { src: tunnel.source_v6.host_v6(mix), dst: server.ip.octets(), entropy };
+            encapsulate_v6(bytes, inner, end, meta.v4, form, &outer)
+        };
         meta.l3 = UNTAGGED;
-        label(bytes, meta, way, self.macs);
         packed.then_some(())
     }
 }
@@ -161,12 +233,13 @@ mod tests {
 
     #[test]
     fn hosts_stay_in_their_prefix() {
-        let all = |p: Prefix| [0, 1, u64::MAX].map(|mix| p.host(mix).to_string());
-        assert_eq!(all(prefix("172.16.9.9", 16).unwrap()), ["172.16.0.0", "172.16.0.1", "172.16.255.255"]);
-        assert_eq!(all(prefix("10.0.13.37", 32).unwrap()), ["10.0.13.37"; 3]);
-        let wide = all(prefix("100::", 64).unwrap());
+        let v4 = |p: Prefix| [0, 1, u64::MAX].map(|mix| Ip::from_v4(p.host_v4(mix)).to_string());
+        let v6 = |p: Prefix| [0, 1, u64::MAX].map(|mix| Ip::from_v6(p.host_v6(mix)).to_string());
+        assert_eq!(v4(prefix("172.16.9.9", 16).unwrap()), ["172.16.0.0", "172.16.0.1", "172.16.255.255"]);
+        assert_eq!(v4(prefix("10.0.13.37", 32).unwrap()), ["10.0.13.37"; 3]);
+        let wide = v6(prefix("100::", 64).unwrap());
         assert_eq!(wide, ["100::", "100::1", "100::ffff:ffff:ffff:ffff"]);
-        assert_eq!(all(prefix("fc00:2307::1337", 128).unwrap()), ["fc00:2307::1337"; 3]);
+        assert_eq!(v6(prefix("fc00:2307::1337", 128).unwrap()), ["fc00:2307::1337"; 3]);
         assert!(prefix("10.0.0.0", 33).is_none() && prefix("fd00::", 129).is_none());
         assert!(prefix("::", 0).is_some());
     }

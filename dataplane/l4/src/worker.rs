@@ -5,6 +5,7 @@ use crate::burst::Burst;
 use crate::counters::Counters;
 use crate::drops::{self, Reason};
 use crate::hold::Held;
+use crate::ids::Identifications;
 use crate::shared::Shared;
 use crate::tables::{SERVICES_MAX, Tables};
 use arc_swap::{ArcSwap, Cache};
@@ -68,8 +69,8 @@ pub struct Worker<P> {
     pub(crate) frame_max: [u16; PORTS_MAX],
     /// The least of those: what is not longer fits everywhere.
     pub(crate) fits: u16,
-    /// The identification of the last packet with a header of ours that may be fragmented.
-    pub(crate) next_id: u16,
+    /// Of packets with a header of ours that may be fragmented.
+    pub(crate) ids: Identifications,
     /// Follows the shared pointer: one load a turn.
     pub(crate) latest: Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>,
     /// The snapshot of this turn.
@@ -126,7 +127,7 @@ impl<P: Port> Worker<P> {
             macs,
             frame_max: longest,
             fits: longest.into_iter().filter(|max| *max > 0).min().unwrap_or(0),
-            next_id: 0,
+            ids: Identifications::new(config.index, config.workers, config.seed),
             queues,
             frames,
             latest: Cache::new(Arc::clone(&shared.tables)),

@@ -48,6 +48,24 @@ impl Loads {
         self.of(server).is_some_and(|flows| flows.fetch_update(Relaxed, Relaxed, more).is_ok())
     }
 
+    /// Counts a flow while `make` tries to make it, and takes it off again when `make` says that it did not. `None`, and
+    /// `make` is not called, where a limit leaves no room for it.
+    ///
+    /// The flow is counted before anybody can see it. Were it counted after, another worker could end it in between, find
+    /// none to take off, and leave it counted for ever.
+    #[inline]
+    pub fn count<T>(&self, server: u32, limit: Option<u32>, make: impl FnOnce() -> (bool, T)) -> Option<T> {
+        let counted = self.add_below(server, limit.unwrap_or(u32::MAX));
+        if !counted && limit.is_some() {
+            return None;
+        }
+        let (made, what) = make();
+        if counted && !made {
+            self.sub(server);
+        }
+        Some(what)
+    }
+
     /// One flow less; none stays none.
     #[inline]
     pub fn sub(&self, server: u32) {

@@ -75,3 +75,15 @@ fn no_count_is_lost_between_threads() {
     });
     assert_eq!(loads.get(0), 600_000);
 }
+
+#[test]
+fn a_flow_is_counted_while_it_is_made_and_kept_if_it_was() {
+    let loads = Loads::new(2);
+    assert_eq!(loads.count(0, Some(1), || (true, loads.get(0))), Some(1), "counted before it is made");
+    assert_eq!(loads.count(0, Some(1), || unreachable!("no room")), None::<()>);
+    assert_eq!((loads.count(0, None, || (false, 'a')), loads.get(0)), (Some('a'), 1));
+    assert_eq!((loads.count(1, Some(5), || (false, 'b')), loads.get(1)), (Some('b'), 0));
+    // An id that is not counted has no limit that could be kept, and none is no reason not to serve.
+    assert_eq!(loads.count(2, None, || (true, 'c')), Some('c'));
+    assert_eq!(loads.count(2, Some(5), || (true, 'd')), None);
+}

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use loom::sync::Arc;
+use loom::sync::atomic::AtomicBool;
+use loom::sync::atomic::Ordering::{AcqRel, Acquire};
 use loom::thread;
 use ringlead_pick::{Loads, Sticky, StickyKey, StickySpec};
 use ringlead_wire::Ip;
@@ -177,6 +179,47 @@ fn a_limit_of_flows_holds() {
         let b = thread::spawn(move || other.add_below(0, 1));
         let a = loads.add_below(0, 1);
         assert!(a != b.join().unwrap());
+        assert_eq!(loads.get(0), 1);
+    });
+}
+
+/// A worker makes a flow, and another one ends it as soon as it sees it: nothing stays counted.
+#[test]
+fn a_flow_that_ends_at_once_does_not_stay_counted() {
+    for limit in [None, Some(1)] {
+        loom::model(move || {
+            let (loads, lives) = (Arc::new(Loads::new(1)), Arc::new(AtomicBool::new(false)));
+            let other = (loads.clone(), lives.clone());
+            let ender = thread::spawn(move || {
+                if other.1.swap(false, AcqRel) {
+                    other.0.sub(0);
+                }
+            });
+            let made = loads.count(0, limit, || {
+                // An exchange, as an insert's last step is.
+                (!lives.swap(true, AcqRel), ())
+            });
+            ender.join().unwrap();
+            assert!(made.is_some());
+            assert_eq!(loads.get(0), u32::from(lives.load(Acquire)));
+        });
+    }
+}
+
+/// Two workers insert one flow below a limit of one: who loses takes back its place, or had none.
+#[test]
+fn who_loses_an_insert_leaves_nothing_counted() {
+    loom::model(|| {
+        let (loads, lives) = (Arc::new(Loads::new(1)), Arc::new(AtomicBool::new(false)));
+        let work = |loads: &Loads, lives: &AtomicBool| {
+            let made = loads.count(0, Some(1), || (!lives.swap(true, AcqRel), ()));
+            assert!(loads.get(0) <= 1);
+            made
+        };
+        let other = (loads.clone(), lives.clone());
+        let b = thread::spawn(move || work(&other.0, &other.1));
+        let a = work(&loads, &lives);
+        assert!(a.or(b.join().unwrap()).is_some());
         assert_eq!(loads.get(0), 1);
     });
 }

@@ -15,7 +15,7 @@ mod full;
 mod icmp;
 mod route;
 
-pub use ethernet::{ethernet_header, ethertype, set_ethernet, set_macs, source_mac};
+pub use ethernet::{ethernet_header, ethertype, set_ethernet, set_header, set_macs, source_mac};
 pub use full::{icmp_error_between, route_between_v4, route_between_v6};
 pub use icmp::{IcmpEdit, icmp_error, icmp_error_source, icmp_error_to_client, icmp_error_to_server};
 pub use route::{route_to_client_v4, route_to_client_v6, route_to_server_v4, route_to_server_v6};

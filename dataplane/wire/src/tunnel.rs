@@ -3,8 +3,7 @@
 //! The inner packet is not changed; a forwarder decrements its TTL first (RFC 2003 §3.1). Receivers decapsulate with
 //! their kernel, so nothing here takes a tunnel packet apart.
 
-use crate::bytes::{array, put};
-use crate::ip::Ip;
+use crate::bytes::{array, array_mut, put};
 
 mod headers;
 
@@ -71,73 +70,139 @@ impl Encapsulation {
     }
 }
 
-/// The outer header's own fields.
+/// The outer header's own fields. `A` is an address as its header has it: 4 bytes or 16.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Outer {
-    /// Source, of the destination's family. Where IPIP's receivers only hash addresses, it may differ per flow.
-    pub src: Ip,
+pub struct Outer<A> {
+    /// Source. Where IPIP's receivers only hash addresses, it may differ per flow.
+    pub src: A,
     /// Destination: the server.
-    pub dst: Ip,
+    pub dst: A,
     /// Equal for all packets of a flow and well mixed between flows. GUE's UDP source port is 49152 plus its lower 14
     /// bits (the range that the draft asks for); the IPv6 flow label uses all 16.
     pub entropy: u16,
-    /// IPv4 identification where don't-fragment is clear; unused elsewhere (RFC 6864 §4.1).
-    pub id: u16,
 }
 
-/// Writes the outer headers directly in front of the inner IP header, which starts at `inner` and whose packet ends at
-/// `end` (Ethernet padding behind it is in no length). The Ethernet header is the caller's.
+/// Writes outer headers with an IPv4 one directly in front of the inner IP header, which starts at `inner` and whose packet
+/// ends at `end` (Ethernet padding behind it is in no length). The Ethernet header is the caller's.
 ///
 /// - DSCP and ECN are the inner packet's: uniform model (RFC 2983) and normal mode (RFC 6040 §4.1).
-/// - Don't-fragment is an inner IPv4 header's (RFC 2003 §3.1), and set around IPv6.
-/// - UDP has no checksum, over IPv6 neither (RFC 6935, RFC 6936 §5): the inner packet has its own.
+/// - Don't-fragment is an inner IPv4 header's (RFC 2003 §3.1), and set around IPv6. Where it is clear `id` is asked for the
+///   identification; elsewhere that is 0 and means nothing (RFC 6864 §4.1).
+/// - UDP has no checksum: the inner packet has its own.
 ///
 /// False, and nothing is written, when:
 /// - there is no room for the outer headers and 14 bytes of Ethernet in front of `inner`;
 /// - there is no IP header of the family that `inner_v4` says between `inner` and `end`;
-/// - the outer addresses are of two families;
 /// - a length would exceed 65535.
 #[inline]
 #[must_use]
-pub fn encapsulate(
+pub fn encapsulate_v4(
     frame: &mut [u8],
     inner: usize,
     end: usize,
     inner_v4: bool,
     encapsulation: Encapsulation,
-    outer: &Outer,
+    outer: &Outer<[u8; 4]>,
+    id: impl FnOnce() -> u16,
 ) -> bool {
-    let outer_v4 = outer.src.is_v4();
-    let Some(at) = inner.checked_sub(encapsulation.overhead(outer_v4)) else { return false };
     let Some(packet) = Inner::read(frame, inner, end, inner_v4) else { return false };
-    if at < ETHERNET_LEN || outer.dst.is_v4() != outer_v4 {
-        return false;
-    }
-    // IPv4 counts its own header, IPv6 does not.
-    let behind = if outer_v4 { at } else { at + IPV6_LEN };
-    let Ok(length) = u16::try_from(end - behind) else { return false };
-
-    let next = if encapsulation == Encapsulation::Ipip { packet.proto } else { UDP };
-    let udp_length = if outer_v4 {
-        let (first, second, destination) = headers::ipv4(outer, &packet, length, next);
-        put(frame, at, first);
-        put(frame, at + 8, second);
-        put(frame, at + 16, destination);
-        length.wrapping_sub(20)
-    } else {
-        let (words, addresses) = headers::ipv6(outer, &packet, length, next);
-        put(frame, at, words);
-        put(frame, at + words.len(), addresses);
-        length
-    };
-    if let Encapsulation::Gue { variant, port } = encapsulation {
-        let udp_at = if outer_v4 { at + IPV4_LEN } else { at + IPV6_LEN };
-        put(frame, udp_at, headers::udp(outer.entropy, port, udp_length));
-        if variant == Variant::Zero {
-            put(frame, udp_at + UDP_LEN, headers::gue(packet.proto));
+    let at = (inner, end);
+    match encapsulation {
+        Encapsulation::Ipip => in_v4::<IPV4_LEN>(frame, at, &packet, 0, outer, id),
+        Encapsulation::Gue { variant: Variant::One, port } => {
+            in_v4::<{ IPV4_LEN + UDP_LEN }>(frame, at, &packet, port, outer, id)
+        }
+        Encapsulation::Gue { variant: Variant::Zero, port } => {
+            in_v4::<{ IPV4_LEN + UDP_LEN + GUE_LEN }>(frame, at, &packet, port, outer, id)
         }
     }
+}
+
+/// As [`encapsulate_v4`], with an IPv6 header, which has no identification. UDP has no checksum here either (RFC 6935,
+/// RFC 6936 §5).
+#[inline]
+#[must_use]
+pub fn encapsulate_v6(
+    frame: &mut [u8],
+    inner: usize,
+    end: usize,
+    inner_v4: bool,
+    encapsulation: Encapsulation,
+    outer: &Outer<[u8; 16]>,
+) -> bool {
+    let Some(packet) = Inner::read(frame, inner, end, inner_v4) else { return false };
+    let at = (inner, end);
+    match encapsulation {
+        Encapsulation::Ipip => in_v6::<IPV6_LEN>(frame, at, &packet, 0, outer),
+        Encapsulation::Gue { variant: Variant::One, port } => {
+            in_v6::<{ IPV6_LEN + UDP_LEN }>(frame, at, &packet, port, outer)
+        }
+        Encapsulation::Gue { variant: Variant::Zero, port } => {
+            in_v6::<{ IPV6_LEN + UDP_LEN + GUE_LEN }>(frame, at, &packet, port, outer)
+        }
+    }
+}
+
+/// `N` bytes of headers, an IPv4 one first, in front of the packet.
+#[inline]
+fn in_v4<const N: usize>(
+    frame: &mut [u8],
+    (inner, end): (usize, usize),
+    packet: &Inner,
+    port: u16,
+    outer: &Outer<[u8; 4]>,
+    id: impl FnOnce() -> u16,
+) -> bool {
+    let Some((place, length)) = place::<N>(frame, inner, end, 0) else { return false };
+    headers::ipv4(place, outer, packet, length, if N == IPV4_LEN { packet.proto } else { UDP }, id);
+    behind::<IPV4_LEN, N>(place, outer.entropy, port, length.wrapping_sub(20), packet.proto);
     true
+}
+
+/// `N` bytes of headers, an IPv6 one first, in front of the packet.
+#[inline]
+fn in_v6<const N: usize>(
+    frame: &mut [u8],
+    (inner, end): (usize, usize),
+    packet: &Inner,
+    port: u16,
+    outer: &Outer<[u8; 16]>,
+) -> bool {
+    let Some((place, length)) = place::<N>(frame, inner, end, IPV6_LEN) else { return false };
+    headers::ipv6(place, outer, packet, length, if N == IPV6_LEN { packet.proto } else { UDP });
+    behind::<IPV6_LEN, N>(place, outer.entropy, port, length, packet.proto);
+    true
+}
+
+/// The `N` bytes in front of the inner packet, and the length of the outer one without its first `uncounted` bytes: IPv4
+/// counts its own header, IPv6 does not.
+#[inline]
+fn place<const N: usize>(
+    frame: &mut [u8],
+    inner: usize,
+    end: usize,
+    uncounted: usize,
+) -> Option<(&mut [u8; N], u16)> {
+    let at = inner.checked_sub(N).filter(|at| *at >= ETHERNET_LEN)?;
+    let length = u16::try_from(end - at - uncounted).ok()?;
+    Some((array_mut(frame, at)?, length))
+}
+
+/// What `N` bytes of headers have behind an IP header of `IP` bytes: nothing, UDP, or UDP and GUE.
+#[inline]
+fn behind<const IP: usize, const N: usize>(
+    place: &mut [u8; N],
+    entropy: u16,
+    port: u16,
+    length: u16,
+    proto: u8,
+) {
+    if N >= IP + UDP_LEN {
+        put(place, IP, headers::udp(entropy, port, length));
+    }
+    if N >= IP + UDP_LEN + GUE_LEN {
+        put(place, IP + UDP_LEN, headers::gue(proto));
+    }
 }
 
 /// What the outer headers take from the inner one.

@@ -23,7 +23,7 @@ mod usage;
 mod worker;
 
 pub use error::SnatError;
-pub use pool::{Mapping, SnatPool};
+pub use pool::{Draw, Mapping, SnatPool};
 pub use random::SnatRandom;
 pub use space::PortSpace;
 pub use usage::{PortUsage, Usage};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossbeam::utils::CachePadded;
 use ringlead_wire::{Ip, Protocol};
 
+use crate::processor::prefetch;
 use crate::snat::group::{GROUP, Group};
 use crate::snat::ports::{Ports, Share};
 use crate::snat::worker::{Note, Worker};
@@ -29,6 +30,13 @@ pub struct Mapping {
     pub port: u16,
 }
 
+/// A port of a worker's share that may be free: [`SnatPool::take_drawn`] tries it first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Draw {
+    place: u32,
+    first: u32,
+}
+
 /// Addresses of one family or both, with one range of ports, in shares of which each is one worker's.
 ///
 /// Every function may be called by any thread at any time; none waits, allocates, makes a system call or reads a clock.
@@ -46,6 +54,15 @@ pub struct SnatPool {
 struct Class<'a> {
     places: Range<u32>,
     note: &'a Note,
+}
+
+impl Class<'_> {
+    /// Any of its ports, all alike, and of a group at the end of the range also some that are not in it.
+    #[inline]
+    fn draw(&self, random: &mut SnatRandom) -> Draw {
+        let chosen = random.below((self.places.end - self.places.start) * u32::from(GROUP));
+        Draw { place: self.places.start + chosen / u32::from(GROUP), first: chosen % u32::from(GROUP) }
+    }
 }
 
 impl SnatPool {
@@ -92,12 +109,43 @@ impl SnatPool {
         v4: bool,
         random: &mut SnatRandom,
     ) -> Option<Mapping> {
+        self.take_drawn(worker, protocol, v4, None, random)
+    }
+
+    /// Chooses a port as [`take`](Self::take) does, and asks for the memory that says whether it is free: for a `take_drawn`
+    /// of the same worker, transport and family a few packets later. `None` when that would find none either.
+    #[inline]
+    pub fn draw(&self, worker: usize, protocol: Protocol, v4: bool, random: &mut SnatRandom) -> Option<Draw> {
         let (share, state) = self.shares.get(worker)?;
         let class = self.class(share, state, protocol, v4);
         if class.places.is_empty() || class.note.is_dry() {
             return None;
         }
-        let found = self.probe(share, &class, random).or_else(|| self.search(share, &class, random));
+        let drawn = class.draw(random);
+        let (space, protocol, group, _) = self.locate(share, drawn.place);
+        space.groups(protocol).get(usize::from(group)).inspect(|group| prefetch(*group));
+        Some(drawn)
+    }
+
+    /// As [`take`](Self::take), and the port that was drawn if that is free.
+    pub fn take_drawn(
+        &self,
+        worker: usize,
+        protocol: Protocol,
+        v4: bool,
+        drawn: Option<Draw>,
+        random: &mut SnatRandom,
+    ) -> Option<Mapping> {
+        let (share, state) = self.shares.get(worker)?;
+        let class = self.class(share, state, protocol, v4);
+        if class.places.is_empty() || class.note.is_dry() {
+            return None;
+        }
+        let drawn = drawn.filter(|drawn| class.places.contains(&drawn.place));
+        let found = drawn
+            .and_then(|drawn| self.try_draw(share, drawn))
+            .or_else(|| self.probe(share, &class, random))
+            .or_else(|| self.search(share, &class, random));
         if found.is_some() {
             class.note.count_taken();
         }
@@ -107,14 +155,14 @@ impl SnatPool {
     /// Tries random places: as long as one port in a hundred is free, that is nearly always enough.
     #[inline]
     fn probe(&self, share: &Share, class: &Class<'_>, random: &mut SnatRandom) -> Option<Mapping> {
-        let ports = (class.places.end - class.places.start) * u32::from(GROUP);
-        (0..PROBES).find_map(|_| {
-            let chosen = random.below(ports);
-            let (place, first) = (class.places.start + chosen / u32::from(GROUP), chosen % u32::from(GROUP));
-            // A group at the end of the range has a few ports: none of them shall be likelier than others.
-            let (.., mask) = self.locate(share, place);
-            if mask >> first & 1 == 0 { None } else { self.take_at(share, place, first) }
-        })
+        (0..PROBES).find_map(|_| self.try_draw(share, class.draw(random)))
+    }
+
+    #[inline]
+    fn try_draw(&self, share: &Share, Draw { place, first }: Draw) -> Option<Mapping> {
+        // A group at the end of the range has a few ports: none of them shall be likelier than others.
+        let (.., mask) = self.locate(share, place);
+        if mask >> first & 1 == 0 { None } else { self.take_at(share, place, first) }
     }
 
     /// Looks at every place once, or at as many as one search may, starting where a port was last seen free and from there

@@ -100,6 +100,29 @@ fn the_first_packet_and_the_next_ones_look_alike() {
     }
 }
 
+/// Two workers send packets that may be fragmented to one server: none has an identification of another.
+#[test]
+fn rfc6864_workers_have_outer_identifications_of_their_own() {
+    let plan = Plan { workers: 2, servers: 1, encapsulation: ALL[1], ..Plan::default() };
+    let mut rig = Rig::new(&plan);
+    let mut other = worker(&rig.shared, &plan, 1);
+    let packet = from_client(Packet::udp(CLIENT4, TUNNEL44).dont_fragment(false)).build();
+    let mut seen = std::collections::BTreeSet::new();
+    let mut note = |sent: Vec<(usize, Vec<u8>)>| {
+        for (_, frame) in &sent {
+            assert_eq!(frame[20], 0, "may be fragmented");
+            assert!(seen.insert([frame[18], frame[19]]), "{:?} again", &frame[18..20]);
+        }
+        sent.len()
+    };
+    // All that there are, between them.
+    for _ in 0..512 {
+        let burst = vec![packet.clone(); 64];
+        assert_eq!(note(rig.send(WAN, &burst)) + note(through(&mut other, rig.now, WAN, &burst)), 128);
+    }
+    assert_eq!(seen.len(), 65_536);
+}
+
 #[test]
 fn flows_of_one_client_have_outer_sources_of_their_own() {
     for encapsulation in ALL {

@@ -19,6 +19,15 @@ pub fn set_macs(frame: &mut [u8], dst: u64, src: u64) {
     put(frame, 0, [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5]);
 }
 
+/// The whole header of a frame without tags, with the addresses as numbers of 48 bits.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "a number is cut into halves")]
+pub fn set_header(frame: &mut [u8], dst: u64, src: u64, ethertype: u16) {
+    let [a, b, c, d, e, f, g, h] = (dst << 16 | src >> 32).to_be_bytes();
+    let ([i, j, k, l], [m, n]) = ((src as u32).to_be_bytes(), ethertype.to_be_bytes());
+    put(frame, 0, [a, b, c, d, e, f, g, h, i, j, k, l, m, n]);
+}
+
 /// The source address as a number of 48 bits; 0 where the frame ends before it.
 #[inline]
 #[must_use]

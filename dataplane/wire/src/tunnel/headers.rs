@@ -1,16 +1,24 @@
 //! The outer headers as arrays, each in one piece.
 
+use crate::bytes::put;
 use crate::checksum::fold;
 use crate::tunnel::{Inner, Outer};
 
 /// TTL and hop limit of what this node sends itself (RFC 1700's default).
 const TTL: u8 = 64;
 
-/// RFC 791 §3.1, in three pieces; `length` counts this header.
+/// RFC 791 §3.1, at the start of `place`; `length` counts this header.
 #[inline]
-pub(super) fn ipv4(outer: &Outer, inner: &Inner, length: u16, proto: u8) -> ([u8; 8], [u8; 8], [u8; 4]) {
-    let (flags, id) = if inner.dont_fragment { (0x40, 0) } else { (0, outer.id) };
-    let [source, destination] = [outer.src, outer.dst].map(|ip| u64::from(u32::from_be_bytes(ip.last4())));
+pub(super) fn ipv4<const N: usize>(
+    place: &mut [u8; N],
+    outer: &Outer<[u8; 4]>,
+    inner: &Inner,
+    length: u16,
+    proto: u8,
+    id: impl FnOnce() -> u16,
+) {
+    let (flags, id) = if inner.dont_fragment { (0x40, 0) } else { (0, id()) };
+    let [source, destination] = [outer.src, outer.dst].map(|ip| u64::from(u32::from_be_bytes(ip)));
     let first =
         0x45 << 56 | u64::from(inner.tos) << 48 | u64::from(length) << 32 | u64::from(id) << 16 | flags << 8;
     let second = u64::from(TTL) << 24 | u64::from(proto) << 16;
@@ -18,19 +26,25 @@ pub(super) fn ipv4(outer: &Outer, inner: &Inner, length: u16, proto: u8) -> ([u8
     let sum = (first >> 32) + (first & 0xffff_ffff) + second + source + destination;
     let checksum = u64::from(!fold(sum));
     let second = (second | checksum) << 32 | source;
-    (first.to_be_bytes(), second.to_be_bytes(), outer.dst.last4())
+    put(place, 0, first.to_be_bytes());
+    put(place, 8, second.to_be_bytes());
+    put(place, 16, outer.dst);
 }
 
-/// RFC 8200 §3 up to the addresses, and the addresses; `length` does not count this header.
+/// RFC 8200 §3, at the start of `place`; `length` does not count this header.
 #[inline]
-pub(super) fn ipv6(outer: &Outer, inner: &Inner, length: u16, next: u8) -> ([u8; 8], [u8; 32]) {
+pub(super) fn ipv6<const N: usize>(
+    place: &mut [u8; N],
+    outer: &Outer<[u8; 16]>,
+    inner: &Inner,
+    length: u16,
+    next: u8,
+) {
     let first = 0x6000_0000 | (u32::from(inner.tos) << 20) | flow_label(outer.entropy);
-    let ([f0, f1, f2, f3], [l0, l1]) = (first.to_be_bytes(), length.to_be_bytes());
-    let mut addresses = [0; 32];
-    let (source, destination) = addresses.split_at_mut(16);
-    source.copy_from_slice(&outer.src.octets());
-    destination.copy_from_slice(&outer.dst.octets());
-    ([f0, f1, f2, f3, l0, l1, next, TTL], addresses)
+    let second = u32::from(length) << 16 | u32::from(next) << 8 | u32::from(TTL);
+    put(place, 0, (u64::from(first) << 32 | u64::from(second)).to_be_bytes());
+    put(place, 8, outer.src);
+    put(place, 24, outer.dst);
 }
 
 /// RFC 768, without a checksum.

@@ -20,6 +20,26 @@ fn sweep(rig: &mut Rig) {
     }
 }
 
+/// Ports are taken for a whole burst ahead: those of packets whose flow a packet before them makes are free again, and so
+/// are those of packets that find no room.
+#[test]
+fn a_burst_keeps_no_port_that_no_flow_has() {
+    for limit in [None, Some(2)] {
+        let plan = Plan { servers: 1, ..Plan::default() };
+        let (mut rig, ports) = rig_of(&plan, RANGE);
+        let mut pool = pool_of(1, Chooser::RoundRobin(RoundRobin::new(&[1])), &[0], false);
+        pool.limits = limit.map(|limit| (server_id(0, false), limit)).into_iter().collect();
+        let extra = Extra::new(SNAT4, Delivery::Snat(Arc::clone(&ports)), pool);
+        rig.publish(with_ports(with_extras(tables(&plan, 3), &[extra]), &ports, &[ip(OURS4)]));
+        let burst: Vec<_> = (0..64).map(|n| datagram(n % 4).build()).collect();
+        let sent = rig.send(WAN, &burst);
+        let sources: std::collections::BTreeSet<_> = sent.iter().map(|(_, frame)| ends(frame).0).collect();
+        let flows = limit.map_or(4, |limit| limit as usize);
+        assert_eq!((sources.len(), sent.len()), (flows, 16 * flows));
+        assert_eq!((ports.usage().udp.used, ports.usage().udp.quarantined), (flows, 0), "{limit:?}");
+    }
+}
+
 #[test]
 fn each_worker_takes_ports_of_its_own_share() {
     let plan = Plan { workers: 2, servers: 1, ..Plan::default() };
