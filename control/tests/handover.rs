@@ -214,6 +214,53 @@ fn a_full_table_takes_what_it_can_and_frees_the_ports_of_the_rest() {
     assert_eq!(new.plan.snat_usage().next().unwrap().1.tcp.used, 32);
 }
 
+/// A node that shares its services with another one: one service of each mode that hands connections on.
+fn node(name: &str) -> Daemon {
+    let service = |name: &str, at: u8, mode: &str| {
+        format!(
+            "[service.{name}]\nlisten = \"10.9.0.{at}:80\"\nprotocol = \"tcp\"\nlayer = \"l7\"\nnodes = \"edge\"\nhand-off = \"{mode}\"\n"
+        )
+    };
+    let servers = [1, 2].map(|n| format!("{{ name = \"lb{n}\", address = \"10.0.1.{n}:0\" }}")).join(", ");
+    let edge = format!("[pool.edge]\nalgorithm = \"maglev\"\nserver = [{servers}]\n");
+    let services = [service("direct", 1, "dsr"), service("packed", 2, "tunnel")].concat();
+    let named = HEAD.replace("[dataplane]", &format!("[node]\nname = \"{name}\"\n[dataplane]"));
+    daemon(&format!("{named}{services}{edge}"), 1024)
+}
+
+#[test]
+fn flows_that_another_node_has_come_over_but_not_one_that_would_be_our_own() {
+    let old = node("lb1");
+    let lb2 = |daemon: &Daemon| {
+        let address = "10.0.1.2:0".parse().unwrap();
+        daemon.plan.id_of(&ServerKey { pool: "edge".to_owned(), name: "lb2".to_owned(), address }).unwrap()
+    };
+    for (at, name) in [(1, "direct"), (2, "packed")] {
+        let client =
+            Tuple { src: ip([172, 16, 0, at]), dst: ip([10, 9, 0, at]), sport: 4000, dport: 80, proto: 6 };
+        old.adopt(&Inherited {
+            client,
+            server: None,
+            server_id: lb2(&old),
+            service: old.plan.service_id(name).unwrap(),
+            way: 2,
+            profile: Profile::Lb,
+            link: Link::NONE,
+            marks: 0b1,
+            idle: 0,
+        });
+    }
+    let stream = old.export();
+    let same = node("lb1");
+    let done = same.import(&stream).unwrap();
+    assert_eq!((done.flows, done.left_out.len()), (2, 0), "{:?}", done.left_out);
+    assert_eq!(same.shared.loads.get(lb2(&same).0), 2);
+    let renamed = node("lb2");
+    let done = renamed.import(&stream).unwrap();
+    assert_eq!((done.flows, done.left_out.get("its service is another")), (0, Some(&2)));
+    assert_eq!(renamed.shared.loads.get(lb2(&renamed).0), 0);
+}
+
 /// How long a million flows take. Run it optimized: `cargo test -p ringlead-control --release --test handover -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]

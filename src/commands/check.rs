@@ -31,7 +31,7 @@ fn summary(path: &Path, config: &Config) -> String {
     format!(
         "{}: ok: {} services, {} pools, {servers} servers, {} ports, {} workers; {} flows of each family take {mib} MiB",
         path.display(),
-        config.services.len(),
+        config.services.len() + config.local.len(),
         config.pools.len(),
         config.ports.len(),
         config.dataplane.cores.len(),

@@ -6,12 +6,12 @@ use comfy_table::{Cell, Table};
 use ringlead_control::admin;
 use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::config;
-use ringlead_control::engine::status::{PoolStatus, ServerStatus, SnatPortsStatus, Status};
+use ringlead_control::engine::status::{PoolStatus, ServerStatus, ServiceStatus, SnatPortsStatus, Status};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Asks and prints. Exit status 0: every service has a server; 1: some have none; 2: no answer.
+/// Asks and prints. Exit status 0: every service has a server, or a listener; 1: some have none; 2: no answer.
 pub(crate) fn status(args: &StatusArgs) -> ExitCode {
     match ask(args) {
         Ok(answer) => {
@@ -25,11 +25,15 @@ pub(crate) fn status(args: &StatusArgs) -> ExitCode {
             };
             // A closed pipe is the reader's choice.
             let _ = writeln!(std::io::stdout(), "{text}");
-            let degraded = status.is_ok_and(|status| status.services.iter().any(|s| s.servers_eligible == 0));
+            let degraded = status.is_ok_and(|status| status.services.iter().any(is_served_by_nobody));
             if degraded { ExitCode::from(1) } else { ExitCode::SUCCESS }
         }
         Err(why) => refused(&why),
     }
+}
+
+fn is_served_by_nobody(service: &ServiceStatus) -> bool {
+    service.listening == Some(false) || service.servers_eligible == 0 && !service.pool.is_empty()
 }
 
 fn refused(why: &str) -> ExitCode {
@@ -103,7 +107,7 @@ fn services(status: &Status) -> String {
             s.mode.clone(),
             s.protocol.clone(),
             s.listen.join(" "),
-            format!("{} ({} of {} up)", s.pool, s.servers_eligible, s.servers),
+            served_by(s),
             s.sorry.as_ref().map_or_else(|| s.on_no_server.clone(), |pool| format!("sorry:{pool}")),
             s.persistence.clone().unwrap_or_else(|| "none".to_owned()),
             s.flows_created.to_string(),
@@ -117,7 +121,7 @@ fn services(status: &Status) -> String {
         "mode",
         "protocol",
         "listens on",
-        "pool",
+        "served by",
         "on no server",
         "persistence",
         "flows made",
@@ -125,6 +129,14 @@ fn services(status: &Status) -> String {
         "packets out",
     ];
     table("services", &head, rows.collect())
+}
+
+/// The pool, or the sockets of this node; of nodes both.
+fn served_by(s: &ServiceStatus) -> String {
+    let pool =
+        (!s.pool.is_empty()).then(|| format!("{} ({} of {} up)", s.pool, s.servers_eligible, s.servers));
+    let socket = s.listening.map(|listens| if listens { "listening" } else { "nobody listens" }.to_owned());
+    pool.into_iter().chain(socket).collect::<Vec<_>>().join(", ")
 }
 
 fn pools(pools: &[PoolStatus]) -> String {

@@ -159,7 +159,7 @@ fn finish(
     workers.into_iter().for_each(WorkerThread::join);
     match ended.map_err(|EngineError(why)| why)? {
         Ended::Stopped(steering) => {
-            steering.map_or(Ok(()), Steering::detach_all).map_err(|e| e.to_string())?;
+            steering.map_or(Ok(()), |steering| steering.detach_all()).map_err(|e| e.to_string())?;
             tracing::info!(event = "stop", "stopped");
             Ok(None)
         }

@@ -152,7 +152,7 @@ fn replies_of_nat_and_dsr_take_different_ways() {
 fn the_network_is_what_was_asked_for() {
     needs_root!();
     for (queues, far_queues, offload) in [(2, 2, false), (1, 1, true), (1, 2, false)] {
-        let lab = Lab::with("asked", Network { queues, far_queues, offload, mtu: 1400 });
+        let lab = Lab::with("asked", Network { queues, far_queues, offload, mtu: 1400, nodes: 1 });
         for port in ["l0", "l1"] {
             let channels = lab.must_run(Node::Balancer, "ethtool", &["-l", port]);
             let current = channels.split("Current").nth(1).unwrap();

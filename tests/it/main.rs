@@ -16,6 +16,7 @@ mod dsr;
 mod generic;
 mod health;
 mod kernel_traffic;
+mod l7;
 mod lab;
 mod nat;
 mod neighbour;

@@ -183,7 +183,7 @@ fn next(lab: &Lab, text: &str, last: Ringlead, least: u64) -> Ringlead {
     assert!(last.ended().success());
     let status = next.status();
     let (flows, gap_ms) = took_over(&status);
-    println!("{flows} flows came over, nobody forwarded for {gap_ms} ms");
+    eprintln!("{flows} flows came over, nobody forwarded for {gap_ms} ms");
     assert!(flows >= least, "{flows} flows came over, at least {least} were there");
     let known = [&status["flows"]["ipv4"], &status["flows"]["ipv6"]].map(|n| n.as_u64().unwrap());
     assert!(known.iter().sum::<u64>() >= least, "{known:?}");

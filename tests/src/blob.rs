@@ -60,7 +60,6 @@ pub struct BlobServer {
 
 #[derive(Debug)]
 struct Shared {
-    name: u8,
     stop: AtomicBool,
     accepted: AtomicUsize,
     connections: Mutex<Vec<TcpStream>>,
@@ -73,21 +72,30 @@ impl BlobServer {
     /// When an address cannot be listened on.
     #[must_use = "dropping the server ends it"]
     pub fn start(lab: &Lab, node: Node, name: char, addresses: &[SocketAddr]) -> Self {
+        let bind = |address: &SocketAddr| {
+            (name, TcpListener::bind(address).unwrap_or_else(|e| panic!("{node} {address}: {e}")))
+        };
+        Self::on(lab.within(node, || addresses.iter().map(bind).collect()))
+    }
+
+    /// Answers on these listeners; what each accepts answers by the name beside it.
+    ///
+    /// # Panics
+    /// When a name is longer than a byte.
+    #[must_use = "dropping the server ends it"]
+    pub fn on(listeners: Vec<(char, TcpListener)>) -> Self {
         let shared = Arc::new(Shared {
-            name: u8::try_from(name).expect("a name of one byte"),
             stop: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
             connections: Mutex::new(Vec::new()),
         });
-        let threads = lab.within(node, || {
-            let listen = |address: &SocketAddr| {
-                let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("{node} {address}: {e}"));
-                listener.set_nonblocking(true).expect("set a socket non-blocking");
-                let shared = Arc::clone(&shared);
-                thread::spawn(move || accept(&listener, &shared))
-            };
-            addresses.iter().map(listen).collect()
-        });
+        let serve = |(name, listener): (char, TcpListener)| {
+            listener.set_nonblocking(true).expect("set a socket non-blocking");
+            let name = u8::try_from(name).expect("a name of one byte");
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || accept(name, &listener, &shared))
+        };
+        let threads = listeners.into_iter().map(serve).collect();
         Self { shared, threads }
     }
 
@@ -110,7 +118,7 @@ impl Drop for BlobServer {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept(name: u8, listener: &TcpListener, shared: &Arc<Shared>) {
     while !shared.stop.load(Ordering::Relaxed) {
         let _ = poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], 20_u16);
         while let Ok((stream, _)) = listener.accept() {
@@ -118,7 +126,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             shared.connections.lock().expect("connections").push(known);
             let shared = Arc::clone(shared);
             thread::spawn(move || {
-                let _ = serve(&stream, &shared); // a client that leaves is no fault of the server's
+                let _ = serve(name, &stream, &shared); // a client that leaves is no fault of the server's
                 let _ = stream.shutdown(Shutdown::Both);
                 let mut connections = shared.connections.lock().expect("connections");
                 connections.retain(|known| known.peer_addr().is_ok());
@@ -127,7 +135,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
+fn serve(name: u8, mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -150,7 +158,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         left -= u64::try_from(got).expect("a chunk's length");
     }
 
-    let mut answer = [shared.name; ANSWER_LEN];
+    let mut answer = [name; ANSWER_LEN];
     answer[1..].copy_from_slice(&digest.value().to_le_bytes());
     stream.write_all(&answer)?;
     send_pattern(stream, Pattern::new(!request.seed), request.download, request.pause_us)

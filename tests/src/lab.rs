@@ -25,6 +25,8 @@ pub enum Node {
     Client,
     /// Where ringlead runs: l0 faces the client, l1 the servers.
     Balancer,
+    /// Where the second ringlead runs, in a lab of two nodes: as the first one.
+    Second,
     /// The bridge between balancer, servers and the client's c1.
     Switch,
     /// A server, counted from 1: e0.
@@ -36,6 +38,7 @@ impl fmt::Display for Node {
         match self {
             Self::Client => f.write_str("c"),
             Self::Balancer => f.write_str("lb"),
+            Self::Second => f.write_str("lb2"),
             Self::Switch => f.write_str("sw"),
             Self::Server(number) => write!(f, "s{number}"),
         }
@@ -51,13 +54,15 @@ pub struct Network {
     pub far_queues: u8,
     /// MTU of every port, bytes.
     pub mtu: u16,
+    /// Balancers, 1 or 2.
+    pub nodes: u8,
     /// Leave offloads on: frames from local sockets then carry partial checksums.
     pub offload: bool,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { queues: 2, far_queues: 2, mtu: 1500, offload: false }
+        Self { queues: 2, far_queues: 2, mtu: 1500, nodes: 1, offload: false }
     }
 }
 
@@ -124,6 +129,12 @@ impl Lab {
     #[must_use]
     pub fn bpf_dir(&self) -> PathBuf {
         PathBuf::from(format!("/sys/fs/bpf/ringlead-{}", self.prefix))
+    }
+
+    /// Where the second balancer does.
+    #[must_use]
+    pub fn second_bpf_dir(&self) -> PathBuf {
+        PathBuf::from(format!("{}-2", self.bpf_dir().display()))
     }
 
     /// Runs `work` in a thread inside a namespace.
@@ -197,6 +208,30 @@ impl Lab {
         address(family, 9, host)
     }
 
+    /// The address of services of layer l7: 10.9.0.5 or fd09::5.
+    #[must_use]
+    pub fn l7_service(family: Family) -> IpAddr {
+        address(family, 9, 5)
+    }
+
+    /// A balancer's address in the servers' network, 10.2.0.1 or fd02::1 for the first.
+    #[must_use]
+    pub fn node(family: Family, number: u8) -> IpAddr {
+        address(family, 2, number)
+    }
+
+    /// Lets the client reach an address by the first or the second balancer.
+    ///
+    /// # Panics
+    /// When the route cannot be set.
+    pub fn route_by(&self, to: IpAddr, number: u8) {
+        let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
+        let via = address(family, if number == 1 { 1 } else { 3 }, 1).to_string();
+        let source = address(family, 1, 2).to_string();
+        let to = format!("{to}/{}", if to.is_ipv4() { 32 } else { 128 });
+        self.must_run(Node::Client, "ip", &["route", "replace", &to, "via", &via, "src", &source]);
+    }
+
     /// What servers of snat services see in place of IPv4 clients: addresses of the servers' own network.
     pub const SNAT_V4: &str = "10.2.0.200-10.2.0.203";
 
@@ -246,6 +281,7 @@ fn script(prefix: &str, verb: &str, network: Network) {
         .env("QUEUES", network.queues.to_string())
         .env("FAR_QUEUES", network.far_queues.to_string())
         .env("MTU", network.mtu.to_string())
+        .env("NODES", network.nodes.to_string())
         .env("OFFLOAD", u8::from(network.offload).to_string())
         .output()
         .expect("run tools/lab");

@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// How much of the log a failed test prints.
 const LOG_LINES: usize = 60;
 
-/// A `ringlead run` in the balancer's namespace. Dropping it kills it; when the test failed, the end of its log is
+/// A `ringlead run` in a balancer's namespace. Dropping it kills it; when the test failed, the end of its log is
 /// printed.
 #[derive(Debug)]
 pub struct Ringlead {
@@ -65,7 +65,17 @@ impl Ringlead {
     /// # Panics
     /// When neither happens in time.
     pub fn try_start(lab: &Lab, config: &str) -> Result<Self, Refusal> {
-        Self::launch(lab, "ringlead.toml", config, &[])
+        Self::launch(lab, Node::Balancer, "ringlead.toml", config, &[])
+    }
+
+    /// Starts the second node's in a lab that has two, and waits until it is ready.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use = "dropping the daemon kills it"]
+    pub fn start_second(lab: &Lab, config: &str) -> Self {
+        Self::launch(lab, Node::Second, "second.toml", config, &[])
+            .unwrap_or_else(|refusal| panic!("ringlead ended ({}):\n{}", refusal.status, refusal.said))
     }
 
     /// Starts another one to take over with this configuration, in a file of its own, and waits until it is ready. Whoever
@@ -77,16 +87,16 @@ impl Ringlead {
     /// # Panics
     /// When neither happens in time.
     pub fn take_over(lab: &Lab, config: &str) -> Result<Self, Refusal> {
-        Self::launch(lab, "next.toml", config, &["--take-over"])
+        Self::launch(lab, Node::Balancer, "next.toml", config, &["--take-over"])
     }
 
-    fn launch(lab: &Lab, file: &str, config: &str, more: &[&str]) -> Result<Self, Refusal> {
+    fn launch(lab: &Lab, node: Node, file: &str, config: &str, more: &[&str]) -> Result<Self, Refusal> {
         let file = lab.files().join(file);
         fs::write(&file, config).expect("write the configuration");
         let binary = ringlead_binary().expect("a ringlead binary");
         let path = file.display().to_string();
         let arguments = [&["run", "-c", &path], more].concat();
-        let mut this = Self { process: lab.spawn(Node::Balancer, binary, &arguments), file };
+        let mut this = Self { process: lab.spawn(node, binary, &arguments), file };
         let begin = Instant::now();
         loop {
             if let Some(status) = this.process.ended() {

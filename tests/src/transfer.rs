@@ -26,6 +26,8 @@ pub struct Transfer {
 pub struct Transferred {
     /// The name of the server that answered.
     pub server: char,
+    /// The client's end.
+    pub client: SocketAddr,
     /// Bytes both ways.
     pub bytes: u64,
     /// From the first SYN to the last byte.
@@ -77,6 +79,7 @@ impl Transfer {
         let seed = SEED.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
         let mut stream = self.connect()?;
+        let client = stream.local_addr()?;
         let pause_us = self.pause_us();
         let request = Request { upload: self.upload, download: self.download, seed, pause_us };
         stream.write_all(&request.to_bytes())?;
@@ -93,7 +96,7 @@ impl Transfer {
         }
         self.receive(&mut stream, Pattern::new(!seed))?;
         let bytes = self.upload + self.download;
-        Ok(Transferred { server: char::from(name[0]), bytes, elapsed: begin.elapsed() })
+        Ok(Transferred { server: char::from(name[0]), client, bytes, elapsed: begin.elapsed() })
     }
 
     fn connect(&self) -> io::Result<TcpStream> {

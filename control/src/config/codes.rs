@@ -60,6 +60,13 @@ codes! {
     BACKUPS_ONLY = "C142", "A pool has only backup servers, and nobody whose backups they could be.";
     UNKNOWN_PERSISTENCE = "C143", "A service names a persistence table that does not exist.";
     MSS_UDP = "C144", "UDP has no maximum segment size to clamp.";
+    NOT_L4 = "C150", "Only services of layer l4 have this option.";
+    NOT_L7 = "C151", "Only services of layer l7 have this option, or only those with several nodes.";
+    L7_UDP = "C152", "Services of layer l7 accept connections: UDP has none.";
+    L7_ANY_PORT = "C153", "A service of layer l7 listens on a port, not on every one (0).";
+    NOT_A_NODE = "C154", "None of the nodes of a service is this node, by [node] name.";
+    NODES_ALIKE = "C155", "Nodes must choose alike among themselves: by maglev, and of each flow by its 5-tuple.";
+    NODES_POOL = "C156", "A pool of nodes cannot serve layer l4: this node is one of its servers.";
 }
 
 /// What a code means; `None` when there is no such code.

@@ -99,6 +99,8 @@ pub(super) struct Service {
     pub(super) listen: Opt<OneOrMany<String>>,
     pub(super) protocol: Opt<String>,
     pub(super) layer: Opt<String>,
+    pub(super) nodes: Opt<String>,
+    pub(super) hand_off: Opt<String>,
     pub(super) mode: Opt<String>,
     pub(super) pool: Opt<String>,
     pub(super) tunnel: Opt<String>,

@@ -92,6 +92,8 @@ pub(super) const SERVICE: Table = Table {
         key("listen", "a string \"ADDRESS:PORT\" or a list of them"),
         key("protocol", "a string"),
         key("layer", "a string"),
+        key("nodes", "the name of a pool as a string"),
+        key("hand-off", "a string"),
         key("mode", "a string"),
         key("pool", "the name of a pool as a string"),
         key("snat", "the name of a pool of source addresses as a string"),

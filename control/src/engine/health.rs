@@ -17,7 +17,7 @@ impl Engine {
             changed |= self.note_health(event);
         }
         if changed {
-            self.publish().await;
+            self.publish_and_steer().await;
         }
     }
 

@@ -5,6 +5,7 @@ mod addresses;
 mod devices;
 mod hand_over;
 mod health;
+mod listening;
 mod load;
 mod network;
 mod persistence;
@@ -143,7 +144,7 @@ impl Signals {
 #[derive(Debug)]
 pub enum Ended {
     /// By a signal. The steering program is to be detached once the workers have ended.
-    Stopped(Option<Steering>),
+    Stopped(Option<Box<Steering>>),
     /// For a successor.
     Leaving(Box<Leaving>),
 }
@@ -261,7 +262,7 @@ impl Engine {
             }
         }
         tracing::info!(event = "stop", "stopping");
-        Ok(Ended::Stopped(self.stop().await))
+        Ok(Ended::Stopped(self.stop().await.map(Box::new)))
     }
 
     /// Forgets what nobody uses any more, and notices silent workers.

@@ -4,7 +4,7 @@ use super::Engine;
 use super::devices::Outlet;
 use crate::config::{Config, Mode};
 use crate::net::{NetError, NetEvent};
-use crate::plan::{HopKey, Reach};
+use crate::plan::{HopKey, Reach, Way};
 use ringlead_flow::ServerId;
 use ringlead_l4::neighbours::NextHop;
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ impl Engine {
         }
         if needs.routes && self.resolve_routes().await {
             self.sync_neighbours().await;
-            self.publish().await;
+            self.publish_and_steer().await;
             self.forget_neighbours().await;
         } else if needs.neighbours {
             self.sync_neighbours().await;
@@ -102,11 +102,14 @@ impl Engine {
     /// Asks how each server is reached; returns whether anything is different.
     pub(super) async fn resolve_routes(&mut self) -> bool {
         let direct = direct_servers(self.plan.config());
+        let own = self.plan.own_nodes();
         let servers: Vec<(ServerId, IpAddr, String)> =
             self.plan.servers().map(|s| (s.id, s.key.address.ip(), s.key.pool.clone())).collect();
         let mut changed = false;
         for (id, ip, pool) in servers {
-            let Some(reach) = self.reach(ip, direct.contains(&pool)).await else { continue };
+            let Some(reach) = self.reach(ip, own.contains(&id), direct.contains(&pool)).await else {
+                continue;
+            };
             match Arc::make_mut(&mut self.plan).set_reach(id, reach) {
                 Ok(true) => {
                     changed = true;
@@ -128,15 +131,21 @@ impl Engine {
                 tracing::warn!(event = "server", server = name, why, "unreachable: it gets no flows")
             }
             Reach::Via { hop, .. } => tracing::debug!(event = "server", server = name, next_hop = %hop.ip),
-            Reach::Unknown => {}
+            Reach::Unknown | Reach::Itself => {}
         }
     }
 
     /// How a server is reached, or why it is not; `None` when the kernel could not be asked: then the last answer stands,
     /// and the next change of routes asks again.
-    async fn reach(&self, ip: IpAddr, must_be_direct: bool) -> Option<Result<HopKey, String>> {
+    async fn reach(&self, ip: IpAddr, own: bool, must_be_direct: bool) -> Option<Result<Way, String>> {
         let hop = match self.net.route_to(ip).await {
+            Ok(_) if own => {
+                return Some(Err(
+                    "it is to be this node, by [node] name, which has no such address".to_owned()
+                ));
+            }
             Ok(hop) => hop,
+            Err(NetError::LocalAddress { .. }) if own => return Some(Ok(Way::Itself)),
             Err(error @ (NetError::NoRoute { .. } | NetError::LocalAddress { .. })) => {
                 return Some(Err(error.to_string()));
             }
@@ -153,7 +162,7 @@ impl Engine {
             let why = "dsr needs the server on a port's own network, its route goes via";
             return Some(Err(format!("{why} {}", hop.gateway)));
         }
-        Some(Ok(HopKey { port, vlan, ip: hop.gateway }))
+        Some(Ok(Way::Via(HopKey { port, vlan, ip: hop.gateway })))
     }
 
     /// Lets go of next hops that no server needs any more. Only after a snapshot without them is in use.

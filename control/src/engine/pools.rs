@@ -86,6 +86,7 @@ impl Engine {
         let record = self.plan.server(id)?;
         let (next_hop, neighbour) = match &record.reach {
             Reach::Unknown => ("not looked up yet".to_owned(), None),
+            Reach::Itself => ("this node itself".to_owned(), None),
             Reach::Unreachable(why) => (format!("unreachable: {why}"), None),
             Reach::Via { neighbour, hop } => {
                 let port = self.node.ports.get(usize::from(hop.port));

@@ -36,6 +36,15 @@ impl Engine {
         }
     }
 
+    /// The same, and then the tables of nodes into the steering maps: workers know where to send a node's flows before they
+    /// get them.
+    pub(super) async fn publish_and_steer(&mut self) {
+        self.publish().await;
+        if self.plan.has_nodes() {
+            self.steer();
+        }
+    }
+
     async fn swap(&mut self, tables: Tables) {
         let epoch = tables.epoch;
         let old = self.node.shared.tables.swap(Arc::new(tables));

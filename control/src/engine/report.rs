@@ -1,13 +1,16 @@
 //! Fills the status.
 
 use super::Engine;
+use super::listening::Listening;
 use super::status::{FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
-use crate::config::ServiceConfig;
+use crate::config::{LocalService, OnNoServer, ServiceConfig};
 use ringlead_io::steer::Steering;
 use ringlead_l4::counters::{Counters, ServiceCounters};
 use ringlead_l4::drops::Drop;
 use ringlead_l4::tables::ServiceId;
+use ringlead_wire::{Endpoint, Protocol};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// A service's counters over all workers: flows, packets and bytes in, packets and bytes out.
 pub(super) type ServiceTotals = [u64; 5];
@@ -29,7 +32,7 @@ impl Engine {
             epoch: self.plan.epoch(),
             reload: self.reload_status(),
             take_over: self.taken_over.clone(),
-            services: config.services.iter().map(|service| self.service_status(service)).collect(),
+            services: self.service_statuses(),
             pools: config.pools.iter().map(|pool| self.pool_status(pool)).collect(),
             snat: self.snat_status(),
             persistence: self.persistence_status().await,
@@ -61,7 +64,16 @@ impl Engine {
         }
     }
 
-    fn service_status(&self, service: &ServiceConfig) -> ServiceStatus {
+    /// Those that workers forward, then those of this node alone.
+    fn service_statuses(&self) -> Vec<ServiceStatus> {
+        let config = self.plan.config();
+        let l7 = !config.local.is_empty() || self.plan.has_nodes();
+        let sockets = if l7 { Listening::now() } else { Listening::default() };
+        let forwarded = config.services.iter().map(|service| self.service_status(service, &sockets));
+        forwarded.chain(config.local.iter().map(|service| local_status(service, &sockets))).collect()
+    }
+
+    fn service_status(&self, service: &ServiceConfig, sockets: &Listening) -> ServiceStatus {
         let config = self.plan.config();
         let pool = config.pools.get(service.pool);
         let [flows_created, packets_in, bytes_in, packets_out, bytes_out] =
@@ -71,15 +83,12 @@ impl Engine {
         });
         ServiceStatus {
             name: service.name.clone(),
-            layer: "l4".to_owned(),
+            layer: service.layer().to_owned(),
             mode: service.mode.name().to_owned(),
             protocol: service.protocol.to_string(),
-            listen: service
-                .listen
-                .iter()
-                .map(|at| std::net::SocketAddr::new(at.ip.into(), at.port).to_string())
-                .collect(),
+            listen: endpoints(&service.listen).map(|at| at.to_string()).collect(),
             pool: pool.map(|pool| pool.name.clone()).unwrap_or_default(),
+            listening: service.own_node.map(|_| endpoints(&service.listen).all(|at| sockets.has(at))),
             on_no_server: service.on_no_server.name().to_owned(),
             sorry: service.sorry.and_then(|sorry| config.pools.get(sorry)).map(|pool| pool.name.clone()),
             persistence: service
@@ -183,6 +192,33 @@ impl Engine {
             ("redirected".to_owned(), counters.redirected),
         ])
     }
+}
+
+/// A service with which workers have nothing to do.
+fn local_status(service: &LocalService, sockets: &Listening) -> ServiceStatus {
+    ServiceStatus {
+        name: service.name.clone(),
+        layer: "l7".to_owned(),
+        mode: "kernel".to_owned(),
+        protocol: Protocol::Tcp.to_string(),
+        listen: endpoints(&service.listen).map(|at| at.to_string()).collect(),
+        pool: String::new(),
+        listening: Some(endpoints(&service.listen).all(|at| sockets.has(at))),
+        on_no_server: OnNoServer::Reset.name().to_owned(),
+        sorry: None,
+        persistence: None,
+        servers_eligible: 0,
+        servers: 0,
+        flows_created: 0,
+        packets_in: 0,
+        bytes_in: 0,
+        packets_out: 0,
+        bytes_out: 0,
+    }
+}
+
+fn endpoints(listen: &[Endpoint]) -> impl Iterator<Item = SocketAddr> {
+    listen.iter().map(|at| SocketAddr::new(at.ip.into(), at.port))
 }
 
 fn host_name() -> String {

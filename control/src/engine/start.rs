@@ -41,7 +41,8 @@ impl Engine {
     }
 
     pub(super) fn tell_ready(&self) {
-        let (services, servers) = (self.plan.config().services.len(), self.plan.servers().count());
+        let config = self.plan.config();
+        let (services, servers) = (config.services.len() + config.local.len(), self.plan.servers().count());
         tracing::info!(event = "start", services, servers, workers = self.node.cores.len(), "ready");
     }
 
@@ -64,16 +65,10 @@ impl Engine {
 
     /// Addresses that somebody else keeps must be there, or nothing will arrive.
     pub(super) fn warn_missing_addresses(&self) {
-        let expected = self.plan.config().services.iter().filter(|s| s.addresses == Addresses::Expect);
-        for (service, at) in expected.flat_map(|s| s.listen.iter().map(move |at| (s, at))) {
-            if !self.local.contains(&at.ip.into()) {
-                let address = at.ip.to_string();
-                tracing::warn!(
-                    event = "address",
-                    service = service.name,
-                    address,
-                    "expected on this node, but not there"
-                );
+        for (service, ip) in self.plan.listens(Addresses::Expect) {
+            if !self.local.contains(&ip) {
+                let address = ip.to_string();
+                tracing::warn!(event = "address", service, address, "expected on this node, but not there");
             }
         }
     }

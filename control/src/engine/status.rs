@@ -102,16 +102,18 @@ pub struct ReloadStatus {
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
-    /// `l4`.
+    /// `l4` or `l7`.
     pub layer: String,
-    /// `nat` or `dsr`.
+    /// `nat`, `snat`, `dsr` or `tunnel`; of layer l7 how other nodes get what is theirs, or `kernel` where there are none.
     pub mode: String,
     /// `tcp` or `udp`.
     pub protocol: String,
     /// Where it listens.
     pub listen: Vec<String>,
-    /// Its pool.
+    /// Its pool, or its nodes; empty where it has none.
     pub pool: String,
+    /// Of layer l7: whether a socket of this node listens wherever the service does.
+    pub listening: Option<bool>,
     /// What clients get when no server can take them: `drop`, `reset` or `icmp-unreachable`.
     pub on_no_server: String,
     /// The pool that takes them before that answer.

@@ -3,6 +3,7 @@
 //! Pure bookkeeping: no I/O, no clock. The engine feeds it and publishes what it makes; replay uses the same.
 
 mod ids;
+mod nodes;
 mod pools;
 mod rules;
 mod servers;
@@ -11,7 +12,7 @@ mod snat;
 mod sticky;
 
 pub use pools::Strength;
-pub use servers::{Health, Reach, ServerKey, ServerRecord};
+pub use servers::{Health, Reach, ServerKey, ServerRecord, Way};
 pub use snat::clash as snat_clash;
 
 use crate::config::{Config, OperatorState, PoolConfig, ServerConfig};
@@ -198,9 +199,14 @@ impl Plan {
     ///
     /// # Errors
     /// When there are more next hops than places for them.
-    pub fn set_reach(&mut self, id: ServerId, reach: Result<HopKey, String>) -> Result<bool, OutOfIds> {
-        let reach = match reach {
-            Ok(hop) => {
+    pub fn set_reach(
+        &mut self,
+        id: ServerId,
+        reach: Result<impl Into<Way>, String>,
+    ) -> Result<bool, OutOfIds> {
+        let reach = match reach.map(Into::into) {
+            Ok(Way::Itself) => Reach::Itself,
+            Ok(Way::Via(hop)) => {
                 let place = self.hops.assign(hop).ok_or(OutOfIds("next-hop"))?;
                 Reach::Via { neighbour: NeighbourId(place), hop }
             }

@@ -1,7 +1,7 @@
 //! Pools as the packet path sees them: who is in, with which share. Those that did not change are shared with the last snapshot.
 
 use super::{Plan, ServerRecord};
-use crate::config::{Algorithm, PoolConfig, ServerConfig};
+use crate::config::{Algorithm, OperatorState, PoolConfig, ServerConfig};
 use ringlead_flow::ServerId;
 use ringlead_l4::tables::{Chooser, Pool, SERVICES_MAX};
 use ringlead_pick::{LeastFlows, Maglev, Member, RandomTwo, RoundRobin, default_size, slow_start};
@@ -113,17 +113,34 @@ impl Plan {
             last.strength = strength;
             return Some(Arc::clone(&last.pool));
         }
-        let pool = Arc::new(Pool {
-            index: recipe.index,
-            name: Arc::from(config.name.as_str()),
-            chooser: self.chooser(&recipe),
-            members: recipe.members.iter().map(|(id, _)| *id).collect(),
-            limits: recipe.limits.iter().copied().collect(),
-            salt: recipe.salt,
-        });
+        let pool = Arc::new(self.made(config, &recipe));
         let name = config.name.clone();
         self.pools.insert(name, Built { recipe, strength, pool: Arc::clone(&pool) });
         Some(pool)
+    }
+
+    fn made(&self, config: &PoolConfig, recipe: &Recipe) -> Pool {
+        Pool {
+            index: recipe.index,
+            name: Arc::from(config.name.as_str()),
+            chooser: self.chooser(recipe),
+            members: recipe.members.iter().map(|(id, _)| *id).collect(),
+            limits: recipe.limits.iter().copied().collect(),
+            salt: recipe.salt,
+        }
+    }
+
+    /// A pool of the last snapshot; before it is in one, as it will be if all that shall serve first are up.
+    pub(super) fn pool_soon(&self, index: usize) -> Option<Arc<Pool>> {
+        let config = self.config.pools.get(index)?;
+        if let Some(built) = self.pools.get(&config.name) {
+            return Some(Arc::clone(&built.pool));
+        }
+        let (mut recipe, _) = self.recipe(index, config);
+        let first = |server: &&ServerConfig| server.state == OperatorState::Ready && !server.backup;
+        let first = config.servers.iter().filter(first);
+        recipe.members = first.filter_map(|s| Some((self.server_id(config, s)?, s.weight))).collect();
+        Some(Arc::new(self.made(config, &recipe)))
     }
 
     fn chooser(&self, recipe: &Recipe) -> Chooser {

@@ -1,11 +1,11 @@
 //! What the front must steer to us: services, nat servers, and the node's own addresses as the exception.
 
 use super::Plan;
-use crate::config::{Config, Mode};
+use crate::config::{Addresses, Config, Mode, ServiceConfig};
 use ringlead_flow::ServerId;
 use ringlead_io::steer::Rules;
 use ringlead_wire::{Endpoint, Ip};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 impl Plan {
@@ -13,12 +13,18 @@ impl Plan {
     #[must_use]
     pub fn rules(&self, local: &BTreeSet<IpAddr>) -> Rules {
         Rules {
-            services: self.config.services.iter().flat_map(|s| s.listen.iter().copied()).collect(),
-            l7: BTreeMap::new(),
+            services: self.endpoints(|service| service.own_node.is_none()).collect(),
+            l7: self.l7_rules(),
             nat_servers: self.nat_endpoints().collect(),
             local: local.iter().map(|&ip| Ip::from(ip)).collect(),
             snat: self.snat.ranges(),
         }
+    }
+
+    /// Where the services that workers forward listen.
+    fn endpoints(&self, of: impl Fn(&ServiceConfig) -> bool) -> impl Iterator<Item = Endpoint> {
+        let services = self.config.services.iter().filter(move |service| of(service));
+        services.flat_map(|service| service.listen.iter().copied())
     }
 
     /// Where nat servers answer from.
@@ -64,8 +70,14 @@ impl Plan {
     /// The service addresses that this node must have.
     #[must_use]
     pub fn managed_addresses(&self) -> BTreeSet<IpAddr> {
-        let managed = |s: &&crate::config::ServiceConfig| s.addresses == crate::config::Addresses::Manage;
-        let services = self.config.services.iter().filter(managed);
-        services.flat_map(|s| s.listen.iter().map(|at| IpAddr::from(at.ip))).collect()
+        self.listens(Addresses::Manage).map(|(_, ip)| ip).collect()
+    }
+
+    /// The addresses of the services whose addresses are kept like that, each with its service's name.
+    pub(crate) fn listens(&self, addresses: Addresses) -> impl Iterator<Item = (&str, IpAddr)> {
+        let forwarded = self.config.services.iter().map(|s| (s.addresses, s.name.as_str(), &s.listen));
+        let local = self.config.local.iter().map(|s| (s.addresses, s.name.as_str(), &s.listen));
+        let kept = forwarded.chain(local).filter(move |(kept, ..)| *kept == addresses);
+        kept.flat_map(|(_, name, listen)| listen.iter().map(move |at| (name, IpAddr::from(at.ip))))
     }
 }

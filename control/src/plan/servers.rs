@@ -60,6 +60,21 @@ impl Health {
     }
 }
 
+/// The way to a server, as found out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Through this next hop.
+    Via(HopKey),
+    /// None: it is this node itself, one of the nodes that share a service.
+    Itself,
+}
+
+impl From<HopKey> for Way {
+    fn from(hop: HopKey) -> Self {
+        Self::Via(hop)
+    }
+}
+
 /// How a server is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reach {
@@ -72,6 +87,8 @@ pub enum Reach {
         /// The next hop.
         hop: HopKey,
     },
+    /// It is this node itself, one of the nodes that share a service.
+    Itself,
     /// Not at all, and why.
     Unreachable(String),
 }
@@ -82,7 +99,7 @@ impl Reach {
     pub fn hop(&self) -> Option<HopKey> {
         match self {
             Self::Via { hop, .. } => Some(*hop),
-            Self::Unknown | Self::Unreachable(_) => None,
+            Self::Unknown | Self::Itself | Self::Unreachable(_) => None,
         }
     }
 }

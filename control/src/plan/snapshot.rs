@@ -31,6 +31,7 @@ impl Plan {
                 name: Arc::from(config.name.as_str()),
                 delivery: self.delivery(config),
                 pool: Arc::clone(pool),
+                own: self.own_node(config),
                 on_no_server: match config.on_no_server {
                     OnNoServer::Drop => tables::OnNoServer::Drop,
                     OnNoServer::Reset => tables::OnNoServer::Reset,

@@ -74,7 +74,7 @@ fn ports() {
 #[test]
 fn services() {
     let config = good();
-    let [web, dns, everything] = &config.services[..] else { panic!("{:?}", config.services) };
+    let [web, dns, everything, ..] = &config.services[..] else { panic!("{:?}", config.services) };
     assert_eq!(web.name, "web", "in the file's order");
     let tcp = |a| endpoint(a, Protocol::Tcp);
     assert_eq!(web.listen, [tcp("192.0.2.10:80"), tcp("192.0.2.10:8080")]);
@@ -92,6 +92,27 @@ fn services() {
     assert_eq!(config.pools[everything.sorry.unwrap()].name, "sorry");
     assert_eq!(everything.persistence, None);
     assert_eq!(everything.listen, [tcp("192.0.2.11:0")]);
+}
+
+#[test]
+fn services_of_layer_l7_are_this_nodes_or_have_nodes() {
+    let config = good();
+    let tcp = |a| endpoint(a, Protocol::Tcp);
+    let [alone] = &config.local[..] else { panic!("{:?}", config.local) };
+    assert_eq!((alone.name.as_str(), alone.addresses), ("proxy", Addresses::Expect));
+    assert_eq!(alone.listen, [tcp("192.0.2.10:443"), tcp("[2001:db8::10]:443")]);
+    let [.., proxies, direct] = &config.services[..] else { panic!("{:?}", config.services) };
+    assert_eq!(proxies.listen, [tcp("192.0.2.10:8443"), tcp("[2001:db8::10]:8443")]);
+    let Mode::Tunnel { tunnel } = proxies.mode else { panic!("{:?}", proxies.mode) };
+    assert_eq!(config.tunnels[tunnel].name, "ipip");
+    assert_eq!((direct.mode, direct.profile), (Mode::Dsr, Profile::Lb));
+    for service in [proxies, direct] {
+        assert_eq!((service.layer(), config.pools[service.pool].name.as_str()), ("l7", "edge"));
+        let own = service.own_node.map(|own| config.pools[service.pool].servers[own].name.as_str());
+        assert_eq!(own, Some("lb1"), "by [node] name, wherever it stands");
+    }
+    assert_eq!(proxies.profile, Profile::Rfc5382);
+    assert!(config.services[..3].iter().all(|service| service.own_node.is_none() && service.layer() == "l4"));
 }
 
 #[test]
@@ -147,7 +168,7 @@ server = [{ name = "s1", address = "[fd00::1]:80" }]
 #[test]
 fn pools_and_checks() {
     let config = good();
-    let [web, dns, everything, sorry] = &config.pools[..] else { panic!("{:?}", config.pools) };
+    let [web, dns, everything, sorry] = &config.pools[..4] else { panic!("{:?}", config.pools) };
     assert_eq!(web.algorithm, Algorithm::Maglev { size: Some(509), hash: HashBy::SourceAndPort });
     let server = |name: &str, address: &str, weight, state| ServerConfig {
         name: name.to_owned(),

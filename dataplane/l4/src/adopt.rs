@@ -45,7 +45,7 @@ pub enum Refused {
 }
 
 /// How a flow's packets travel, from the service's word that it keeps: 0 as its ends say (nat, dsr), 1 both ends rewritten
-/// (snat), 2 in a tunnel, 3 translated between the families.
+/// (snat), 2 in a tunnel or to another node, 3 translated between the families.
 #[must_use]
 pub const fn way_of(word: u32) -> u8 {
     match Way::of(word) {
@@ -88,13 +88,15 @@ impl Shared {
             link: flow.link,
             first: TcpFlags(TcpFlags::ACK),
         };
-        let refused = match self.flows.restore(&spec, flow.marks, flow.idle, now) {
-            Inserted::New(_) => {
-                self.loads.add(flow.server_id.0);
-                return Ok(());
-            }
-            Inserted::Existing(_) | Inserted::TupleTaken | Inserted::Contended => Refused::Taken,
-            Inserted::Full => Refused::Full,
+        // Counted whatever the server's limit is by now: the flow is there.
+        let restored = self.loads.count(flow.server_id.0, None, || {
+            let restored = self.flows.restore(&spec, flow.marks, flow.idle, now);
+            (matches!(restored, Inserted::New(_)), restored)
+        });
+        let refused = match restored {
+            Some(Inserted::New(_)) => return Ok(()),
+            Some(Inserted::Full) => Refused::Full,
+            Some(Inserted::Existing(_) | Inserted::TupleTaken | Inserted::Contended) | None => Refused::Taken,
         };
         if let (Some(pool), Some((ip, port))) = (held, ours) {
             pool.never_used(ip, port, proto);
@@ -119,11 +121,13 @@ fn carries(tables: &Tables, flow: &Inherited) -> bool {
         [answers.sport, 0].into_iter().any(|port| tables.is_nat_server(at(answers.src, port)))
     };
     let crosses = flow.server.is_some_and(|answers| answers.is_v4() != flow.client.is_v4());
-    match (&service.delivery, flow.way, flow.server) {
-        (Delivery::Nat, 0, Some(answers)) => !crosses && answers_to_us(answers),
-        (Delivery::Dsr, 0, None) | (Delivery::Tunnel(_), 2, None) => true,
-        (Delivery::Snat(_), 1, Some(_)) => !crosses,
-        (Delivery::Snat(_), 3, Some(_)) => crosses && tables.mixed,
+    if flow.way != way_of(Way::mark(service, crosses)) || service.own == Some(flow.server_id) {
+        return false;
+    }
+    match (&service.delivery, flow.server) {
+        (Delivery::Nat, Some(answers)) => !crosses && answers_to_us(answers),
+        (Delivery::Dsr | Delivery::Tunnel(_), None) => true,
+        (Delivery::Snat(_), Some(_)) => !crosses || tables.mixed,
         _ => false,
     }
 }

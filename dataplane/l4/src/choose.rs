@@ -114,6 +114,9 @@ impl Request<'_> {
         if self.meta.kind == Kind::IcmpError {
             // An error never makes a flow; where the server can be computed again, and answers by itself, it needs none.
             let computed = (recomputes && !self.service.delivery.is_two_sided()).then_some(self.picked);
+            if self.picked.is_some() && self.picked == self.service.own {
+                return Outcome::Drop(Reason::OwnNode);
+            }
             return computed.flatten().map_or(Outcome::Drop(Reason::IcmpWithoutFlow), Outcome::Stateless);
         }
         if !recomputes && !begins(self.meta) {
@@ -126,6 +129,9 @@ impl Request<'_> {
         while !tried.is_full() {
             let again = |cursor| pick(self.tables, self.loads, pool, self.tuple, &tried, cursor);
             let Some(id) = ahead.take().or_else(|| again(&mut *cursor)) else { break };
+            if self.service.own == Some(id) {
+                return Outcome::Drop(Reason::OwnNode);
+            }
             match self.give(pool, id, sources, hit) {
                 Given::Outcome(outcome) => return outcome,
                 Given::Taken => taken = true,
@@ -230,7 +236,7 @@ impl Request<'_> {
             client: *self.tuple,
             server,
             server_id,
-            service: Way::mark(self.service.id, &self.service.delivery, crosses),
+            service: Way::mark(self.service, crosses),
             profile: self.service.profile,
             link: self.link,
             first: self.meta.flags,

@@ -133,7 +133,8 @@ pub(crate) struct Entrance<'w> {
 
 impl Entrance<'_> {
     /// Packs a packet of the service in `slot` for its server, and decides where it leaves. A service that has left mode
-    /// tunnel goes on as dsr: its server has the service's address in both.
+    /// tunnel goes on as dsr: its server has the service's address in both. Towards another node the packet is routed
+    /// (RFC 1812 §5.3.1), whether it is packed or not.
     #[inline(never)]
     pub(crate) fn enter(&mut self, frame: &mut Frame, meta: &mut Meta, slot: u16, server: ServerId) -> Fate {
         self.pack(frame, meta, slot, server)
@@ -143,9 +144,13 @@ impl Entrance<'_> {
     #[allow(clippy::inline_always, reason = "the loop's middle, and the path of nearly every packet")]
     fn pack(&mut self, frame: &mut Frame, meta: &mut Meta, slot: u16, server: ServerId) -> Fate {
         let Some(server) = self.tables.server(server) else { return Fate::Drop(Reason::NoServer.into()) };
-        let Some(Delivery::Tunnel(tunnel)) = self.tables.services.get(slot).map(|service| &service.delivery)
-        else {
-            return towards(self.neighbours, server);
+        let Some(service) = self.tables.services.get(slot) else { return towards(self.neighbours, server) };
+        let routed = service.own.is_some();
+        if routed && meta.ttl <= 1 {
+            return Fate::Answer(Reason::TtlExpired, Made::TtlExceeded);
+        }
+        let Delivery::Tunnel(tunnel) = &service.delivery else {
+            return self.direct(frame, meta, server, routed);
         };
         let (outer_v4, hop) = (server.ip.is_v4(), self.neighbours.hop(server.neighbour));
         let overhead = tunnel.encapsulation.overhead(outer_v4);
@@ -156,6 +161,9 @@ impl Entrance<'_> {
                 let mtu = u16::try_from(room.saturating_sub(overhead)).unwrap_or(u16::MAX);
                 return Fate::Answer(Reason::TooBig, Made::TooBig { mtu });
             }
+        }
+        if routed {
+            wire::decrement_ttl(self.frames.bytes_mut(frame), meta);
         }
         if self.wrap(frame, meta, tunnel, server, overhead).is_none() {
             return Fate::Drop(Reason::NoRoom.into());
@@ -170,6 +178,24 @@ impl Entrance<'_> {
         // Both addresses and the tag are written once they are known, on the way out.
         wire::set_header(bytes, 0, 0, ethertype);
         tagged(hop, server.neighbour)
+    }
+
+    /// A packet that is not packed: as dsr, or routed to the node that has it.
+    #[inline(never)]
+    fn direct(&mut self, frame: &mut Frame, meta: &Meta, server: &Server, routed: bool) -> Fate {
+        let way = towards(self.neighbours, server);
+        if !routed {
+            return way;
+        }
+        if let Fate::Send(egress) = way {
+            let room = self.frame_max.get(usize::from(egress.port())).copied().unwrap_or(0);
+            let mtu = room.saturating_sub(UNTAGGED);
+            if meta.end - meta.l3 > mtu {
+                return Fate::Answer(Reason::TooBig, Made::TooBig { mtu });
+            }
+        }
+        wire::decrement_ttl(self.frames.bytes_mut(frame), meta);
+        way
     }
 
     /// Puts the outer headers in front of a packet, where its tags were and where its Ethernet header was; that will stand in

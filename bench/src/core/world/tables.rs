@@ -23,18 +23,6 @@ const SEED: RandomState = RandomState::with_seeds(5, 6, 7, 8);
 /// The tables of a shape. Server ids are `2 * server + family`.
 pub(super) fn tables(shape: &Shape) -> Tables {
     let hash = FrontHash::new([7; 16]);
-    let server = |id: usize| {
-        let at = traffic::server(id / 2, Family::ALL[id % 2]);
-        Server {
-            name: format!("pool/s{}", id / 2).into(),
-            ip: at.ip().into(),
-            port: at.port(),
-            neighbour: NeighbourId(narrow(id)),
-            down: false,
-            accepts: true,
-            admits: true,
-        }
-    };
     let ports = Arc::new(source_ports(shape));
     let servers: Vec<Server> = (0..2 * shape.servers).map(server).collect();
     let mut listen = AHashMap::with_hasher(SEED);
@@ -66,6 +54,7 @@ pub(super) fn tables(shape: &Shape) -> Tables {
                 sorry: None,
                 sticky: None,
                 mss: None,
+                own: None,
                 profile: Profile::Lb,
             })));
         }
@@ -89,6 +78,20 @@ pub(super) fn tables(shape: &Shape) -> Tables {
         snat_pools: Arc::from([ports]),
         mixed: false,
         hash,
+    }
+}
+
+/// The server with this id: of IPv4 where that is even.
+fn server(id: usize) -> Server {
+    let at = traffic::server(id / 2, Family::ALL[id % 2]);
+    Server {
+        name: format!("pool/s{}", id / 2).into(),
+        ip: at.ip().into(),
+        port: at.port(),
+        neighbour: NeighbourId(narrow(id)),
+        down: false,
+        accepts: true,
+        admits: true,
     }
 }
 

@@ -40,11 +40,19 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
     let services = service::check(file, &pools, findings);
     together::check(file, &services, &pools, findings);
     snat::together(file, &snats, &services, &pools, findings);
+    let (mut forwarded, mut local) = (Vec::new(), Vec::new());
+    for model in services.into_iter().map(|s| s.model).collect::<Option<Vec<_>>>()? {
+        match model {
+            service::Model::Forwarded(service) => forwarded.push(service),
+            service::Model::Local(service) => local.push(service),
+        }
+    }
     Some(Config {
         node: node?,
         dataplane: dataplane?,
         ports: ports.into_iter().collect::<Option<_>>()?,
-        services: services.into_iter().map(|s| s.model).collect::<Option<_>>()?,
+        services: forwarded,
+        local,
         pools: pools.into_iter().map(|p| p.model).collect::<Option<_>>()?,
         tunnels: tunnel::built_in().map(Some).chain(tunnels).collect::<Option<_>>()?,
         persistence: persistence.into_iter().collect::<Option<_>>()?,

@@ -210,7 +210,7 @@ fn unused(file: &File, services: &[service::Checked], findings: &mut Findings) {
         services.iter().any(|s| matches!(s.mode, Some((Mode::Snat { snat }, _)) if snat == index))
     };
     // Where a mode could not be read, its service may be the one.
-    if services.iter().any(|service| service.mode.is_none()) {
+    if services.iter().any(|service| service.mode.is_none() && !service.local) {
         return;
     }
     for (_, snat) in file.snats.iter().enumerate().filter(|(index, _)| !used(*index)) {

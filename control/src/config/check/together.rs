@@ -25,6 +25,7 @@ pub(super) fn check(
             ports_agree(service, pool, findings);
         }
     }
+    nodes_alone(file, services, findings);
     listen_once(services, findings);
     servers_are_not_services(services, pools, findings);
     unused(file, services, pools, findings);
@@ -75,7 +76,9 @@ fn direct_ports(service: &service::Checked, pool: &pool::Checked, findings: &mut
         _ => "DSR",
     };
     for (listen, span) in &service.listen {
-        let mut others = pool.addresses.iter().filter(|s| s.address.port() != listen.port);
+        // A node has whatever port its services have; one of its own is only what a check connects to.
+        let agrees = |port: u16| port == listen.port || port == 0 && service.nodes;
+        let mut others = pool.addresses.iter().filter(|s| !agrees(s.address.port()));
         let Some(server) = others.next() else { continue };
         let entry = findings.error(
             codes::DSR_PORT,
@@ -95,6 +98,7 @@ fn direct_ports(service: &service::Checked, pool: &pool::Checked, findings: &mut
             }
         }
         entry.help(match listen.port {
+            _ if service.nodes => "give nodes port 0, which is whatever port their services have",
             0 => "the client's port is kept: give the servers port 0, too",
             _ => "use mode = \"nat\", or make the server listen on the service's port",
         });
@@ -123,6 +127,25 @@ fn nat_ports(
 
 /// Where each address, port and protocol was first seen.
 type Taken<'s> = BTreeMap<(Ip, Protocol, u16), (&'s str, &'s Span)>;
+
+/// This node would forward to itself.
+fn nodes_alone(file: &File, services: &[service::Checked], findings: &mut Findings) {
+    for (of_nodes, nodes) in services.iter().zip(&file.services).filter(|(service, _)| service.nodes) {
+        let Some(reference) = &nodes.table.raw.nodes else { continue };
+        let others = services.iter().zip(&file.services).filter(|(service, _)| !service.nodes);
+        for (service, named) in others.filter(|(s, _)| s.pools().any(|pool| of_nodes.pool == Some(pool))) {
+            let raw = &named.table.raw;
+            let spans = [raw.pool.as_ref(), raw.on_no_server.as_ref()].into_iter().flatten();
+            let names = |v: &&toml::Spanned<String>| v.get_ref().ends_with(reference.get_ref());
+            let Some(span) = spans.filter(names).map(toml::Spanned::span).next() else { continue };
+            let message = format!("service `{}` of layer l4 has a pool of nodes", service.name);
+            findings
+                .error(codes::NODES_POOL, span, message)
+                .also(&reference.span(), "these are nodes, and one of them is this one")
+                .help("give it a pool of servers");
+        }
+    }
+}
 
 /// Each address, port and protocol belongs to one service; port 0 takes all of them.
 fn listen_once(services: &[service::Checked], findings: &mut Findings) {
@@ -178,7 +201,8 @@ fn servers_are_not_services(services: &[service::Checked], pools: &[pool::Checke
 /// Silent where a reference is wrong: that has its own message, and may be the one that is missed here.
 fn unused(file: &File, services: &[service::Checked], pools: &[pool::Checked], findings: &mut Findings) {
     let found = |(service, named): (&service::Checked, &Named<Service>)| {
-        service.pool.is_some() && (service.sorry.is_some() || !service::names_sorry(&named.table.raw))
+        let sorry = || service.sorry.is_some() || !service::names_sorry(&named.table.raw);
+        service.local || service.pool.is_some() && sorry()
     };
     if services.iter().zip(&file.services).all(found) {
         let used: BTreeSet<usize> = services.iter().flat_map(service::Checked::pools).collect();

@@ -15,7 +15,7 @@ pub use node::{DataplaneConfig, Idle, NodeConfig};
 pub use persistence::PersistenceConfig;
 pub use pool::{Algorithm, OperatorState, PoolConfig, ServerConfig};
 pub use port::{Attach, Faces, PortConfig, Queues, RxChecksum, ZeroCopy};
-pub use service::{Addresses, Mode, OnNoServer, Profile, ServiceConfig};
+pub use service::{Addresses, LocalService, Mode, OnNoServer, Profile, ServiceConfig};
 pub use source::{SnatConfig, SourcePrefix, TunnelConfig};
 
 /// One checked configuration file.
@@ -27,8 +27,11 @@ pub struct Config {
     pub dataplane: DataplaneConfig,
     /// `[port.NAME]`: 1 to 16, in the file's order.
     pub ports: Vec<PortConfig>,
-    /// `[service.NAME]`: at most 10 000, in the file's order.
+    /// `[service.NAME]` that workers forward, in the file's order: those of layer l4, and those of layer l7 with several nodes.
+    /// At most 10 000 with `local`.
     pub services: Vec<ServiceConfig>,
+    /// `[service.NAME]` of layer l7 without other nodes, in the file's order.
+    pub local: Vec<LocalService>,
     /// `[pool.NAME]`, in the file's order; at most 65 535 servers in all.
     pub pools: Vec<PoolConfig>,
     /// The tunnels that are built in, then `[tunnel.NAME]` in the file's order.

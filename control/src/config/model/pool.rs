@@ -58,7 +58,7 @@ impl Algorithm {
 pub struct ServerConfig {
     /// `name`, unique in the pool.
     pub name: String,
-    /// `address`; port 0 (only with dsr services that listen on port 0) = the client's choice.
+    /// `address`; port 0 = the client's choice: only with dsr and tunnel services that listen on port 0, and of nodes.
     pub address: SocketAddr,
     /// `weight`, 1 to 256.
     pub weight: u16,

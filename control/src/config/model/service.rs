@@ -13,8 +13,12 @@ pub struct ServiceConfig {
     pub protocol: Protocol,
     /// `mode`.
     pub mode: Mode,
-    /// `pool`: an index into [`Config::pools`].
+    /// `pool`, or `nodes` of layer l7: an index into [`Config::pools`].
     pub pool: usize,
+    /// Of layer l7: which server of the pool is this node. Its connections are the kernel's, those of the others are handed to
+    /// them in `mode` (dsr or tunnel). The pool is chosen from by maglev with 5-tuple, and no service of layer l4 has it.
+    /// `None`: layer l4.
+    pub own_node: Option<usize>,
     /// `on-no-server`; with a sorry pool the default, for when that cannot serve either.
     pub on_no_server: OnNoServer,
     /// `on-no-server = "sorry:POOL"`: an index into [`Config::pools`], another one than `pool`.
@@ -34,6 +38,24 @@ impl ServiceConfig {
     pub fn pools(&self) -> impl Iterator<Item = usize> + use<> {
         [Some(self.pool), self.sorry].into_iter().flatten()
     }
+
+    /// `layer`.
+    #[must_use]
+    pub const fn layer(&self) -> &'static str {
+        if self.own_node.is_some() { "l7" } else { "l4" }
+    }
+}
+
+/// `[service.NAME]` of layer l7 that only this node serves: connections are accepted by a socket, so its packets are the
+/// kernel's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LocalService {
+    /// NAME.
+    pub name: String,
+    /// `listen`: 1 to 64 TCP endpoints with a port, all different, no other service's.
+    pub listen: Vec<Endpoint>,
+    /// `addresses`.
+    pub addresses: Addresses,
 }
 
 /// How packets reach a server.

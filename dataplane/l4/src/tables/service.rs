@@ -1,8 +1,8 @@
 //! A service: what clients connect to, and how its packets reach its servers.
 
 use super::{Pool, ServiceId, Tunnel};
-use ringlead_flow::Profile;
 use ringlead_flow::snat::SnatPool;
+use ringlead_flow::{Profile, ServerId};
 use ringlead_pick::Sticky;
 use std::sync::Arc;
 
@@ -17,6 +17,10 @@ pub struct Service {
     pub delivery: Delivery,
     /// Who serves it.
     pub pool: Arc<Pool>,
+    /// Where `pool` are the nodes that accept its connections: which of them is this one. Its flows never come to a worker but
+    /// by a race; those of others are routed to them, so that nodes which disagree cannot pass a packet on for ever. Only in
+    /// modes dsr and tunnel.
+    pub own: Option<ServerId>,
     /// The answer when nobody can.
     pub on_no_server: OnNoServer,
     /// Who serves when nobody of `pool` can, before that answer.

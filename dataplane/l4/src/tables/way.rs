@@ -1,6 +1,6 @@
 //! What a flow's word says: its service, and what `rewrite` has to do to its packets.
 
-use super::{Delivery, SERVICES_MAX};
+use super::{Delivery, SERVICES_MAX, Service};
 
 /// A service in a snapshot: a slot that is reused and a generation that is not, so a flow of a removed service never
 /// belongs to the one that took its slot.
@@ -42,7 +42,7 @@ pub(crate) enum Way {
     Plain = 0,
     /// Both ends, as the flow's say.
     Snat = 1 << 14,
-    /// Into a tunnel.
+    /// Into a tunnel, or to another node: what is to be done, the service says.
     Tunnel = 2 << 14,
     /// Both ends, which are of the other family.
     Translate = 3 << 14,
@@ -59,14 +59,15 @@ impl Way {
 
     /// A service's word with the way of its mode. `crosses`: the flow's server is of the other family than its client.
     #[inline]
-    pub(crate) const fn mark(id: ServiceId, delivery: &Delivery, crosses: bool) -> u32 {
-        let way = match delivery {
+    pub(crate) fn mark(service: &Service, crosses: bool) -> u32 {
+        let way = match &service.delivery {
+            Delivery::Nat | Delivery::Dsr if service.own.is_some() => Self::Tunnel,
             Delivery::Nat | Delivery::Dsr => Self::Plain,
             Delivery::Tunnel(_) => Self::Tunnel,
             Delivery::Snat(_) if crosses => Self::Translate,
             Delivery::Snat(_) => Self::Snat,
         };
-        id.to_u32() | way as u32
+        service.id.to_u32() | way as u32
     }
 
     /// 0 where a flow's way is [`Plain`](Self::Plain).

@@ -212,6 +212,7 @@ fn two_services_on_one_server_do_not_mix_one_clients_replies() {
         sorry: None,
         sticky: None,
         mss: None,
+        own: None,
         pool: original.pool.clone(),
         on_no_server: original.on_no_server,
         profile: original.profile,

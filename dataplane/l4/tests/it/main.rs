@@ -18,6 +18,7 @@ mod mixed;
 mod mss;
 mod nat;
 mod nat64;
+mod nodes;
 mod rig;
 mod snapshot;
 mod snat;

@@ -42,6 +42,7 @@ pub(crate) fn with_mixed(mut tables: Tables, ports: &Arc<SnatPool>) -> Tables {
                 sorry: None,
                 sticky: None,
                 mss: None,
+                own: None,
                 profile: Profile::Lb,
             })));
             listen.insert(endpoint(at, protocol), id.slot);

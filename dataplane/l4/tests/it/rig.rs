@@ -263,6 +263,7 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
                 sorry: None,
                 sticky: None,
                 mss: None,
+                own: None,
                 profile: Profile::Lb,
             })));
             listen.insert(Endpoint { ip: address.ip().into(), port: address.port(), protocol }, id.slot);
@@ -341,13 +342,15 @@ pub(crate) struct Extra {
     pub(crate) sorry: Option<Arc<Pool>>,
     pub(crate) sticky: Option<Arc<Sticky>>,
     pub(crate) mss: Option<u16>,
+    pub(crate) own: Option<ServerId>,
 }
 
 impl Extra {
     /// A service without anything special.
     pub(crate) fn new(at: &'static str, delivery: Delivery, pool: Pool) -> Self {
         let on_no_server = OnNoServer::Drop;
-        Self { at, delivery, pool: Arc::new(pool), on_no_server, sorry: None, sticky: None, mss: None }
+        let pool = Arc::new(pool);
+        Self { at, delivery, pool, on_no_server, sorry: None, sticky: None, mss: None, own: None }
     }
 }
 
@@ -368,6 +371,7 @@ pub(crate) fn with_extras(mut tables: Tables, extras: &[Extra]) -> Tables {
                 sorry: extra.sorry.clone(),
                 sticky: extra.sticky.clone(),
                 mss: extra.mss,
+                own: extra.own,
                 profile: Profile::Lb,
             })));
             listen.insert(Endpoint { ip: at.ip().into(), port: at.port(), protocol }, id.slot);

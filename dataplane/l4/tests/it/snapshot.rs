@@ -37,6 +37,7 @@ fn a_removed_services_flows_do_not_become_another_services() {
             sorry: None,
             sticky: None,
             mss: None,
+            own: None,
             pool: old.pool.clone(),
             on_no_server: old.on_no_server,
             profile: old.profile,

@@ -117,6 +117,7 @@ fn tables(suite: &Suite, set: &Set) -> Tables {
             sorry: None,
             sticky: None,
             mss: None,
+            own: None,
             profile: Profile::Lb,
         })));
     }

@@ -1,5 +1,6 @@
 //! `[service.NAME]`.
 
+mod l7;
 mod listen;
 mod mode;
 mod no_server;
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use ringlead_wire::{Endpoint, Protocol};
 use toml::Spanned;
 
-use super::super::model::{Addresses, Mode, OnNoServer, Profile, ServiceConfig};
+use super::super::model::{Addresses, LocalService, Mode, OnNoServer, Profile, ServiceConfig};
 use super::super::raw::{File, Named, Service};
 use super::super::source::Span;
 use super::super::values::{choice, number, quoted};
@@ -26,10 +27,30 @@ const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protoc
 const ADDRESSES: [(&str, Addresses); 2] = [("manage", Addresses::Manage), ("expect", Addresses::Expect)];
 const TIMEOUTS: [(&str, Profile); 2] = [("lb", Profile::Lb), ("rfc5382", Profile::Rfc5382)];
 
+const LAYERS: [(&str, Layer); 2] = [("l4", Layer::L4), ("l7", Layer::L7)];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layer {
+    L4,
+    L7,
+}
+
+/// What became of a table.
+pub(super) enum Model {
+    /// Workers forward it.
+    Forwarded(ServiceConfig),
+    /// Only the kernel has to do with it.
+    Local(LocalService),
+}
+
 /// A service with what later checks point at.
 pub(super) struct Checked {
     /// `None` where something was wrong.
-    pub(super) model: Option<ServiceConfig>,
+    pub(super) model: Option<Model>,
+    /// Whether it has neither mode nor pool, being this node's alone.
+    pub(super) local: bool,
+    /// Whether its pool are nodes, this one among them.
+    pub(super) nodes: bool,
     /// For messages.
     pub(super) name: String,
     /// What could be read of `listen`, even when the rest is wrong.
@@ -56,33 +77,50 @@ pub(super) fn check(file: &File, pools: &[pool::Checked], findings: &mut Finding
     let index = |names: Vec<String>| names.into_iter().enumerate().map(|(i, name)| (name, i)).collect();
     let tunnels = file.tunnels.iter().map(|t| t.name.get_ref().clone());
     let names = Names {
+        file,
+        checked: pools,
         pools: index(pools.iter().map(|p| p.name.get_ref().clone()).collect()),
         snats: index(file.snats.iter().map(|s| s.name.get_ref().clone()).collect()),
         tunnels: index(tunnel::built_in().map(|t| t.name).chain(tunnels).collect()),
         persistence: index(file.persistence.iter().map(|t| t.name.get_ref().clone()).collect()),
     };
-    tables.iter().map(|named| service(named, &names, findings)).collect()
+    tables.iter().map(|named| layered(named, &names, findings)).collect()
 }
 
 /// What a service can name, with the places in the model.
-struct Names {
+struct Names<'a> {
+    file: &'a File,
+    checked: &'a [pool::Checked],
     pools: BTreeMap<String, usize>,
     tunnels: BTreeMap<String, usize>,
     persistence: BTreeMap<String, usize>,
     snats: BTreeMap<String, usize>,
 }
 
-fn service(named: &Named<Service>, names: &Names, findings: &mut Findings) -> Checked {
+/// By the rules of its layer.
+fn layered(named: &Named<Service>, names: &Names<'_>, findings: &mut Findings) -> Checked {
+    let raw = &named.table.raw;
+    match optional(raw.layer.as_ref(), |v| choice("layer", v, &LAYERS, &[], findings)) {
+        Ok(None | Some(Layer::L4)) => {
+            l7::refuse(raw, findings);
+            service(named, names, findings)
+        }
+        Ok(Some(Layer::L7)) => l7::service(named, names, findings),
+        Err(()) => {
+            // Nothing else of it can be judged by the rules of the other layer.
+            let pool = raw.pool.as_ref().and_then(|p| names.pools.get(p.get_ref().as_str()).copied());
+            let name = named.name.get_ref().escape_debug().to_string();
+            let (listen, mode, sorry) = (Vec::new(), None, None);
+            Checked { model: None, local: false, nodes: false, name, listen, mode, pool, sorry }
+        }
+    }
+}
+
+fn service(named: &Named<Service>, names: &Names<'_>, findings: &mut Findings) -> Checked {
     let pools = &names.pools;
     let (table, raw) = (&named.table, &named.table.raw);
     let named_well = values::name("service", &named.name, findings);
-    let layer = optional(raw.layer.as_ref(), |v| choice("layer", v, &[("l4", ())], &["l7"], findings));
     let name = named.name.get_ref().escape_debug().to_string();
-    if layer.is_err() {
-        // Nothing else of it can be judged by the rules of the other layer.
-        let pool = raw.pool.as_ref().and_then(|p| pools.get(p.get_ref().as_str()).copied());
-        return Checked { model: None, name, listen: Vec::new(), mode: None, pool, sorry: None };
-    }
     let protocol = required(table, "protocol", &raw.protocol, "\"tcp\"", findings)
         .and_then(|v| choice("protocol", v, &PROTOCOLS, &[], findings));
     let listen = required(table, "listen", &raw.listen, "\"192.0.2.10:80\"", findings)
@@ -101,7 +139,7 @@ fn service(named: &Named<Service>, names: &Names, findings: &mut Findings) -> Ch
         named_well.then_some(())?;
         let protocol = protocol?;
         let default = if protocol == Protocol::Tcp { OnNoServer::Reset } else { OnNoServer::Drop };
-        Some(ServiceConfig {
+        Some(Model::Forwarded(ServiceConfig {
             name: named.name.get_ref().clone(),
             listen: listen
                 .iter()
@@ -110,15 +148,16 @@ fn service(named: &Named<Service>, names: &Names, findings: &mut Findings) -> Ch
             protocol,
             mode: mode.as_ref()?.0,
             pool: pool?,
+            own_node: None,
             on_no_server: no_server.ok()?.and_then(|answer| answer.declared).unwrap_or(default),
             sorry,
             persistence: sticky.ok()?,
             addresses: addresses.ok()?.unwrap_or_default(),
             profile: profile.ok()?.unwrap_or_default(),
             mss: mss.ok()?,
-        })
+        }))
     };
-    Checked { model: build(), name, listen: read, mode, pool, sorry }
+    Checked { model: build(), local: false, nodes: false, name, listen: read, mode, pool, sorry }
 }
 
 fn find_pool(

@@ -19,7 +19,11 @@ const MODES: [(&str, Mode); 4] = [
 const TUNNEL_DEFAULT: &str = "gue";
 
 /// The mode and where it is written, `None` where it is wrong or names what does not exist.
-pub(super) fn mode(table: &Table<Service>, names: &Names, findings: &mut Findings) -> Option<(Mode, Span)> {
+pub(super) fn mode(
+    table: &Table<Service>,
+    names: &Names<'_>,
+    findings: &mut Findings,
+) -> Option<(Mode, Span)> {
     let raw = &table.raw;
     let written: &Spanned<String> = required(table, "mode", &raw.mode, "\"nat\"", findings)?;
     let mode = choice("mode", written, &MODES, &[], findings)?;
@@ -29,7 +33,12 @@ pub(super) fn mode(table: &Table<Service>, names: &Names, findings: &mut Finding
 }
 
 /// Mode tunnel with the tunnel that the service names.
-fn with_tunnel(mode: Mode, raw: &Service, names: &Names, findings: &mut Findings) -> Option<Mode> {
+pub(super) fn with_tunnel(
+    mode: Mode,
+    raw: &Service,
+    names: &Names<'_>,
+    findings: &mut Findings,
+) -> Option<Mode> {
     let Mode::Tunnel { .. } = mode else {
         if let Some(tunnel) = &raw.tunnel {
             let entry = findings.error(
@@ -61,7 +70,13 @@ fn with_tunnel(mode: Mode, raw: &Service, names: &Names, findings: &mut Findings
 }
 
 /// Mode snat with the pool of source addresses that the service names, or the only one.
-fn with_snat(mode: Mode, span: &Span, raw: &Service, names: &Names, findings: &mut Findings) -> Option<Mode> {
+fn with_snat(
+    mode: Mode,
+    span: &Span,
+    raw: &Service,
+    names: &Names<'_>,
+    findings: &mut Findings,
+) -> Option<Mode> {
     let Mode::Snat { .. } = mode else {
         if let Some(snat) = &raw.snat {
             findings
