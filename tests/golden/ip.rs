@@ -76,13 +76,29 @@ impl Ip {
         Some(Self { bytes: bytes.to_vec(), l4, protocol, whole: !payload.incomplete, ends })
     }
 
-    fn v4(&self) -> bool {
+    pub(crate) fn v4(&self) -> bool {
         self.ends.0.is_ipv4()
     }
 
     /// TTL or hop limit.
     pub(crate) fn ttl(&self) -> u8 {
         self.bytes[if self.v4() { 8 } else { 7 }]
+    }
+
+    /// DSCP and ECN.
+    pub(crate) fn class(&self) -> u8 {
+        let [first, second] = [self.bytes[0], self.bytes[1]];
+        if self.v4() { second } else { first << 4 | second >> 4 }
+    }
+
+    /// Whether no router may fragment it: never one of IPv6.
+    pub(crate) fn dont_fragment(&self) -> bool {
+        !self.v4() || self.bytes[6] & 0x40 != 0
+    }
+
+    /// The IP header's length, options and extension headers included.
+    pub(crate) fn header_len(&self) -> usize {
+        self.l4
     }
 
     /// Source and destination, with ports where there are any.
@@ -97,6 +113,38 @@ impl Ip {
     /// The transport header and what follows.
     pub(crate) fn body(&self) -> &[u8] {
         &self.bytes[self.l4..]
+    }
+
+    /// The transport's part without ports and checksum.
+    pub(crate) fn body_without_ends(&self) -> Vec<u8> {
+        let mut body = self.body().to_vec();
+        body[..4].fill(0);
+        let checksum = if self.protocol == TCP { 16 } else { 6 };
+        if let Some(field) = body.get_mut(checksum..checksum + 2) {
+            field.fill(0);
+        }
+        body
+    }
+
+    /// The packet as it is when a SYN of it may offer no larger segment than `most` (RFC 9293 §3.7.1), but for the checksum.
+    pub(crate) fn clamped(&self, most: u16) -> Self {
+        let mut clamped = self.clone();
+        let Ok(segment) = TcpSlice::from_slice(self.body()) else { return clamped };
+        let mut at = self.l4 + 20;
+        let end = self.l4 + segment.header_len();
+        while self.protocol == TCP && segment.syn() && at + 4 <= end {
+            match clamped.bytes[at] {
+                0 => break,
+                1 => at += 1,
+                2 => {
+                    let offered = u16::from_be_bytes([clamped.bytes[at + 2], clamped.bytes[at + 3]]);
+                    clamped.bytes[at + 2..at + 4].copy_from_slice(&offered.min(most).to_be_bytes());
+                    at += 4;
+                }
+                _ => at += usize::from(clamped.bytes[at + 1]).max(2),
+            }
+        }
+        clamped
     }
 
     /// The packet that an ICMP error is about.

@@ -12,10 +12,12 @@
 )]
 
 mod conversation;
+mod crossing;
 mod ip;
 mod output;
 mod replay;
 mod setup;
+mod tunnel;
 mod witness;
 mod written;
 
@@ -108,6 +110,78 @@ fn round_robin_takes_turns() {
     }
     assert_eq!(counts.len(), 9, "{counts:?}");
     assert!(counts.values().all(|flows| (1..=2).contains(flows)), "{counts:?}");
+}
+
+/// How many clients of a case each server was given.
+fn flows_of(case: &str) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for servers in servers_of(&replayed(&replay::case(case)).output).into_values() {
+        assert!(servers.iter().all(|server| *server == servers[0]), "{servers:?}");
+        *counts.entry(servers[0].clone()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn least_flows_fills_servers_by_weight_and_random_2_nearly_evenly() {
+    needs_binary!();
+    let flows = flows_of("least-flows");
+    assert_eq!(flows.into_values().collect::<Vec<_>>(), [12, 6, 6]);
+    let flows = flows_of("random-2");
+    // One choice at random would leave a spread of ten and more (Mitzenmacher 2001).
+    assert_eq!(flows.len(), 4);
+    assert!(flows.values().all(|count| (46..=54).contains(count)), "{flows:?}");
+}
+
+#[test]
+fn hash_src_gives_a_client_one_server_whatever_its_ports_and_protocols() {
+    needs_binary!();
+    let given = servers_of(&replayed(&replay::case("hash-src")).output);
+    let mut by_client: BTreeMap<(bool, String), BTreeSet<&String>> = BTreeMap::new();
+    for (key, servers) in &given {
+        let client = key.split(':').next().unwrap_or_default().to_owned();
+        by_client.entry((key.contains("by-port"), client)).or_default().extend(servers);
+    }
+    assert_eq!(by_client.len(), 40);
+    assert!(by_client.values().all(|servers| servers.len() == 1), "{by_client:?}");
+    assert_eq!(by_client.values().flatten().collect::<BTreeSet<_>>().len(), 6, "not all servers were used");
+}
+
+#[test]
+fn backups_serve_where_too_few_others_do() {
+    needs_binary!();
+    let given = servers_of(&replayed(&replay::case("backup")).output);
+    let two: BTreeSet<&str> = given
+        .iter()
+        .filter(|(key, _)| key.contains("two"))
+        .flat_map(|(_, s)| s)
+        .map(String::as_str)
+        .collect();
+    assert_eq!(two, BTreeSet::from(["two/s1", "two/s3"]));
+}
+
+#[test]
+fn max_flows_are_never_exceeded() {
+    needs_binary!();
+    let output = &replayed(&replay::case("max-flows")).output;
+    let first: Vec<&str> =
+        output.records.iter().filter(|r| r.received()).take(5).map(output::Record::verdict).collect();
+    let of = |server: &str| first.iter().filter(|verdict| verdict.contains(server)).count();
+    assert_eq!((of("web/s1"), of("web/s2")), (3, 2), "{first:?}");
+}
+
+#[test]
+fn outer_sources_tell_flows_apart() {
+    needs_binary!();
+    let case = replay::case("tunnel-gue1");
+    let output = &replayed(&case).output;
+    let ports: BTreeSet<&[u8]> = output
+        .records
+        .iter()
+        .filter(|r| !r.received() && r.frame[12..14] == [8, 0] && r.port() == "lan")
+        .map(|r| &r.frame[34..36])
+        .collect();
+    assert_eq!(ports.len(), 2, "one port for each of the two pairs of ends: {ports:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::setup::Setup;
 use etherparse::TcpSlice;
 use ringlead_tests::pcap_cases::Case;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// Every packet of the source is in the output once, unchanged, at its time, with one comment: the one asked for.
 pub(crate) fn verdicts(case: &Case) -> Vec<String> {
@@ -31,6 +32,9 @@ pub(crate) fn verdicts(case: &Case) -> Vec<String> {
     faults
 }
 
+/// Drops whose senders are, or may be, told by ICMP.
+const TOLD: [&str; 4] = ["drop: too-big", "drop: ttl-expired", "drop: no-server", "drop: snat-exhausted"];
+
 /// Every packet that left was made of one that arrived, by the rules of its service, and nothing is missing.
 pub(crate) fn rewrites(case: &Case) -> Vec<String> {
     let run = replayed(case);
@@ -43,7 +47,7 @@ pub(crate) fn rewrites(case: &Case) -> Vec<String> {
         if record.received() {
             if verdict.starts_with("to ") || verdict == "drop: answered" {
                 waiting.push(record);
-            } else if verdict == "drop: too-big" || verdict == "drop: ttl-expired" {
+            } else if TOLD.contains(&verdict) {
                 told.push(record);
             }
             continue;
@@ -86,19 +90,28 @@ fn is_error(setup: &Setup, about: &Record, answer: &Record) -> Result<(), String
         && client.ip() == from.ip();
     // What a client's packet went to; a server hears it from the service that it answers for.
     let answers_for = |s: &crate::setup::Service| {
-        s.listen.ip() == service.ip() && s.servers.values().any(|server| server.ip() == from.ip())
+        s.listen.iter().any(|at| at.ip() == service.ip())
+            && s.servers.values().any(|server| server.ip() == from.ip())
     };
     let ours = service.ip() == to.ip() || setup.services.values().any(answers_for);
     let body = answer_frame.ip.body();
     let (kind, code, quote) = (body[0], body[1], &body[8..]);
     let v4 = from.is_ipv4();
     let right = match about.verdict() {
-        "drop: too-big" => (kind, code) == if v4 { (3, 4) } else { (2, 0) },
-        _ => (kind, code) == if v4 { (11, 0) } else { (3, 0) },
+        "drop: too-big" => (kind, code) == if v4 { (3, 4) } else { (2, 0) } && mtu(setup, from, to, body),
+        "drop: ttl-expired" => (kind, code) == if v4 { (11, 0) } else { (3, 0) },
+        _ => (kind, code) == if v4 { (3, 1) } else { (1, 3) },
     };
     let quoted = quote.len() >= 28 && about.frame.windows(quote.len()).any(|part| part == quote);
     let summed = answer_frame.ip.checksum_of_own();
     if mirrored && ours && right && quoted && summed { Ok(()) } else { Err("is not about it".to_owned()) }
+}
+
+/// RFC 1191 §3, RFC 4443 §3.2: whether it names what would have fitted: Ethernet's 1500 bytes, less what the packet grows by.
+fn mtu(setup: &Setup, from: SocketAddr, to: SocketAddr, body: &[u8]) -> bool {
+    let asked = setup.services.values().find(|service| service.listens_at(to));
+    let fits = 1500 - asked.map_or(0, |service| service.growth(from.ip()));
+    i64::from(u32::from_be_bytes([body[4], body[5], body[6], body[7]])) == fits
 }
 
 /// RFC 9293 section 3.10.7.1: the reset goes back where the segment came from and fits its numbers.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
 
+mod any_port;
 mod bench;
 mod bench_load;
 mod bench_search;
@@ -12,12 +13,14 @@ mod carries;
 mod checksums;
 mod choosers;
 mod demo;
+mod disruption;
 mod dsr;
 mod generic;
 mod health;
 mod kernel_traffic;
 mod l7;
 mod lab;
+mod many_services;
 mod nat;
 mod neighbour;
 mod nexthop;

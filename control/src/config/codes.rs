@@ -27,7 +27,7 @@ codes! {
     POOL_EMPTY = "C103", "A pool has no server.";
     SERVER_NAME_TWICE = "C104", "Two servers of a pool have one name.";
     SERVER_ADDRESS_TWICE = "C105", "Two servers of a pool have one address.";
-    LISTEN_TWICE = "C106", "Two services share an address, port and protocol; port 0 shares with every port.";
+    LISTEN_TWICE = "C106", "Two services share an address, port and protocol, or one lists a port beside port 0, which has it.";
     FAMILY_SERVICE = "C107", "A service listens on one IP family and its pool's servers have the other.";
     TIMEOUT_OVER_INTERVAL = "C108", "A health check may take longer than the time to the next one.";
     CORE_SHARED = "C109", "A worker's core is the control core too: bursts wait while control works (warning).";
@@ -36,7 +36,7 @@ codes! {
     NOT_MAGLEV = "C112", "Only the algorithm maglev has this option.";
     TABLE_TOO_SMALL = "C113", "A Maglev table has fewer slots than the pool has servers.";
     ADDRESS_UNUSABLE = "C114", "No host can have this address, or no packet to it can be forwarded.";
-    ANY_PORT = "C115", "Port 0 (any) works only with dsr and tunnel, for the service and all its servers.";
+    ANY_PORT = "C115", "Port 0 (any) cannot be used with nat, which knows replies by the server's port.";
     DEVICE_TWICE = "C116", "Two ports have one device.";
     FAMILY_POOL = "C117", "A pool mixes IPv4 and IPv6 servers.";
     UNUSED = "C118", "Nothing uses this pool, health check, tunnel, persistence table or pool of source addresses (warning).";

@@ -1,6 +1,8 @@
 //! Following a predecessor that still serves: all that can be done beside it is done first, the rest in milliseconds.
 
+use super::addresses::local_soon;
 use super::reload::steerable;
+use super::routes::Ask;
 use super::status::TakeOverStatus;
 use super::{Engine, EngineError, NodeSocket, Signals, failed, monotonic};
 use crate::handover::Imported;
@@ -27,14 +29,14 @@ impl Engine {
         self.refresh_devices().await;
         self.refresh_local().await;
         self.check_sources(self.plan.config()).await.map_err(EngineError)?;
-        self.resolve_routes().await;
+        self.resolve_routes(Ask::All).await;
         self.warn_missing_addresses();
-        steerable(&self.plan.rules(&self.local_soon(&self.plan))).map_err(EngineError)?;
+        steerable(&self.plan.rules(&local_soon(&self.local, &self.plan))).map_err(EngineError)?;
         // The predecessor's maps have the node's own addresses, so answers to checks stay the kernel's.
         self.sync_checks();
         self.first_results().await;
         self.publish().await;
-        self.sync_neighbours().await;
+        self.sync_neighbours(Ask::New).await;
         Ok(())
     }
 
@@ -73,7 +75,7 @@ impl Engine {
         let gap = monotonic().saturating_sub(Duration::from_nanos(stopped_ns));
         self.ready = true;
         self.tell_taken_over(imported, gap);
-        self.sync_neighbours().await;
+        self.sync_neighbours(Ask::All).await;
         self.sync_addresses(true).await;
         self.refresh_local().await;
         self.steer();

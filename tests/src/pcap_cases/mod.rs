@@ -10,15 +10,27 @@ mod link;
 mod malformed;
 mod refused;
 mod scene;
+mod share;
+mod snat;
 mod time;
+mod tunnel;
 
 pub use scene::{Case, Input, Port};
 
 /// All cases, in the order of the files here.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    let files =
-        [forward::cases(), icmp::cases(), link::cases(), choice::cases(), time::cases(), refused::cases()];
+    let files = [
+        forward::cases(),
+        icmp::cases(),
+        link::cases(),
+        tunnel::cases(),
+        snat::cases(),
+        choice::cases(),
+        share::cases(),
+        time::cases(),
+        refused::cases(),
+    ];
     let mut cases: Vec<Case> = files.into_iter().flatten().collect();
     cases.push(malformed::case());
     cases

@@ -62,10 +62,9 @@ fn same_family(service: &service::Checked, pool: &pool::Checked, findings: &mut 
 fn ports_agree(service: &service::Checked, pool: &pool::Checked, findings: &mut Findings) {
     match &service.mode {
         Some((Mode::Dsr | Mode::Tunnel { .. }, _)) => direct_ports(service, pool, findings),
-        Some((mode @ (Mode::Nat | Mode::Snat { .. }), span)) => {
-            nat_ports(service, *mode, span, pool, findings);
-        }
-        None => {}
+        Some((Mode::Nat, span)) => nat_ports(service, span, pool, findings),
+        // A reply is known by the address and port of ours that it comes to.
+        Some((Mode::Snat { .. }, _)) | None => {}
     }
 }
 
@@ -100,28 +99,25 @@ fn direct_ports(service: &service::Checked, pool: &pool::Checked, findings: &mut
         entry.help(match listen.port {
             _ if service.nodes => "give nodes port 0, which is whatever port their services have",
             0 => "the client's port is kept: give the servers port 0, too",
-            _ => "use mode = \"nat\", or make the server listen on the service's port",
+            _ => "use mode = \"nat\" or \"snat\", or make the server listen on the service's port",
         });
         return;
     }
 }
 
-/// A reply is known by its server's address, port and protocol, so nat and snat need a port on both sides.
-fn nat_ports(
-    service: &service::Checked,
-    mode: Mode,
-    span: &Span,
-    pool: &pool::Checked,
-    findings: &mut Findings,
-) {
+/// A reply is known by its server's address, port and protocol. On every port, that would be all that the server sends: its
+/// own connections would be taken from the kernel, which routes them, and end here.
+fn nat_ports(service: &service::Checked, span: &Span, pool: &pool::Checked, findings: &mut Findings) {
     let any_listen = service.listen.iter().find(|(listen, _)| listen.port == 0).map(|(_, span)| span);
     let any_server = pool.addresses.iter().find(|s| s.address.port() == 0).map(|s: &Address| &s.span);
     if let Some(any) = any_listen.or(any_server) {
-        let name = mode.name();
         findings
-            .error(codes::ANY_PORT, any.clone(), format!("port 0 (any) cannot be used with {name}"))
+            .error(codes::ANY_PORT, any.clone(), "port 0 (any) cannot be used with nat")
             .also(span, "the mode is chosen here")
-            .help(format!("{name} knows replies by the server's port: write a port, or use mode = \"dsr\""));
+            .help(
+                "nat knows replies by the server's port; on every port it would take the server's own connections, too",
+            )
+            .help("write a port, or use mode = \"snat\", \"dsr\" or \"tunnel\"");
     }
 }
 
@@ -147,12 +143,12 @@ fn nodes_alone(file: &File, services: &[service::Checked], findings: &mut Findin
     }
 }
 
-/// Each address, port and protocol belongs to one service; port 0 takes all of them.
+/// Each address, port and protocol belongs to one service; port 0 takes those that no other service has.
 fn listen_once(services: &[service::Checked], findings: &mut Findings) {
     let mut taken = Taken::new();
     for service in services {
         for (listen, span) in &service.listen {
-            let Some((other, first)) = clash(&taken, listen) else {
+            let Some((other, first)) = clash(&taken, &service.name, listen) else {
                 taken.insert((listen.ip, listen.protocol, listen.port), (&service.name, span));
                 continue;
             };
@@ -163,17 +159,22 @@ fn listen_once(services: &[service::Checked], findings: &mut Findings) {
             };
             let entry = findings.error(codes::LISTEN_TWICE, span.clone(), message);
             entry.label("taken").also(first, format!("by service `{other}`"));
-            entry.help("a packet's address, port and protocol decide its service; port 0 means every port");
+            entry.help("a packet's address, port and protocol decide its service; port 0 means every port that no other has");
         }
     }
 }
 
-fn clash<'s>(taken: &Taken<'s>, listen: &Endpoint) -> Option<(&'s str, &'s Span)> {
+/// Who listens there already. Port 0 and another port are a clash only within a service: of two, the exact port wins.
+fn clash<'s>(taken: &Taken<'s>, service: &str, listen: &Endpoint) -> Option<(&'s str, &'s Span)> {
     let key = |port| (listen.ip, listen.protocol, port);
-    if listen.port == 0 {
-        return taken.range(key(0)..=key(u16::MAX)).next().map(|(_, first)| *first);
-    }
-    taken.get(&key(listen.port)).or_else(|| taken.get(&key(0))).copied()
+    let own = |first: &&(&'s str, &'s Span)| first.0 == service;
+    let covered = || {
+        if listen.port == 0 {
+            return taken.range(key(0)..=key(u16::MAX)).map(|(_, first)| first).find(own);
+        }
+        taken.get(&key(0)).filter(own)
+    };
+    taken.get(&key(listen.port)).or_else(covered).copied()
 }
 
 /// A packet for such a server would come back to this node.

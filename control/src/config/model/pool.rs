@@ -58,7 +58,8 @@ impl Algorithm {
 pub struct ServerConfig {
     /// `name`, unique in the pool.
     pub name: String,
-    /// `address`; port 0 = the client's choice: only with dsr and tunnel services that listen on port 0, and of nodes.
+    /// `address`; port 0 = the one that the client asked for. Never with nat; with dsr and tunnel only where the service has it,
+    /// too; with snat and of nodes always.
     pub address: SocketAddr,
     /// `weight`, 1 to 256.
     pub weight: u16,
