@@ -120,5 +120,5 @@ impl Engine {
 /// Frees off the control thread what is as large as the configuration.
 pub(super) fn drop_elsewhere<T: Send + 'static>(what: T) {
     // Nobody waits for it.
-    let _ = tokio::task::spawn_blocking(move || drop(what));
+    drop(tokio::task::spawn_blocking(move || drop(what)));
 }
