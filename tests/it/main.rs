@@ -35,3 +35,4 @@ mod stop;
 mod takeover;
 mod tunnel;
 mod two_workers;
+mod upgrade;
