@@ -16,7 +16,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Balance: take the configured ports' service traffic and send it to healthy servers.
-    Run(ConfigFile),
+    Run(RunArgs),
     /// Look at configurations.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -24,6 +24,12 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show what a running ringlead does.
     Status(StatusArgs),
+    /// Have the daemon read its configuration again; a bad one changes nothing.
+    Reload(ReloadArgs),
+    /// Keep a configuration that came by `reload --confirm`.
+    Confirm(ChangeArgs),
+    /// Return to the configuration before the last reload; the file stays as it is.
+    Undo(ChangeArgs),
     /// Make a lab of network namespaces, run ringlead in it, send real traffic by every mode and print what happened. Needs
     /// root.
     Demo(DemoArgs),
@@ -43,6 +49,8 @@ pub(crate) enum Command {
 pub(crate) enum ConfigCommand {
     /// Check a file; says everything that is wrong with it.
     Check(CheckArgs),
+    /// Say what a file changes of what the daemon has, or of another file.
+    Diff(DiffArgs),
     /// Print a file in one order, without comments.
     Show(ShowArgs),
     /// Print the JSON schema (draft-07) of the configuration, for editors.
@@ -61,6 +69,49 @@ pub(crate) struct CheckArgs {
     pub(crate) json: bool,
 }
 
+/// Where the daemon is.
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArgs {
+    /// The control socket.
+    #[arg(short, long, value_name = "PATH", default_value = "/run/ringlead/control.sock")]
+    pub(crate) socket: PathBuf,
+    /// A configuration file, for where the control socket is.
+    #[arg(long = "socket-of", value_name = "FILE", conflicts_with = "socket")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// A command that changes something, or tells everything.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ringlead reload`.
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    /// Undo it after this time (1s to 1h) unless `ringlead confirm` comes before.
+    #[arg(long, value_name = "TIME", value_parser = crate::commands::seconds)]
+    pub(crate) confirm: Option<u64>,
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
+}
+
+/// `ringlead config diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Compare with this file instead of with the daemon.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) old: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) daemon: ChangeArgs,
+}
+
 /// `ringlead config show`.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
@@ -77,6 +128,18 @@ pub(crate) struct ConfigFile {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "/etc/ringlead/ringlead.toml")]
     pub(crate) config: PathBuf,
+}
+
+/// `ringlead run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Follow the ringlead that runs here: get ready beside it, then take its place with all its flows. Starts normally when
+    /// none runs.
+    #[arg(long)]
+    pub(crate) take_over: bool,
 }
 
 /// `ringlead status`.

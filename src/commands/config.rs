@@ -9,6 +9,7 @@ use std::process::ExitCode;
 pub(crate) fn config(command: ConfigCommand) -> ExitCode {
     match command {
         ConfigCommand::Check(args) => super::check::check(&args),
+        ConfigCommand::Diff(args) => super::diff::run(&args),
         ConfigCommand::Show(args) => show(&args),
         ConfigCommand::Schema => print(&format!("{:#}\n", config::schema::schema())),
         ConfigCommand::Example => print(config::EXAMPLE),

@@ -3,7 +3,12 @@
 mod check;
 mod cleanup;
 mod config;
+mod daemon;
+mod diff;
+mod reload;
 mod status;
+
+pub(crate) use reload::seconds;
 
 use crate::cli::{Cli, Command};
 use crate::{demo, replay, run};
@@ -14,12 +19,15 @@ use tracing_subscriber::EnvFilter;
 /// Does what the command line says.
 pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     match cli.command {
-        Command::Run(file) => {
+        Command::Run(args) => {
             log_to_stderr();
-            run::run(&file.config)
+            run::run(&args.file.config, args.take_over)
         }
         Command::Config(command) => config::config(command),
         Command::Check(args) => check::check(&args),
+        Command::Reload(args) => reload::reload(&args),
+        Command::Confirm(args) => reload::confirm(&args),
+        Command::Undo(args) => reload::undo(&args),
         Command::Status(args) => status::status(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoEnd(args) => demo::end(&args),

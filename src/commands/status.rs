@@ -77,6 +77,9 @@ fn tables(status: &Status) -> String {
     if let Some(error) = &status.reload.error {
         text.push_str(&format!("the last reload was refused:\n{error}\n"));
     }
+    if let Some(left) = status.reload.waits_s {
+        text.push_str(&format!("the last reload is waiting for confirm, {left} s left\n"));
+    }
     text.push_str(&services(status));
     text.push_str(&pools(&status.pools));
     text.push_str(&servers(&status.pools));

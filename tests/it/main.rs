@@ -35,3 +35,5 @@ mod stop;
 mod takeover;
 mod tunnel;
 mod two_workers;
+mod undo;
+mod upgrade;

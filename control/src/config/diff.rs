@@ -68,7 +68,8 @@ impl Diff {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let changes = self.changes.iter().map(|(table, change)| json!({ "table": table, "change": change }));
-        let moves = self.moves.iter().map(|(pool, percent)| json!({ "pool": pool, "slots_moved_percent": percent }));
+        let moves =
+            self.moves.iter().map(|(pool, percent)| json!({ "pool": pool, "slots_moved_percent": percent }));
         json!({
             "same": self.is_empty(),
             "changes": changes.collect::<Vec<_>>(),
@@ -96,9 +97,15 @@ impl Diff {
                 lines.push(format!("pool {pool}: {}", moving(*percent)));
             }
         }
-        lines.extend(self.addresses_come.iter().map(|address| format!("address {address}: added to this node")));
-        lines.extend(self.addresses_go.iter().map(|address| format!("address {address}: removed from this node")));
-        lines.extend(self.restart.iter().map(|name| format!("{name}: needs a restart; a reload refuses the file")));
+        lines.extend(
+            self.addresses_come.iter().map(|address| format!("address {address}: added to this node")),
+        );
+        lines.extend(
+            self.addresses_go.iter().map(|address| format!("address {address}: removed from this node")),
+        );
+        lines.extend(
+            self.restart.iter().map(|name| format!("{name}: needs a restart; a reload refuses the file")),
+        );
         lines
     }
 }
@@ -186,7 +193,9 @@ fn servers(table: &str, pools: Sides<'_>, changes: &mut Changes) {
         let servers = sides.map(|side| side.and_then(|side| side.get(name)).and_then(toml::Value::as_table));
         let mut push = |change: String| changes.push((table.to_owned(), format!("server {name} {change}")));
         match servers {
-            [None, Some(new)] => push(format!("added: {}, weight {}", shown(new, "address"), shown(new, "weight"))),
+            [None, Some(new)] => {
+                push(format!("added: {}, weight {}", shown(new, "address"), shown(new, "weight")))
+            }
             [Some(_), None] => push("removed, its flows go on".to_owned()),
             _ => both(servers).into_iter().filter_map(|key| changed(key, servers)).for_each(push),
         }
@@ -233,10 +242,14 @@ fn slots(hash: &FrontHash, pool: &PoolConfig) -> Option<Vec<std::net::SocketAddr
     let Algorithm::Maglev { size, .. } = pool.algorithm else { return None };
     let ready = |server: &&ServerConfig| server.state == OperatorState::Ready;
     let first: Vec<_> = pool.servers.iter().filter(ready).filter(|server| !server.backup).collect();
-    let servers = if first.len() < pool.servers_min { pool.servers.iter().filter(ready).collect() } else { first };
+    let servers =
+        if first.len() < pool.servers_min { pool.servers.iter().filter(ready).collect() } else { first };
     let members: Vec<_> = servers
         .iter()
-        .map(|s| Member { identity: hash.server(Ip::from(s.address.ip()), s.address.port()), weight: s.weight })
+        .map(|s| Member {
+            identity: hash.server(Ip::from(s.address.ip()), s.address.port()),
+            weight: s.weight,
+        })
         .collect();
     let table = Maglev::build(&members, size.unwrap_or_else(|| default_size(pool.servers.len())));
     Some(table.slots().iter().filter_map(|&slot| Some(servers.get(usize::from(slot))?.address)).collect())

@@ -1,21 +1,21 @@
 //! What the command line may ask: one table of commands, who may use each, and which function answers.
 
 use super::{CONFIRM_S_MAX, Engine};
-use crate::admin::{Access, Request};
+use crate::admin::{Access, HAND_OVER, Request};
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Every command and the access that it takes.
-///
-/// The configuration has a secret, the key of the hash, so reading it takes the admin socket.
-const COMMANDS: [(&str, Access); 5] = [
+/// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket. The
+/// configuration has a secret, the key of the hash, so reading it takes the admin socket.
+const COMMANDS: [(&str, Access); 6] = [
     ("status", Access::ReadOnly),
     ("reload", Access::Admin),
     ("confirm", Access::Admin),
     ("undo", Access::Admin),
     ("config", Access::Admin),
+    (HAND_OVER, Access::Admin),
 ];
 
 impl Engine {
@@ -116,7 +116,10 @@ mod tests {
     #[test]
     fn an_unknown_command_is_told_the_known_ones() {
         let refused = permitted(&request("restart", Access::Admin)).unwrap_err();
-        assert!(refused.contains("`restart`") && refused.contains("status, reload, confirm, undo, config"), "{refused}");
+        assert!(
+            refused.contains("`restart`") && refused.contains("status, reload, confirm, undo, config, "),
+            "{refused}"
+        );
     }
 
     #[test]

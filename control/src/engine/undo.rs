@@ -76,7 +76,9 @@ impl Engine {
     pub(super) fn nothing_waits(&self) -> Result<(), String> {
         match self.undo.waits_s(Instant::now()) {
             None => Ok(()),
-            Some(left) => Err(format!("the last reload waits for confirm, {left} s left: confirm or undo it first")),
+            Some(left) => {
+                Err(format!("the last reload waits for confirm, {left} s left: confirm or undo it first"))
+            }
         }
     }
 

@@ -1,0 +1,57 @@
+//! A reload on trial: it undoes itself unless it is confirmed in time, and `undo` returns at any time.
+
+use std::fs;
+use std::time::Duration;
+
+use ringlead_tests::{Config, Farm, Lab, Mode, Ringlead, config, needs_ringlead, wait_until};
+
+use crate::carries;
+
+#[test]
+fn a_reload_stays_when_confirmed_and_returns_when_undone_or_forgotten() {
+    needs_ringlead!();
+    let lab = Lab::new("undo");
+    let _farm = Farm::start(&lab);
+    carries::nothing_answers(&lab, Mode::Nat);
+    let ringlead = Ringlead::start(&lab, &Config::standard(&lab).with_servers(&[1, 2]).render());
+    let file = ringlead.file().display().to_string();
+    let [service, ..] = &carries::services(Mode::Nat)[..] else { panic!("no service") };
+    lab.await_servers(service, "12");
+    let there = ["--socket-of", &file];
+    let ask = |command: &[&str]| ringlead.ask(&[command, &there].concat());
+    let differs = || ask(&["config", "diff", "-c", &file]);
+    assert_eq!(differs().0, 0, "the daemon has what the file says");
+
+    fs::write(&file, config(&lab)).unwrap();
+    let (status, said) = differs();
+    assert!(status == 1 && said.contains("server s3 added"), "{said}");
+    let (status, said) = ask(&["reload", "--confirm", "1h"]);
+    assert!(status == 0 && said.contains("to `ringlead confirm`"), "{said}");
+    lab.await_servers(service, "123");
+    let (status, said) = ask(&["reload"]);
+    assert!(status == 2 && said.contains("waits for confirm"), "{said}");
+    let waits = || ringlead.ask(&["status", "-c", &file]).1.contains("is waiting for confirm");
+    assert!(waits());
+    assert_eq!(ask(&["confirm"]).0, 0);
+    assert!(!waits());
+    assert_eq!(ask(&["confirm"]).0, 2, "nothing waits any more");
+    assert_eq!(ask(&["undo"]).0, 0);
+    lab.await_servers(service, "12");
+
+    assert_eq!(ask(&["reload", "--confirm", "1s"]).0, 0);
+    wait_until(Duration::from_secs(30), "the reload is undone", || !waits());
+    lab.await_servers(service, "12");
+    assert!(ringlead.log().contains("nobody has confirmed"), "{}", ringlead.log());
+    assert_eq!(differs().0, 1, "the file is as it was");
+
+    // By the socket's name: the file no longer says where it is.
+    let socket = socket_of(&file);
+    fs::write(&file, "version = 1\nnonsense = 1\n").unwrap();
+    let (status, said) = ringlead.ask(&["reload", "-s", &socket]);
+    assert!(status == 2 && said.contains("error[C001]: unknown key `nonsense`"), "{said}");
+}
+
+fn socket_of(file: &str) -> String {
+    let table: toml::Table = toml::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    table["node"]["control"].as_str().unwrap().trim_start_matches("unix:").to_owned()
+}
