@@ -24,6 +24,11 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show what a running ringlead does.
     Status(StatusArgs),
+    /// Say what a code means and what to do: a configuration's (C120), or a drop's by number or name (D006, no-server).
+    Explain {
+        /// The code.
+        code: String,
+    },
     /// Have the daemon read its configuration again; a bad one changes nothing.
     Reload(ReloadArgs),
     /// Keep a configuration that came by `reload --confirm`.
@@ -76,8 +81,8 @@ pub(crate) struct DaemonArgs {
     #[arg(short, long, value_name = "PATH", default_value = "/run/ringlead/control.sock")]
     pub(crate) socket: PathBuf,
     /// A configuration file, for where the control socket is.
-    #[arg(long = "socket-of", value_name = "FILE", conflicts_with = "socket")]
-    pub(crate) config: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub(crate) socket_of: Option<PathBuf>,
 }
 
 /// A command that changes something, or tells everything.

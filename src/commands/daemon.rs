@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Sends one request to the control socket. A refusal comes in the daemon's words.
 pub(crate) fn ask(args: &DaemonArgs, request: &Value) -> Result<Value, String> {
-    let socket = match &args.config {
+    let socket = match &args.socket_of {
         None => args.socket.clone(),
         Some(path) => config::load(path).map_err(|diagnostics| diagnostics.to_string())?.0.node.control,
     };

@@ -5,6 +5,7 @@ mod cleanup;
 mod config;
 mod daemon;
 mod diff;
+mod explain;
 mod reload;
 mod status;
 
@@ -25,6 +26,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         }
         Command::Config(command) => config::config(command),
         Command::Check(args) => check::check(&args),
+        Command::Explain { code } => explain::explain(&code),
         Command::Reload(args) => reload::reload(&args),
         Command::Confirm(args) => reload::confirm(&args),
         Command::Undo(args) => reload::undo(&args),

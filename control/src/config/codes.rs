@@ -75,9 +75,22 @@ pub fn explain(code: &str) -> Option<&'static str> {
     ALL.iter().find(|(c, _)| *c == code).map(|(_, text)| *text)
 }
 
+/// How a code comes about and what to do; `None` when there is no such code.
+#[must_use]
+pub fn advice(code: &str) -> Option<&'static str> {
+    super::advice::ADVICE.iter().find(|(c, _)| *c == code).map(|(_, text)| *text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_has_its_advice() {
+        let known: Vec<_> = ALL.iter().map(|(code, _)| *code).collect();
+        let advised: Vec<_> = super::super::advice::ADVICE.iter().map(|(code, _)| *code).collect();
+        assert_eq!(advised, known);
+    }
 
     #[test]
     fn codes_are_unique_and_in_order() {

@@ -9,6 +9,7 @@
 //! Nothing is accepted and ignored: what a later version will know is refused by name ([`codes::LATER`]), what no
 //! version knows is refused with the nearest name ([`codes::UNKNOWN_KEY`]).
 
+mod advice;
 mod check;
 pub mod codes;
 pub mod diagnostics;

@@ -1,0 +1,145 @@
+//! How each code comes about, and what to do: what `ringlead explain` adds to [`codes::ALL`](super::codes::ALL).
+
+/// One sentence or two a code, in the codes' order.
+pub(super) const ADVICE: &[(&str, &str)] = &[
+    (
+        "C000",
+        "The path is wrong, the file's mode keeps ringlead out, it is above 32 MiB, or an editor saved another encoding. Check with `ls -l` and `file`, and save it as UTF-8.",
+    ),
+    (
+        "C001",
+        "Mostly a slip of the pen: the message names the nearest key. `ringlead config schema` has them all; nothing is accepted and then ignored.",
+    ),
+    ("C002", "The key is planned and this version does not have it. Take it out, or use a later version."),
+    (
+        "C003",
+        "In TOML a key belongs to the last [table] header above it. Move the line below the header that the message names, or add that header.",
+    ),
+    (
+        "C004",
+        "A quote, bracket or comma is missing, or a table or key is there twice. The place is where reading stopped; look at the line before, too.",
+    ),
+    ("C005", "What has no default must be written. Add the line that the message shows."),
+    ("C006", "For example 10 in quotes, or a string where a list is expected. Write it as the message says."),
+    ("C007", "The message lists the words that the key knows, the nearest first."),
+    (
+        "C008",
+        "For example a duration without a unit (\"2s\"), an address without a port (\"192.0.2.10:80\"), a host name, or a capital letter in a name. The help shows the form.",
+    ),
+    (
+        "C009",
+        "The message names the range. Numbers have no units; durations have: \"500ms\", \"2s\", \"1m\", \"1h\".",
+    ),
+    (
+        "C010",
+        "The bounds keep memory and reloads bounded. Split what is too large, or spread it over several nodes.",
+    ),
+    ("C101", "A slip, or the pool was renamed or removed. Name a table [pool.NAME] that exists."),
+    (
+        "C102",
+        "A slip, or the check was renamed or removed. Name a table [health.NAME] that exists, or take `health` out: then servers are always up.",
+    ),
+    (
+        "C103",
+        "A service could never be served. Add servers, or take out the pool and the services that use it.",
+    ),
+    ("C104", "Commands and status know a server by its name. Give one of the two another name."),
+    (
+        "C105",
+        "Mostly a line that was copied. Change the address, or take one out; for a larger share raise `weight`.",
+    ),
+    (
+        "C106",
+        "A packet must belong to one service. Change an address, a port or the protocol, or put both under one service with a list in `listen`.",
+    ),
+    (
+        "C107",
+        "Only snat and tunnel carry one family to servers of the other. Write one service and one pool a family, or use such a mode.",
+    ),
+    ("C108", "Checks of one server would overlap. Lower `timeout` or raise `interval`."),
+    ("C109", "Right on a machine with few cores. Else give `control-core` a core that is not in `cores`."),
+    ("C110", "A core runs one worker. Take one of the two out."),
+    ("C111", "A reset is a TCP segment. Use on-no-server = \"drop\" or \"icmp-unreachable\" with udp."),
+    (
+        "C112",
+        "`hash` and `table-size` shape a Maglev table, which other algorithms do not have. Take them out, or use algorithm = \"maglev\".",
+    ),
+    ("C113", "Some servers would get no slot. Leave `table-size` out: the default is large enough."),
+    (
+        "C114",
+        "For example 0.0.0.0, loopback, multicast, link-local or a reserved address. Use a unicast address that routers forward.",
+    ),
+    (
+        "C115",
+        "nat would take every connection that comes from its servers for a reply. Use snat, dsr or tunnel, or name the ports.",
+    ),
+    ("C116", "One steering program owns a device. Put it into one [port.NAME] with faces = \"both\"."),
+    (
+        "C117",
+        "A pool's servers stand in for each other, so all are of one family, but for tunnels. Write one pool a family.",
+    ),
+    (
+        "C118",
+        "Mostly a slip in the place that should name it, or what is left of a removed service. Use it or take it out.",
+    ),
+    (
+        "C119",
+        "Packets need a way in and a way out. Set `faces` of a port to \"clients\", \"servers\" or \"both\".",
+    ),
+    (
+        "C120",
+        "With dsr and tunnel the packet reaches the server as the client sent it, so the server must listen on the service's port. Change its port, or use nat or snat.",
+    ),
+    (
+        "C121",
+        "The packet to the server would be the service's again. Give the server an address of its own; with dsr it has the service's address besides, on lo.",
+    ),
+    ("C122", "A queue has one owner. Take one of the two out, or use queues = \"auto\"."),
+    (
+        "C123",
+        "Servers with port 0 have no port of their own that could be checked. Set `port` in the [health.NAME] table.",
+    ),
+    (
+        "C124",
+        "With few slots a server's share is coarse. Leave `table-size` out: the default has at least 100 a server.",
+    ),
+    ("C125", "Only mode (or hand-off) tunnel puts packets into others. Take `tunnel` out, or use that mode."),
+    ("C126", "A slip, or the table was removed. gue and ipip are built in; others are tables [tunnel.NAME]."),
+    ("C127", "IPIP has neither port nor variant. Take the key out, or use type = \"gue\"."),
+    ("C128", "Other modes keep the client's address. Take `snat` out, or use mode = \"snat\"."),
+    ("C129", "A slip, or there are several tables [snat.NAME] and the service names none. Name one."),
+    ("C130", "Two owners would give the same port to two flows. Take one out; ranges include both ends."),
+    (
+        "C131",
+        "Clients' packets and servers' replies could not be told apart. Keep source addresses for that alone: shrink the range, or move the service.",
+    ),
+    ("C132", "Servers answer to an address of their own family. Add one to the pool of source addresses."),
+    ("C133", "Each worker has its share of the ports, 64 at the least. Widen `ports`, or use fewer cores."),
+    (
+        "C140",
+        "Nodes see different numbers of flows and would choose differently. Take `slow-start` or `max-flows` out, or use another algorithm.",
+    ),
+    (
+        "C141",
+        "The pool that has just been found empty cannot help itself. Name another pool, or use `backup` servers.",
+    ),
+    ("C142", "Backups stand in for others. Take `backup` out of those that are to serve first."),
+    ("C143", "A slip, or the table was removed. Name a table [persistence.NAME] that exists."),
+    ("C144", "Take `mss-clamp` out of the udp service; datagrams that are too big are answered by ICMP."),
+    ("C150", "Services of layer l7 choose no server per packet. Take the key out, or use layer = \"l4\"."),
+    ("C151", "Take the key out, or use layer = \"l7\" (with `nodes`, for what several nodes need)."),
+    ("C152", "Use protocol = \"tcp\", or layer = \"l4\" with a mode and a pool."),
+    ("C153", "A listener has a port. List each port in `listen`."),
+    (
+        "C154",
+        "Each node finds itself in the pool by its name. Set `name` in [node] to that of one of the pool's servers.",
+    ),
+    (
+        "C155",
+        "Whichever node a flow comes to must send it to the same one. Use algorithm = \"maglev\" in the nodes' pool, and no `hash`.",
+    ),
+    (
+        "C156",
+        "Packets for this node would come back to it for ever. Write another pool for the servers of layer l4.",
+    ),
+];
