@@ -27,6 +27,11 @@ impl Engine {
         }
     }
 
+    /// How the last reload stands. Below a key of its own: an answer's `error` would be a refusal of this request.
+    fn told(&self) -> Result<Value, String> {
+        json(&self.reload_status()).map(|status| serde_json::json!({ "reload": status }))
+    }
+
     /// Does what is asked and says what came of it, or why nothing did. Commands here are those of [`COMMANDS`].
     async fn obey(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
         match request.command.as_str() {
@@ -39,7 +44,7 @@ impl Engine {
                 let done = match patience(request) {
                     Ok(confirm) => {
                         self.reload(confirm).await;
-                        json(&self.reload_status())
+                        self.last_reload.error.clone().map_or_else(|| self.told(), Err)
                     }
                     Err(why) => Err(why),
                 };
@@ -47,11 +52,11 @@ impl Engine {
             }
             "confirm" => {
                 let done = self.confirm();
-                tell(answer, done.and_then(|()| json(&self.reload_status())));
+                tell(answer, done.and_then(|()| self.told()));
             }
             "undo" => {
                 let done = self.undo().await;
-                tell(answer, done.and_then(|()| json(&self.reload_status())));
+                tell(answer, done.and_then(|()| self.told()));
             }
             "config" => {
                 let offset = request.arguments.get("offset").map_or(Some(0), Value::as_u64);
