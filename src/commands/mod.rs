@@ -2,6 +2,8 @@
 
 mod check;
 mod cleanup;
+mod daemon;
+mod server;
 mod status;
 
 use crate::cli::{Cli, Command, ConfigCommand};
@@ -19,6 +21,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         }
         Command::Config(ConfigCommand::Check(file)) | Command::Check(file) => check::check(&file.config),
         Command::Status(args) => status::status(&args),
+        Command::Server(command) => server::server(&command),
         Command::Demo(args) => demo::run(&args),
         Command::DemoEnd(args) => demo::end(&args),
         Command::Bench(args) => ringlead_bench::cli::run(*args),

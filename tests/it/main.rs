@@ -29,6 +29,7 @@ mod refusals;
 mod reload;
 mod snat;
 mod snat_exhausted;
+mod states;
 mod status;
 mod stop;
 mod takeover;

@@ -8,6 +8,7 @@ mod listening;
 mod load;
 mod neighbours;
 mod network;
+pub mod operator;
 mod persistence;
 mod pools;
 mod publish;
@@ -17,6 +18,7 @@ mod requests;
 mod routes;
 mod snat;
 mod start;
+mod state_file;
 pub mod status;
 mod stop;
 
@@ -170,6 +172,7 @@ pub struct Engine {
     sources: snat::Exhaustion,
     forgetting: persistence::Forgetting,
     pools: pools::PoolWatch,
+    operator: operator::OperatorWatch,
     started: Instant,
     ready: bool,
 }
@@ -200,6 +203,7 @@ impl Engine {
             sources: snat::Exhaustion::default(),
             forgetting: persistence::Forgetting::default(),
             pools: pools::PoolWatch::default(),
+            operator: operator::OperatorWatch::default(),
             started: Instant::now(),
             ready: false,
         }
@@ -248,6 +252,8 @@ impl Engine {
         self.forget_clients().await;
         self.forget_ghosts().await;
         self.raise_weights().await;
+        self.end_said().await;
+        self.answer_waits();
     }
 
     /// Says once when a worker stops beating, and once when it beats again.

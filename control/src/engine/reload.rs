@@ -67,6 +67,7 @@ impl Engine {
         self.node.steering.fits(&rules).map_err(|e| e.to_string())?;
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
         self.note_new_services();
+        self.note_said().await;
         self.resolve_routes(Ask::New).await;
         // Servers nobody knows yet are checked while the old tables still serve: a pool whose servers are all new is
         // never without one.

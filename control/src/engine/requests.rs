@@ -7,7 +7,12 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 /// Every command and the access that it takes.
-const COMMANDS: [(&str, Access); 2] = [("status", Access::ReadOnly), ("reload", Access::Admin)];
+const COMMANDS: [(&str, Access); 4] = [
+    ("status", Access::ReadOnly),
+    ("reload", Access::Admin),
+    ("server", Access::Admin),
+    ("server-wait", Access::ReadOnly),
+];
 
 impl Engine {
     /// Answers one request.
@@ -30,12 +35,21 @@ impl Engine {
                 self.reload().await;
                 tell(answer, json(&self.reload_status()));
             }
+            "server" => {
+                let said = self.say(&request.arguments).await;
+                tell(answer, said.and_then(|change| json(&change)));
+            }
+            "server-wait" => {
+                if let Err((answer, why)) = self.wait_for_flows(&request.arguments, answer) {
+                    tell(answer, Err(why));
+                }
+            }
             other => tell(answer, Err(unknown(other))),
         }
     }
 }
 
-fn tell(answer: oneshot::Sender<Value>, said: Result<Value, String>) {
+pub(super) fn tell(answer: oneshot::Sender<Value>, said: Result<Value, String>) {
     // The asker may have gone; then nobody needs the answer.
     let _ = answer.send(said.unwrap_or_else(|why| serde_json::json!({ "error": why })));
 }
@@ -57,7 +71,7 @@ fn unknown(name: &str) -> String {
     format!("unknown command `{name}`; this version knows {}", known.join(", "))
 }
 
-fn json(answer: &impl Serialize) -> Result<Value, String> {
+pub(super) fn json(answer: &impl Serialize) -> Result<Value, String> {
     serde_json::to_value(answer).map_err(|error| error.to_string())
 }
 

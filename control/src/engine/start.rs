@@ -16,6 +16,7 @@ impl Engine {
     /// Until the sockets are steered to, frames of services are dropped, not given to the kernel, which would reset the
     /// flows of a predecessor that died.
     pub(super) async fn start(&mut self) -> Result<(), EngineError> {
+        self.load_said().await;
         self.note_new_services();
         self.refresh_devices().await;
         self.refresh_local().await;
