@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::config;
 
-    const HEAD: &str = "version = 1\n[dataplane]\ncores = [0]\n[port.wan]\ndevice = \"eth0\"\n[pool.web]\n";
+    const HEAD: &str = "version = 1\n[dataplane]\ncores = [0]\n[port.wan]\ndevice = \"eth0\"\n[pool.web]\nalgorithm = \"maglev\"\n";
 
     fn parsed(servers: &str) -> config::Config {
         config::parse("test.toml", &format!("{HEAD}server = [{servers}]\n")).unwrap().0
