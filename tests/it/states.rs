@@ -135,7 +135,7 @@ fn a_wait_that_is_too_short_says_what_is_left() {
     assert!(said.ends_with(" left after the wait\n") && !said.contains(" 0 flows left after"), "{said}");
 }
 
-/// By reload, SIGTERM, SIGKILL; a time that is over ends it, and `clear` does.
+/// By reload, SIGTERM, take-over, SIGKILL; a time that is over ends it, and `clear` does.
 #[test]
 fn states_are_kept_until_their_time_is_over() {
     needs_ringlead!();
@@ -151,7 +151,10 @@ fn states_are_kept_until_their_time_is_over() {
     assert!(ringlead.stop().success());
     let ringlead = Ringlead::start(&lab, &config);
     lab.await_servers(&nat, "23");
-    ringlead.kill();
+    let next = Ringlead::take_over(&lab, &config).unwrap_or_else(|refusal| panic!("{}", refusal.said));
+    assert!(ringlead.ended().success());
+    lab.await_servers(&nat, "23");
+    next.kill();
     let ringlead = Ringlead::start(&lab, &config);
     lab.await_servers(&nat, "23");
     told(ringlead.file(), &["offline", &second, "--for", "4s"]);

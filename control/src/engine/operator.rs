@@ -120,6 +120,15 @@ impl Engine {
         let plan = Arc::make_mut(&mut self.plan);
         plan.remember_said(said);
         plan.end_said(unix_now());
+    }
+
+    /// Reads it again once the predecessor is gone: operators may have told it more while this process got ready.
+    pub(super) async fn catch_up_said(&mut self) {
+        let known: Vec<Said> = self.plan.all_said().cloned().collect();
+        self.load_said().await;
+        if !self.plan.all_said().eq(&known) {
+            self.publish_and_steer().await;
+        }
         self.note_said().await;
     }
 

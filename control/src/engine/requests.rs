@@ -1,17 +1,18 @@
 //! What the command line may ask: one table of commands, who may use each, and which function answers.
 
 use super::Engine;
-use crate::admin::{Access, Request};
+use crate::admin::{Access, HAND_OVER, Request};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-/// Every command and the access that it takes.
-const COMMANDS: [(&str, Access); 4] = [
+/// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket.
+const COMMANDS: [(&str, Access); 5] = [
     ("status", Access::ReadOnly),
     ("reload", Access::Admin),
     ("server", Access::Admin),
     ("server-wait", Access::ReadOnly),
+    (HAND_OVER, Access::Admin),
 ];
 
 impl Engine {

@@ -149,8 +149,8 @@ impl Plan {
         if !self.said.values().any(|said| said.is_over(now)) {
             return Vec::new();
         }
-        let ended = Arc::make_mut(&mut self.said).extract_if(.., |_, said| said.is_over(now));
-        let ended: Vec<Said> = ended.map(|(_, said)| said).collect();
+        let ended: Vec<Said> = self.said.values().filter(|said| said.is_over(now)).cloned().collect();
+        Arc::make_mut(&mut self.said).retain(|_, said| !said.is_over(now));
         self.apply_said();
         ended
     }
