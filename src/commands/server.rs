@@ -65,11 +65,10 @@ impl<'a> Told<'a> {
             eprintln!("ringlead server: {warning}");
         }
         if self.json {
-            self.print(&json!(answer));
+            print(&json!(answer).to_string());
         } else {
             let (server, old, new) = (&answer.server, answer.old.name(), answer.new.name());
-            let text = format!("{server}: {old} -> {new}, {}", flows_left(answer.flows));
-            self.print(&Value::String(text));
+            print(&format!("{server}: {old} -> {new}, {}", flows_left(answer.flows)));
         }
         Ok(answer)
     }
@@ -97,15 +96,11 @@ impl<'a> Told<'a> {
         serde_json::from_value(answer)
             .map_err(|error| format!("the daemon's answer is of another version: {error}"))
     }
+}
 
-    /// A line: text as it is, anything else as JSON. A closed pipe is the reader's choice.
-    fn print(&self, what: &Value) {
-        let mut out = std::io::stdout();
-        let _ = match what {
-            Value::String(text) => writeln!(out, "{text}"),
-            other => writeln!(out, "{other}"),
-        };
-    }
+/// A line. A closed pipe is the reader's choice.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn say(args: &SayArgs, state: OperatorState) -> Result<ExitCode, String> {
@@ -126,10 +121,9 @@ fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
     let begin = Instant::now();
     let waited = told.wait(time)?;
     if told.json {
-        told.print(&json!(waited));
+        print(&json!(waited).to_string());
     } else {
-        let text = format!("{}/{}: {} after the wait", told.pool, told.server, flows_left(waited.flows));
-        told.print(&Value::String(text));
+        print(&format!("{}/{}: {} after the wait", told.pool, told.server, flows_left(waited.flows)));
     }
     if waited.state != state {
         return Err(format!("somebody made it {} meanwhile: nothing else is done", waited.state.name()));
