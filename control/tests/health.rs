@@ -4,10 +4,11 @@
 mod lab;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringlead_control::health::{
-    CONNECTS_MAX, CheckSpec, CheckStatus, Checker, HealthEvent, Reconciled, State,
+    CONNECTS_MAX, CheckSpec, CheckStatus, Checker, HealthEvent, Probe, Reconciled, State,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -20,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_millis(400);
 
 fn spec(id: u32, target: SocketAddr) -> CheckSpec {
-    CheckSpec { id, target, interval: INTERVAL, timeout: Duration::from_millis(80), rise: 2, fall: 3 }
+    let (probe, timeout) = (Arc::new(Probe::Tcp), Duration::from_millis(80));
+    CheckSpec { id, target, probe, interval: INTERVAL, timeout, rise: 2, fall: 3 }
 }
 
 fn checker() -> (Checker, Receiver<HealthEvent>) {

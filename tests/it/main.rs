@@ -16,6 +16,7 @@ mod demo;
 mod dsr;
 mod generic;
 mod health;
+mod health_types;
 mod kernel_traffic;
 mod l7;
 mod lab;

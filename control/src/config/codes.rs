@@ -67,6 +67,7 @@ codes! {
     NOT_A_NODE = "C154", "None of the nodes of a service is this node, by [node] name.";
     NODES_ALIKE = "C155", "Nodes must choose alike among themselves: by maglev, and of each flow by its 5-tuple.";
     NODES_POOL = "C156", "A pool of nodes cannot serve layer l4: this node is one of its servers.";
+    CHECK_KEY = "C160", "Checks of this type do not have this option.";
 }
 
 /// What a code means; `None` when there is no such code.

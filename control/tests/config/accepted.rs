@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringlead_control::config::{
@@ -9,6 +10,7 @@ use ringlead_control::config::{
     OperatorState, PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig,
     ZeroCopy,
 };
+use ringlead_control::health::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 use ringlead_pick::HashBy;
 use ringlead_wire::tunnel::{Encapsulation, Variant};
 use ringlead_wire::{Endpoint, Protocol};
@@ -198,6 +200,7 @@ fn pools_and_checks() {
     assert_eq!(everything.health, None);
     let check = |name: &str, interval, timeout, rise, fall, port| CheckConfig {
         name: name.to_owned(),
+        probe: Arc::new(Probe::Tcp),
         interval: Duration::from_millis(interval),
         timeout: Duration::from_millis(timeout),
         rise,
@@ -207,6 +210,37 @@ fn pools_and_checks() {
     assert_eq!(config.checks[web.health.unwrap()], check("web", 5_000, 1_500, 1, 5, Some(8_081)));
     let quick = &config.checks[dns.health.unwrap()];
     assert_eq!(quick, &check("quick", 250, 250, 2, 3, None), "a short interval shortens the timeout");
+}
+
+#[test]
+fn checks_of_every_type() {
+    let probe = |name: &str| (*good().checks.iter().find(|c| c.name == name).unwrap().probe).clone();
+    assert_eq!(probe("ping"), Probe::Icmp);
+    let page = HttpProbe {
+        tls: None,
+        method: "HEAD".to_owned(),
+        path: "/healthz?full=1".to_owned(),
+        host: Some("app.example.net".to_owned()),
+        headers: vec![("x-probe".to_owned(), "1".to_owned()), ("accept".to_owned(), "*/*".to_owned())],
+        statuses: vec![(200, 299), (301, 301)],
+        body_contains: Some("ok".to_owned()),
+    };
+    assert_eq!(probe("page"), Probe::Http(page));
+    let tls = TlsProbe { ca: Some("/etc/ca.pem".into()), sni: Some("app.example.net".to_owned()) };
+    assert_eq!(probe("handshake"), Probe::Tls(tls));
+    let Probe::Http(secure) = probe("secure") else { panic!("https is http inside TLS") };
+    assert_eq!(secure.tls, Some(TlsProbe::default()), "any certificate unless `ca` says whose");
+    assert_eq!((secure.method.as_str(), secure.path.as_str()), ("GET", "/"));
+    assert_eq!((secure.host, secure.statuses, secure.body_contains), (None, vec![(200, 299)], None));
+    let udp = UdpProbe { send: "ping".to_owned(), reply: Some("pong".to_owned()) };
+    assert_eq!(probe("datagram"), Probe::Udp(udp));
+    let dns = DnsProbe {
+        name: "example.net".to_owned(),
+        kind: "A",
+        rcode: "NOERROR",
+        answer: Some("192.0.2.7".to_owned()),
+    };
+    assert_eq!(probe("name"), Probe::Dns(dns));
 }
 
 #[test]

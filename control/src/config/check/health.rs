@@ -1,11 +1,12 @@
 //! `[health.NAME]`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::model::CheckConfig;
 use super::super::raw::{Health, Named};
-use super::super::values::{choice, duration, in_words, number};
-use super::{Findings, codes, optional, required, values};
+use super::super::values::{duration, in_words, number};
+use super::{Findings, codes, optional, probe, values};
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
@@ -15,8 +16,6 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const RISE_DEFAULT: u32 = 2;
 const FALL_DEFAULT: u32 = 3;
 
-const TYPES_LATER: [&str; 6] = ["icmp", "http", "https", "dns", "udp", "script"];
-
 /// One entry a table, `None` where something was wrong.
 pub(super) fn check(tables: &[Named<Health>], findings: &mut Findings) -> Vec<Option<CheckConfig>> {
     tables.iter().map(|named| one(named, findings)).collect()
@@ -25,8 +24,7 @@ pub(super) fn check(tables: &[Named<Health>], findings: &mut Findings) -> Vec<Op
 fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
     let raw = &named.table.raw;
     let named_well = values::name("health check", &named.name, findings);
-    let kind = required(&named.table, "type", &raw.r#type, "\"tcp\"", findings)
-        .and_then(|v| choice("type", v, &[("tcp", ())], &TYPES_LATER, findings));
+    let probe = probe::check(&named.table, findings);
     let interval =
         optional(raw.interval.as_ref(), |v| duration("interval", v, INTERVAL_MIN..=HOUR, findings));
     let timeout = optional(raw.timeout.as_ref(), |v| duration("timeout", v, TIMEOUT_MIN..=HOUR, findings));
@@ -37,10 +35,10 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
     let timeout = timeout.ok()?;
     let in_time = in_time(raw, interval, timeout, findings);
     (named_well && in_time).then_some(())?;
-    kind?;
     let interval = interval.unwrap_or(INTERVAL_DEFAULT);
     Some(CheckConfig {
         name: named.name.get_ref().clone(),
+        probe: Arc::new(probe?),
         interval,
         // A short interval alone shortens the timeout with it.
         timeout: timeout.unwrap_or(TIMEOUT_DEFAULT.min(interval)),

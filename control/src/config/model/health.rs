@@ -1,12 +1,17 @@
 //! `[health.NAME]`: is a server answering?
 
+use std::sync::Arc;
 use std::time::Duration;
 
-/// `[health.NAME]`: a TCP connect check.
+use crate::health::Probe;
+
+/// `[health.NAME]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckConfig {
     /// NAME.
     pub name: String,
+    /// `type`, with what is asked and which answer is good.
+    pub probe: Arc<Probe>,
     /// `interval` from one check of a server to its next, 100 ms to 1 h.
     pub interval: Duration,
     /// `timeout` of one check, 10 ms to the interval.
