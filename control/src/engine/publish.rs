@@ -49,6 +49,10 @@ impl Engine {
         let epoch = tables.epoch;
         let old = self.node.shared.tables.swap(Arc::new(tables));
         self.retired.push(old);
+        if self.node.sockets.is_empty() {
+            // Before a take-over: the workers have not begun.
+            return;
+        }
         if !self.acknowledged(epoch).await {
             tracing::warn!(
                 event = "publish",
@@ -120,5 +124,5 @@ impl Engine {
 /// Frees off the control thread what is as large as the configuration.
 pub(super) fn drop_elsewhere<T: Send + 'static>(what: T) {
     // Nobody waits for it.
-    let _ = tokio::task::spawn_blocking(move || drop(what));
+    drop(tokio::task::spawn_blocking(move || drop(what)));
 }

@@ -187,6 +187,24 @@ impl FlowTable {
         self.lookup(&spec.server?, now).map(|_| Inserted::TupleTaken)
     }
 
+    /// Stores a flow that another table had: as [`insert`](Self::insert), then with the marks that [`State::marks`] gave there
+    /// and as if its last packet had come `idle` ticks ago. One that is silent for too long already is stored all the same,
+    /// for the sweep to end it as every other.
+    ///
+    /// [`State::marks`]: crate::State::marks
+    pub fn restore(&self, spec: &FlowSpec, marks: u8, idle: u32, now: Tick) -> Inserted {
+        let inserted = self.insert(spec, now);
+        if let Inserted::New(flow) = &inserted {
+            let (entry, last_seen) = (flow.entry, now.minus(idle));
+            if entry.v4 {
+                self.v4.restore(entry, marks, last_seen);
+            } else {
+                self.v6.restore(entry, marks, last_seen);
+            }
+        }
+        inserted
+    }
+
     /// Counts a packet of `flow`, sent by `flow.side`: refreshes last-seen and the TCP state (`flags` mean nothing for
     /// other transports). Whether the flow still lives; one that ended, or whose entry is another flow's by now, is
     /// left alone.
@@ -234,9 +252,21 @@ impl FlowTable {
     /// Sweeps up to `budget` entries of a shard, from where the last sweep of it stopped: frees expired flows and hands
     /// each to `ended`. Of each flow that was inserted, either `age` reports the end, once, or `remove` returned `true`.
     pub fn age(&self, shard: usize, now: Tick, budget: usize, ended: &mut dyn FnMut(&Flow)) {
+        self.sweep(shard, now, budget, &mut |_| false, ended);
+    }
+
+    /// The same, and besides frees the flows whose service is `gone`, by the word that [`FlowSpec::service`] was.
+    pub fn sweep(
+        &self,
+        shard: usize,
+        now: Tick,
+        budget: usize,
+        gone: &mut dyn FnMut(u32) -> bool,
+        ended: &mut dyn FnMut(&Flow),
+    ) {
         match shard.checked_sub(self.v4.shards.len()) {
-            None => self.v4.age(shard, now, budget, ended),
-            Some(shard) => self.v6.age(shard, now, budget, ended),
+            None => self.v4.sweep(shard, now, budget, gone, ended),
+            Some(shard) => self.v6.sweep(shard, now, budget, gone, ended),
         }
     }
 

@@ -287,6 +287,30 @@ fn the_sweep_keeps_its_budget_and_its_place() {
 }
 
 #[test]
+fn the_sweep_ends_flows_of_services_that_are_gone_and_no_others() {
+    let table = table(100);
+    for n in 0..60 {
+        let v4 = n % 2 == 0;
+        let spec = FlowSpec { service: n % 3, ..spec(client(n, v4), Some(server(n, v4)), n) };
+        let _ = new(table.insert(&spec, NOW));
+    }
+    let mut ended = Vec::new();
+    for shard in 0..table.shards() {
+        table.sweep(shard, NOW, usize::MAX, &mut |service| service == 1, &mut |flow| {
+            ended.push(flow.server_id.0);
+        });
+    }
+    ended.sort_unstable();
+    assert!(ended.into_iter().eq((0..60).filter(|n| n % 3 == 1)));
+    for n in 0..60 {
+        for tuple in [client(n, n % 2 == 0), server(n, n % 2 == 0)] {
+            assert_eq!(table.lookup(&tuple, NOW).is_some(), n % 3 != 1, "{n}");
+        }
+    }
+    assert_eq!(table.len(), 40);
+}
+
+#[test]
 fn a_visit_shows_every_flow_once() {
     let table = table(500);
     for n in 0..300 {
@@ -344,4 +368,29 @@ fn sweep_ids(table: &FlowTable, now: Tick) -> Vec<u32> {
         table.age(shard, now, usize::MAX, &mut |flow| ended.push(flow.server_id.0));
     }
     ended
+}
+
+#[test]
+fn a_flow_of_another_table_is_restored_with_its_state_and_age() {
+    let (there, here) = (table(10), table(10));
+    let fin = TcpFlags(TcpFlags::ACK | TcpFlags::FIN);
+    for (n, (flags, phase)) in
+        (0..).zip([(SYN, Phase::Opening), (ACK, Phase::Established), (fin, Phase::HalfClosed)])
+    {
+        let spec = FlowSpec { first: flags, ..spec(client(n, true), Some(server(n, true)), n) };
+        let had = new(there.insert(&spec, NOW));
+        assert_eq!(had.state.phase(), phase);
+        let now = NOW.plus(10);
+        // What the first packet here would have shown is of no account.
+        let _ = new(here.restore(&FlowSpec { first: ACK, ..spec }, had.state.marks(), 10, now));
+        let found = here.lookup(&server(n, true), now).unwrap();
+        assert_eq!((found.state.phase(), found.state.last_seen()), (phase, NOW));
+        assert_eq!((found.link, found.service, found.server), (had.link, had.service, had.server));
+    }
+    let flow = here.lookup(&client(0, true), NOW).unwrap();
+    let timer = flow.state.timer();
+    assert!(here.lookup(&client(0, true), NOW.plus(timer)).is_some());
+    assert!(here.lookup(&client(0, true), NOW.plus(timer + 1)).is_none(), "its age came along");
+    let again = here.restore(&spec(client(1, true), None, 9), 0, 0, NOW);
+    assert!(matches!(again, Inserted::Existing(flow) if flow.server_id.0 == 1), "{again:?}");
 }

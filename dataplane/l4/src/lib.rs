@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
+pub mod adopt;
 pub mod counters;
 pub mod drops;
 pub mod neighbours;
@@ -19,6 +20,7 @@ mod hold;
 mod ids;
 mod lookup;
 mod parse;
+mod removed;
 mod rewrite;
 mod run;
 mod schedule;
