@@ -22,7 +22,8 @@ const SLACK: Duration = Duration::from_millis(400);
 
 fn spec(id: u32, target: SocketAddr) -> CheckSpec {
     let (probe, timeout) = (Arc::new(Probe::Tcp), Duration::from_millis(80));
-    CheckSpec { id, target, probe, interval: INTERVAL, timeout, rise: 2, fall: 3 }
+    let (interval, interval_changing) = (INTERVAL, None);
+    CheckSpec { id, target, probe, interval, interval_changing, timeout, rise: 2, fall: 3 }
 }
 
 fn checker() -> (Checker, Receiver<HealthEvent>) {
@@ -113,6 +114,22 @@ async fn a_server_goes_and_comes_back_after_fall_and_rise() {
     let event = next(&mut events).await;
     assert!(event.up);
     assert_eq!(status(&checker, 1).consecutive, 2, "rise successes");
+}
+
+/// With the long interval alone the event would come after 14 s: `next` waits for 5 s.
+#[tokio::test]
+async fn while_the_state_changes_checks_come_sooner() {
+    let (listener, target) = listen("127.0.0.1:0").await;
+    let (mut checker, mut events) = checker();
+    let interval = Duration::from_secs(2);
+    let interval_changing = Some(INTERVAL);
+    checker.reconcile(vec![CheckSpec { interval, interval_changing, fall: 8, ..spec(1, target) }]);
+    assert!(next(&mut events).await.up);
+    drop(listener);
+    // The first failure comes within an interval; seven more follow at the other one.
+    let event = next(&mut events).await;
+    assert!(!event.up, "{event:?}");
+    assert_eq!(status(&checker, 1).consecutive, 8);
 }
 
 #[tokio::test]

@@ -168,6 +168,7 @@ pub(super) struct Snat {
 pub(super) struct Health {
     pub(super) r#type: Opt<String>,
     pub(super) interval: Opt<String>,
+    pub(super) interval_changing: Opt<String>,
     pub(super) timeout: Opt<String>,
     pub(super) rise: Opt<i64>,
     pub(super) fall: Opt<i64>,

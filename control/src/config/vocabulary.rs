@@ -171,6 +171,7 @@ pub(super) const HEALTH: Table = Table {
     keys: &[
         key("type", "a string"),
         key("interval", "a duration as a string"),
+        key("interval-changing", "a duration as a string"),
         key("timeout", "a duration as a string"),
         key("rise", "an integer"),
         key("fall", "an integer"),

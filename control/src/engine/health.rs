@@ -76,6 +76,7 @@ fn check_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
                 target: SocketAddr::new(server.address.ip(), port),
                 probe: Arc::clone(&check.probe),
                 interval: check.interval,
+                interval_changing: check.interval_changing,
                 timeout: check.timeout,
                 rise: check.rise,
                 fall: check.fall,

@@ -163,7 +163,7 @@ impl Runner {
                 return;
             }
             if let Some(stream) = passed {
-                let next = due + shortened(spec.interval, self.fraction(round));
+                let next = due + shortened(self.interval(&spec), self.fraction(round));
                 probe::close(stream, next.min(Instant::now() + CLOSE_MAX)).await;
             }
             if self.wait(due, round).await.is_err() {
@@ -220,13 +220,20 @@ impl Runner {
     /// Wait until the next check is due, by the newest spec. An error when the checker is gone.
     async fn wait(&mut self, due: Instant, round: u64) -> Result<(), watch::error::RecvError> {
         loop {
-            let interval = self.spec.borrow_and_update().interval;
+            let spec = self.spec.borrow_and_update().clone();
+            let interval = self.interval(&spec);
             let next = due + shortened(interval, self.fraction(round));
             tokio::select! {
                 () = sleep_until(next) => return Ok(()),
                 changed = self.spec.changed() => changed?,
             }
         }
+    }
+
+    /// From this check to the next: shorter while the state is about to change, so that it does so sooner.
+    fn interval(&self, spec: &CheckSpec) -> Duration {
+        let changing = lock(&self.progress).machine.is_changing();
+        spec.interval_changing.filter(|_| changing).unwrap_or(spec.interval)
     }
 
     /// A number in [0, 1) that differs from check to check and from round to round.

@@ -34,6 +34,8 @@ pub struct CheckSpec {
     /// From the start of one check to the start of the next. Shortened at random by up to 10 % so that checks do not
     /// march in step; never lengthened, so that the bound on detection holds. Less than 10 ms is taken as 10 ms.
     pub interval: Duration,
+    /// The same while the last result speaks against what is decided; `None`: no other. At most `interval`.
+    pub interval_changing: Option<Duration>,
     /// An answer that is not there after this long is a failure. At most `interval`, or checks come later than
     /// asked: the next one starts when the last is decided.
     pub timeout: Duration,

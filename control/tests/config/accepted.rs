@@ -202,6 +202,7 @@ fn pools_and_checks() {
         name: name.to_owned(),
         probe: Arc::new(Probe::Tcp),
         interval: Duration::from_millis(interval),
+        interval_changing: (name == "web").then_some(Duration::from_millis(500)),
         timeout: Duration::from_millis(timeout),
         rise,
         fall,

@@ -31,6 +31,7 @@ pub(crate) async fn asked_fully(
         target,
         probe: Arc::new(probe),
         interval,
+        interval_changing: None,
         timeout,
         rise: 1,
         fall: 1,

@@ -27,6 +27,7 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
     let probe = probe::check(&named.table, findings);
     let interval =
         optional(raw.interval.as_ref(), |v| duration("interval", v, INTERVAL_MIN..=HOUR, findings));
+    let changing = changing(raw, interval.ok().flatten().unwrap_or(INTERVAL_DEFAULT), findings);
     let timeout = optional(raw.timeout.as_ref(), |v| duration("timeout", v, TIMEOUT_MIN..=HOUR, findings));
     let rise = optional(raw.rise.as_ref(), |v| number("rise", v, 1..=100, findings));
     let fall = optional(raw.fall.as_ref(), |v| number("fall", v, 1..=100, findings));
@@ -40,12 +41,28 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
         name: named.name.get_ref().clone(),
         probe: Arc::new(probe?),
         interval,
+        interval_changing: changing.ok()?,
         // A short interval alone shortens the timeout with it.
         timeout: timeout.unwrap_or(TIMEOUT_DEFAULT.min(interval)),
         rise: rise.ok()?.unwrap_or(RISE_DEFAULT),
         fall: fall.ok()?.unwrap_or(FALL_DEFAULT),
         port: port.ok()?,
     })
+}
+
+/// `interval-changing`, which is there to find changes sooner.
+fn changing(raw: &Health, interval: Duration, findings: &mut Findings) -> Result<Option<Duration>, ()> {
+    let read = |v: &_| duration("interval-changing", v, INTERVAL_MIN..=HOUR, findings);
+    let changing = optional(raw.interval_changing.as_ref(), read)?;
+    let (Some(changing), Some(written)) = (changing, &raw.interval_changing) else { return Ok(None) };
+    if changing <= interval {
+        return Ok(Some(changing));
+    }
+    let message = format!("`interval-changing` is longer than the interval, {}", in_words(interval));
+    findings
+        .error(codes::RANGE, written.span(), message)
+        .help("it is the time between checks while their results speak against a server's state");
+    Err(())
 }
 
 /// A check must be over when the next one starts.
