@@ -4,6 +4,7 @@ pub(crate) mod clock;
 mod ports;
 mod worker_thread;
 
+use crate::memory;
 use ports::PortPlan;
 use ringlead_control::admin::{self, Access};
 use ringlead_control::config::{self, Config};
@@ -57,6 +58,10 @@ fn failed<E: Display>(doing: &str) -> impl FnOnce(E) -> String + '_ {
 }
 
 fn serve(config_path: &Path, config: Config) -> Result<(), String> {
+    // The kernel would promise it, and end some process once the tables fill.
+    if let Some(why) = memory::beyond(config.dataplane.flows_max) {
+        return Err(why);
+    }
     let _lock = InstanceLock::take(&config.node.state_dir).map_err(|e| e.to_string())?;
     if let Some(core) = config.dataplane.control_core
         && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
@@ -151,6 +156,7 @@ fn open_rest(
             config: port.config.clone(),
             ifindex: port.facts.ifindex,
             mac: port.facts.mac,
+            mtu: port.facts.mtu,
             strips_vlan: port.facts.strips_vlan,
             mode: mode.unwrap_or_default(),
             queues: port.queues.clone(),

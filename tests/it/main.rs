@@ -19,6 +19,7 @@ mod health;
 mod kernel_traffic;
 mod l7;
 mod lab;
+mod misfits;
 mod nat;
 mod neighbour;
 mod nexthop;

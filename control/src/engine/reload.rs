@@ -64,6 +64,7 @@ impl Engine {
         self.plan = Arc::new(plan);
         self.note_new_services();
         self.resolve_routes().await;
+        self.warn_of_misfits();
         // Servers nobody knows yet are checked while the old tables still serve: a pool whose servers are all new is
         // never without one.
         self.sync_checks();
