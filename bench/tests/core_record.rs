@@ -32,7 +32,8 @@ static OUTCOME: LazyLock<Outcome> = LazyLock::new(|| {
     let groups =
         vec![path, group(Axis::Services, [(1, 16), (20, 16)]), group(Axis::Servers, [(1, 10), (1, 30)])];
     let left_out = vec!["path: 5 flows (test)".to_owned()];
-    let plan = Plan { rounds: 1, groups, tables: vec![1000], maglev: vec![10, 100], left_out };
+    let (tables, maglev, control) = (vec![1000], vec![10, 100], vec![1, 20]);
+    let plan = Plan { rounds: 1, groups, tables, maglev, control, left_out };
     let child = Child { program: PathBuf::from("/bin/false"), args: vec![] };
     run(plan, Environment::gather(), &child, &mut |_| {})
 });
@@ -47,9 +48,9 @@ fn the_record_is_one_object_with_rows_in_every_part() {
     assert_eq!((&record["schema"], &record["kind"]), (&"ringlead-bench/1".into(), &"core".into()));
     assert!(record["environment"]["rustc"].as_str().unwrap().starts_with("rustc"));
     assert_eq!(record["left_out"][0], "path: 5 flows (test)");
-    let counts = ["results", "services", "servers", "tables", "maglev"]
+    let counts = ["results", "services", "servers", "tables", "maglev", "control"]
         .map(|part| record[part].as_array().unwrap().len());
-    assert_eq!(counts, [2, 4, 4, 5, 2]);
+    assert_eq!(counts, [2, 4, 4, 5, 2, 2]);
     // What wrote it can read it, too.
     let again: Report = serde_json::from_value(record.clone()).unwrap();
     assert_eq!(serde_json::to_value(again).unwrap(), record);

@@ -171,7 +171,7 @@ fn a_managed_neighbour_that_failed_is_resolved_when_it_appears() {
         assert!(!net.neighbours().await.unwrap().iter().any(|n| n.1 == late));
 
         lab.peer("ip address add 10.1.0.50/24 dev p1");
-        let appeared = tokio::time::timeout(3 * PATIENCE, async {
+        let appeared = tokio::time::timeout(6 * PATIENCE, async {
             loop {
                 if events.recv().await.expect("the subscription") == told(Some(PEER_MAC)) {
                     return;

@@ -1,12 +1,13 @@
 //! SIGHUP: new servers come in, nothing that runs is touched, and a bad file changes nothing.
 
 use std::collections::BTreeSet;
+use std::net::UdpSocket;
 use std::thread;
 use std::time::Duration;
 
 use ringlead_tests::{
     Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, Tunnels, config,
-    needs_ringlead, tcp_transfers,
+    needs_ringlead, tcp_transfers, wait_until,
 };
 
 use crate::{carries, refusals};
@@ -23,7 +24,7 @@ fn a_server_added_during_transfers_breaks_none() {
     for service in &services {
         lab.await_servers(service, "12");
     }
-    let (workers, sockets) = (workers(&ringlead), ringlead.sockets());
+    let (workers, sockets) = (workers(&ringlead), lasting_sockets(&ringlead));
     assert_eq!(workers.len(), 2, "threads named as workers: {:?}", ringlead.threads());
     thread::scope(|scope| {
         let transfers = long_transfers(scope, &lab, Duration::from_secs(6));
@@ -40,6 +41,18 @@ fn a_server_added_during_transfers_breaks_none() {
     let after: BTreeSet<String> = ringlead.sockets().into_iter().collect();
     let gone: Vec<&String> = sockets.iter().filter(|socket| !after.contains(*socket)).collect();
     assert!(gone.is_empty(), "sockets that the reload closed: {gone:?}");
+}
+
+/// Sockets that stay: those of a check are gone soon.
+fn lasting_sockets(ringlead: &Ringlead) -> BTreeSet<String> {
+    let mut lasting: BTreeSet<String> = ringlead.sockets().into_iter().collect();
+    for _ in 0..5 {
+        thread::sleep(Duration::from_millis(100));
+        let now: BTreeSet<String> = ringlead.sockets().into_iter().collect();
+        lasting.retain(|socket| now.contains(socket));
+    }
+    assert!(lasting.len() >= 4, "a worker has two at least: {lasting:?}");
+    lasting
 }
 
 #[test]
@@ -109,6 +122,47 @@ fn services_come_and_go_and_the_program_stays() {
     others.iter().for_each(|mode| carries::nothing_answers(&lab, *mode));
     lab.await_servers(&Service::standard(Mode::Nat, Protocol::Tcp, Family::V4), "123");
     assert_eq!(programs(), before);
+}
+
+/// A client that goes on from the same port, as resolvers and phones do, is served as if it were new.
+#[test]
+fn a_service_that_comes_back_serves_the_clients_it_had() {
+    needs_ringlead!();
+    let lab = Lab::new("reload-back");
+    let _farm = Farm::start(&lab);
+    let service = Service::standard(Mode::Nat, Protocol::Udp, Family::V4);
+    let all = config(&lab);
+    let mut others = Config::standard(&lab);
+    others.services.retain(|other| other.name != service.name);
+    let client = lab.within(Node::Client, || client_of(&service));
+    assert!(!is_answered(&client), "a service is answered without a balancer");
+
+    let mut ringlead = Ringlead::start(&lab, &all);
+    lab.await_servers(&service, "123");
+    assert!(is_answered(&client));
+    let flows = |ringlead: &Ringlead| ringlead.status()["flows"]["ipv4"].as_u64().expect("a count");
+    assert!(flows(&ringlead) > 0);
+    ringlead.reload(&others.render());
+    let gone = || !is_answered(&client) && flows(&ringlead) == 0;
+    wait_until(Duration::from_secs(10), "the flows of the removed service to end", gone);
+    ringlead.reload(&all);
+    lab.await_servers(&service, "123");
+    assert!(is_answered(&client), "drops: {}", ringlead.status()["drops"]);
+}
+
+fn client_of(service: &Service) -> UdpSocket {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    socket.connect(service.listen).expect("a socket to the service");
+    socket.set_read_timeout(Some(Duration::from_millis(500))).expect("set a time to wait");
+    socket
+}
+
+/// Whether one of a few requests is answered. That nothing listens is told by an ICMP error, now or with the next call.
+fn is_answered(client: &UdpSocket) -> bool {
+    (0..6).any(|_| {
+        let _ = client.send(&[0; 64]);
+        client.recv(&mut [0; 2048]).is_ok()
+    })
 }
 
 /// Blue and green: the old pool stays in the file, unused, and its connections still come back through the balancer.

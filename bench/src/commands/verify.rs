@@ -1,10 +1,12 @@
 //! `ringlead bench verify`: every returned frame judged.
 
 use super::traffic::{Progress, TrafficArgs, add_findings, add_trial, environment, validity};
+use crate::assignments;
 use clap::Args;
 use ringlead_report::{OutputArgs, Report};
 use ringlead_traffic::{Check, Generator, Outcome, Rate, TrialSpec};
 use std::io::{Write, stderr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,6 +24,12 @@ pub struct VerifyArgs {
     /// How late 99 of 100 frames may be; what is judged here is frames, not speed
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
     lag_max: Duration,
+    /// Writes which server each flow came to: CSV, a flow a line
+    #[arg(long, value_name = "FILE")]
+    assignments: Option<PathBuf>,
+    /// Says what is different from the servers that an earlier run's --assignments has in this file
+    #[arg(long, value_name = "FILE")]
+    before: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -56,6 +64,7 @@ fn verify(args: &VerifyArgs) -> Result<Outcome, Box<dyn std::error::Error>> {
         ..args.traffic.trial(args.rate, args.duration)
     };
     spec.check()?;
+    let before = args.before.as_deref().map(assignments::read).transpose()?;
     let mut generator = Generator::open(&args.traffic.setup()?)?;
     let mut report = Report::new("verify", environment(&generator));
     let mut progress = Progress::new();
@@ -65,6 +74,14 @@ fn verify(args: &VerifyArgs) -> Result<Outcome, Box<dyn std::error::Error>> {
     add_trial(&mut report, "verify", &outcome);
     if let Some(findings) = &outcome.findings {
         add_findings(&mut report, findings);
+    }
+    if let Some(now) = &outcome.assignments {
+        if let Some(before) = &before {
+            assignments::add(&mut report, &assignments::compare(before, now.iter()))?;
+        }
+        if let Some(path) = &args.assignments {
+            assignments::write(path, now).map_err(|e| format!("{}: {e}", path.display()))?;
+        }
     }
     report.extra.insert("outcome".to_owned(), serde_json::to_value(&outcome)?);
     report.extra.insert("spec".to_owned(), serde_json::to_value(&spec)?);

@@ -2,6 +2,7 @@
 
 pub mod cell;
 pub mod clock;
+pub mod control;
 pub mod instructions;
 pub mod maglev;
 pub mod measure;

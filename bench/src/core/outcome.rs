@@ -1,6 +1,7 @@
 //! What a run gives: typed rows, and the record that `--json` prints.
 
 use crate::core::cell::{Axis, Cell};
+use crate::core::control::Loaded;
 use crate::core::instructions::{self, Known};
 use crate::core::maglev::Built;
 use crate::core::measure::{Measured, STAGES, least, median};
@@ -25,6 +26,8 @@ pub struct Outcome {
     pub tables: Vec<Compared>,
     /// The Maglev tables.
     pub maglev: Vec<Built>,
+    /// Loads and reloads.
+    pub control: Vec<Loaded>,
     /// What a reader has to know before believing the figures.
     pub warnings: Vec<String>,
 }
@@ -125,7 +128,7 @@ impl Outcome {
         self.path.iter().filter(move |row| row.cell.axis == axis)
     }
 
-    /// The record: `results` has the packet path; `services`, `servers`, `tables` and `maglev` lie beside it, in rows
+    /// The record: `results` has the packet path; `services`, `servers`, `tables`, `maglev` and `control` lie beside it, in rows
     /// of the same layout; `left_out` says what was not measured, and why.
     #[must_use]
     pub fn report(&self) -> Report {
@@ -137,6 +140,7 @@ impl Outcome {
         add("servers", self.of(Axis::Servers).map(path_row).collect());
         add("tables", self.tables.iter().map(table_row).collect());
         add("maglev", self.maglev.iter().map(maglev_row).collect());
+        add("control", self.control.iter().map(control_row).collect());
         report.extra.insert("left_out".to_owned(), json(&self.plan.left_out));
         report.extra.insert("rounds".to_owned(), json(&self.plan.rounds));
         report
@@ -173,6 +177,11 @@ fn maglev_row(row: &Built) -> Row {
     let of = Row { name: row.name.clone(), fields: fields(row), ..Row::default() };
     with_cost(of, "build", Some(row.build_ns), Some(row.median_ns))
         .metric("moved-percent", Metric::less(100.0 * row.disruption.leave, Unit::Percent))
+}
+
+fn control_row(row: &Loaded) -> Row {
+    let of = Row { name: row.name.clone(), fields: fields(row), ..Row::default() };
+    row.phases.iter().fold(of, |of, phase| with_cost(of, phase.name, Some(phase.ns), Some(phase.median_ns)))
 }
 
 /// The least of the rounds, with the way to their median as its spread.

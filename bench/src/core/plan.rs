@@ -22,6 +22,7 @@ const SERVICES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 const SERVICES_QUICK: [usize; 2] = [1, 1_000];
 const POOLS: [usize; 3] = [10, 100, 1_000];
 const POOLS_QUICK: [usize; 2] = [10, 1_000];
+const CONTROL: [usize; 2] = [1, 10_000];
 const TABLES: [usize; 3] = [100_000, 1_000_000, 10_000_000];
 const TABLES_QUICK: [usize; 1] = [100_000];
 /// Tables of up to so many flows are measured beside each other; larger ones a size and mode at a time.
@@ -40,6 +41,8 @@ pub enum Part {
     Tables,
     /// Maglev tables: building and disruption.
     Maglev,
+    /// Loading and reloading many services.
+    Control,
     /// The packet path by services and by servers.
     Scaling,
 }
@@ -96,6 +99,8 @@ pub struct Plan {
     pub tables: Vec<usize>,
     /// Servers of the Maglev tables.
     pub maglev: Vec<usize>,
+    /// Services that are loaded and reloaded.
+    pub control: Vec<usize>,
     /// What is not measured, and why, a sentence each.
     pub left_out: Vec<String>,
 }
@@ -120,6 +125,9 @@ impl Plan {
         if planner.has(Part::Maglev) {
             planner.plan.maglev = POOLS.to_vec();
         }
+        if planner.has(Part::Control) {
+            planner.plan.control = CONTROL.to_vec();
+        }
         Ok(planner.plan)
     }
 }
@@ -137,7 +145,14 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(wanted: &'a Wanted, machine: Machine) -> Result<Self, String> {
         let rounds = wanted.rounds.unwrap_or(if wanted.quick { *ROUNDS.start() } else { 31 });
-        let plan = Plan { rounds, groups: vec![], tables: vec![], maglev: vec![], left_out: vec![] };
+        let plan = Plan {
+            rounds,
+            groups: vec![],
+            tables: vec![],
+            maglev: vec![],
+            control: vec![],
+            left_out: vec![],
+        };
         let mut workers = or_all(&wanted.workers, &[1, 2]);
         if let Some(&most) = workers.iter().max().filter(|most| **most > machine.cores) {
             if !wanted.workers.is_empty() {
@@ -351,6 +366,7 @@ mod tests {
         let names: BTreeSet<String> = cells(&plan).iter().map(|cell| cell.name()).collect();
         assert_eq!(names.len(), cells(&plan).len(), "a name twice");
         assert_eq!((plan.tables.len(), plan.maglev.len(), plan.rounds), (3, 3, 31));
+        assert_eq!(plan.control, [1, 10_000]);
         assert_eq!(plan.left_out, [""; 0]);
         for group in &plan.groups {
             for (world, cell) in &group.cells {
@@ -397,7 +413,8 @@ mod tests {
         let plan = plan(&wanted);
         let names: Vec<String> = cells(&plan).iter().map(|cell| cell.name()).collect();
         assert_eq!((names, plan.rounds), (vec!["path/dsr/ipv6/7/new/1".to_owned()], 20));
-        assert!(plan.tables.is_empty() && plan.maglev.is_empty() && plan.left_out.is_empty());
+        assert!(plan.tables.is_empty() && plan.maglev.is_empty() && plan.control.is_empty());
+        assert!(plan.left_out.is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::core::outcome::{Outcome, rows};
 use crate::core::plan::Plan;
 use crate::core::round::Clock;
 use crate::core::tables::rte;
-use crate::core::{clock, instructions, maglev, measure, tables};
+use crate::core::{clock, control, instructions, maglev, measure, tables};
 use ringlead_report::Environment;
 
 /// From this median of a row's rounds over its least on, the run was disturbed.
@@ -38,6 +38,7 @@ pub fn run(plan: Plan, environment: Environment, child: &rte::Child, tell: &mut 
         tell("maglev");
     }
     let maglev = maglev::all(&plan.maglev, plan.rounds);
+    let control = control::all(&plan.control, plan.rounds, tell);
     let disturbed = path.iter().filter(|row| {
         row.median_ns.zip(row.ns_per_packet).is_some_and(|(median, least)| median > DISTURBED * least)
     });
@@ -52,5 +53,5 @@ pub fn run(plan: Plan, environment: Environment, child: &rte::Child, tell: &mut 
     if alone > 0 {
         warnings.push(format!("{alone} rows have no figure: their workers hardly ever ran at the same time"));
     }
-    Outcome { environment, plan, path, tables: compared, maglev, warnings }
+    Outcome { environment, plan, path, tables: compared, maglev, control, warnings }
 }

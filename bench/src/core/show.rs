@@ -1,6 +1,7 @@
 //! The results as tables for people, and as lines of comma-separated values.
 
 use crate::core::cell::{Axis, Cell};
+use crate::core::control::PHASES;
 use crate::core::outcome::{Outcome, PathRow};
 use crate::core::tables::Cost;
 use comfy_table::{Cell as Field, CellAlignment, ContentArrangement, Table, TableComponent, presets};
@@ -25,6 +26,7 @@ pub fn tables(outcome: &Outcome) -> String {
     part("ns a packet by servers", pivot(&servers, |cell| cell.servers));
     part("ns a key in tables that are two thirds full", compared(outcome));
     part("Maglev tables", maglev(outcome));
+    part("ms of CPU time to load and reload", control(outcome));
     for (title, lines) in [("Left out", &outcome.plan.left_out), ("Warnings", &outcome.warnings)] {
         if !lines.is_empty() {
             let _ = writeln!(text, "{title}:\n  {}", lines.join("\n  "));
@@ -72,6 +74,12 @@ pub fn csv(outcome: &Outcome) -> String {
         line(&row.name, "median_ns", Some(row.median_ns));
         line(&row.name, "moved_leave", Some(row.disruption.leave));
         line(&row.name, "moved_back", Some(row.disruption.back));
+    }
+    for row in &outcome.control {
+        for phase in &row.phases {
+            line(&row.name, &format!("{}_ns", phase.name), Some(phase.ns));
+            line(&row.name, &format!("{}_median_ns", phase.name), Some(phase.median_ns));
+        }
     }
     text
 }
@@ -171,6 +179,16 @@ fn maglev(outcome: &Outcome) -> Option<Table> {
         add(&mut table, head.chain(figures.map(|(value, digits)| figure(Some(value), digits))));
     }
     (!outcome.maglev.is_empty()).then_some(table)
+}
+
+fn control(outcome: &Outcome) -> Option<Table> {
+    let heads = ["services", "servers"].into_iter().chain(PHASES);
+    let mut table = table(heads.map(str::to_owned));
+    for row in &outcome.control {
+        let figures = row.phases.iter().map(|phase| figure(Some(phase.ns / 1e6), 3));
+        add(&mut table, [short(row.services), row.servers.to_string()].into_iter().chain(figures));
+    }
+    (!outcome.control.is_empty()).then_some(table)
 }
 
 fn costs(row: &crate::core::tables::Compared) -> [(&'static str, Option<Cost>); 4] {

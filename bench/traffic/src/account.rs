@@ -1,5 +1,6 @@
 //! What became of a trial's frames, put together when nothing arrives any more.
 
+use crate::assignments::Assignments;
 use crate::board::End;
 use crate::book::Judge;
 use crate::error::TrafficError;
@@ -11,7 +12,6 @@ use crate::spec::TrialSpec;
 use crate::split::{self, Counters};
 use crate::station::{Station, Wire};
 use crate::trial::nanos;
-use ringlead_witness::Findings;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What was counted before the trial.
@@ -52,6 +52,11 @@ impl<P: Wire> Account<'_, '_, P> {
         let planned = self.planned().map(|planned| planned.saturating_sub(taken.places() - taken.plain));
         let Phase { sender, ears: [mut servers, clients], intervals, .. } = self.phase;
         let counts = sender.supply.into_counts();
+        let judge = judge.map(alone).transpose()?;
+        let assignments = judge.as_ref().map(|judge| Assignments::of(judge, self.spec.plan.flows));
+        // Ends the judge's work: what was sent and has not come is lost.
+        let sent_of = |flow: u32| counts.get(flow as usize).copied().map_or(0, u64::from);
+        let findings = judge.map(|judge| judge.finish(sent_of));
         Ok(Outcome {
             rate: self.spec.rate,
             requested_pps: self.pps,
@@ -68,7 +73,8 @@ impl<P: Wire> Account<'_, '_, P> {
             replies,
             loss,
             check: self.spec.check,
-            findings: judge.map(|judge| findings(judge, &counts)).transpose()?,
+            findings,
+            assignments,
             odd,
             latency: servers.latency.summary(),
             reply_latency: replies.and_then(|_| clients.latency.summary()),
@@ -210,11 +216,9 @@ fn in_flight<P: Wire>(stations: &[Station<P>]) -> u64 {
     stations.iter().flat_map(|station| &station.lanes).map(|lane| lane.io.in_flight()).sum()
 }
 
-/// Ends the judge's work: what was sent and has not come is lost.
-fn findings(judge: Arc<Mutex<Judge>>, counts: &[u32]) -> Result<Findings, TrafficError> {
+/// The judge, when both ends are done with it.
+fn alone(judge: Arc<Mutex<Judge>>) -> Result<Judge, TrafficError> {
     let judge =
         Arc::into_inner(judge).ok_or_else(|| TrafficError::Setup("an end still judges".to_owned()))?;
-    let judge = judge.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let sent = |flow: u32| counts.get(flow as usize).copied().map_or(0, u64::from);
-    Ok(judge.finish(sent))
+    Ok(judge.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

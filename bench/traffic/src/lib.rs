@@ -1,6 +1,7 @@
 //! The traffic generator: flows, frames, AF_XDP ports at both ends, and trials that are accounted for honestly. See README.md.
 
 mod account;
+mod assignments;
 mod board;
 mod book;
 mod capture;
@@ -33,6 +34,7 @@ pub mod setup;
 pub mod size;
 pub mod spec;
 
+pub use assignments::{Assignment, Assignments};
 pub use error::TrafficError;
 pub use generator::Generator;
 pub use mode::Mode;

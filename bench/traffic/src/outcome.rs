@@ -1,5 +1,6 @@
 //! What came of a trial.
 
+use crate::assignments::Assignments;
 use crate::rate::Rate;
 use crate::spec::Check;
 use ringlead_witness::{Findings, Latency, Summary};
@@ -61,6 +62,9 @@ pub struct Outcome {
     /// Every latency of a reply; not part of the JSON.
     #[serde(skip)]
     pub reply_latencies: Latency,
+    /// Which server each flow came to; `None` where frames were only counted. Not part of the JSON.
+    #[serde(skip)]
+    pub assignments: Option<Assignments>,
     /// The latencies to servers by interval as an HdrHistogram log, where [`TrialSpec::latency_log`] asked for it.
     ///
     /// [`TrialSpec::latency_log`]: crate::TrialSpec::latency_log

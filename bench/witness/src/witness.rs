@@ -91,6 +91,25 @@ impl<S: Sender> Witness<S> {
         }
     }
 
+    /// What it judges by.
+    #[must_use]
+    pub const fn expectation(&self) -> &Expectation {
+        &self.expect
+    }
+
+    /// Who knows how packets were sent.
+    #[must_use]
+    pub const fn sender(&self) -> &S {
+        &self.sender
+    }
+
+    /// The server that the flow came to last, an index into [`Expectation::servers`]; None: nothing of it came.
+    #[must_use]
+    pub fn server_of(&self, flow: u32) -> Option<u16> {
+        let flow = usize::try_from(flow).ok()?;
+        self.tracks[Direction::Forward as usize].get(flow).and_then(Track::server)
+    }
+
     /// What was found up to now. Losses are not known before the trial is over.
     #[must_use]
     pub fn so_far(&self) -> Findings {

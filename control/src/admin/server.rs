@@ -110,7 +110,9 @@ async fn converse(stream: UnixStream, access: Access, handler: &Handler) {
             }
             Err(_) => return,
         };
-        if limited(writer.write_all(&line(&answer))).await.is_err() {
+        // A status of many services is megabytes: written down off the control thread.
+        let Ok(line) = tokio::task::spawn_blocking(move || line(&answer)).await else { return };
+        if limited(writer.write_all(&line)).await.is_err() {
             return;
         }
     }

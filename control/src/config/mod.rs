@@ -67,18 +67,41 @@ pub fn load(path: impl AsRef<Path>) -> Result<(Config, Vec<Warning>), Diagnostic
 /// # Errors
 /// Everything that is wrong with it, with the warnings.
 pub fn parse(name: &str, text: &str) -> Result<(Config, Vec<Warning>), Diagnostics> {
+    read_text(name, text)?.check()
+}
+
+/// A text that has been read, but not checked.
+pub struct Text {
+    raw: raw::File,
+    findings: Findings,
+}
+
+/// The first of [`parse`]'s two steps, for who measures them apart.
+///
+/// # Errors
+/// What is not TOML about it.
+pub fn read_text(name: &str, text: &str) -> Result<Text, Diagnostics> {
     let mut findings = Findings::new(Arc::new(Source::new(name, text)));
     let (tree, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         syntax(&mut findings, &errors);
         return Err(findings.into_diagnostics());
     }
-    let raw = walk::walk(tree, &mut findings);
-    let config = check::check(&raw, &mut findings);
-    let found = findings.into_diagnostics();
-    match config {
-        Some(config) if !found.has_errors() => Ok((config, found.into_entries())),
-        _ => Err(found),
+    Ok(Text { raw: walk::walk(tree, &mut findings), findings })
+}
+
+impl Text {
+    /// The second step.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, with the warnings.
+    pub fn check(mut self) -> Result<(Config, Vec<Warning>), Diagnostics> {
+        let config = check::check(&self.raw, &mut self.findings);
+        let found = self.findings.into_diagnostics();
+        match config {
+            Some(config) if !found.has_errors() => Ok((config, found.into_entries())),
+            _ => Err(found),
+        }
     }
 }
 

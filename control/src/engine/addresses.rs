@@ -3,27 +3,28 @@
 use super::Engine;
 use super::devices::Outlet;
 use crate::config::Faces;
+use crate::net::{NodeAddress, Place};
 use crate::plan::Plan;
 use ringlead_io::steer::Rules;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 impl Engine {
-    /// Asks for this node's own addresses.
-    pub(super) async fn refresh_local(&mut self) {
+    /// Asks for this node's own addresses; returns whether they are others than before.
+    pub(super) async fn refresh_local(&mut self) -> bool {
         match self.net.addresses().await {
             Ok(all) => {
-                self.local = all.iter().map(|address| address.ip).collect();
-                self.networks = all.into_iter().filter(|address| !address.ours).collect();
+                let local: BTreeSet<IpAddr> = all.iter().map(|address| address.ip).collect();
+                let networks: Vec<NodeAddress> = all.into_iter().filter(|address| !address.ours).collect();
+                let changed = self.local != local || self.networks != networks;
+                (self.local, self.networks) = (local, networks);
+                changed
             }
-            Err(error) => tracing::error!(event = "address", %error, "cannot list this node's addresses"),
+            Err(error) => {
+                tracing::error!(event = "address", %error, "cannot list this node's addresses");
+                false
+            }
         }
-    }
-
-    /// This node's own addresses once it has those that a plan adds.
-    pub(super) fn local_soon(&self, plan: &Plan) -> BTreeSet<IpAddr> {
-        let added = plan.managed_addresses().into_iter().chain(plan.snat_addresses());
-        self.local.iter().copied().chain(added).collect()
     }
 
     /// Adds the addresses of services and sources that are missing; with `remove`, takes those away that are not wanted any
@@ -37,7 +38,7 @@ impl Engine {
     }
 
     /// Where the addresses of services and sources belong.
-    fn wanted_addresses(&self) -> BTreeSet<(u32, IpAddr)> {
+    fn wanted_addresses(&self) -> BTreeSet<Place> {
         // Clients ask for the services' addresses, servers for those that they answer to.
         let mut wanted = self.on_ports(&self.plan.managed_addresses(), |faces| faces.clients());
         wanted.extend(self.source_addresses());
@@ -54,15 +55,15 @@ impl Engine {
         self.add_addresses(&self.source_addresses()).await;
     }
 
-    fn source_addresses(&self) -> BTreeSet<(u32, IpAddr)> {
+    fn source_addresses(&self) -> BTreeSet<Place> {
         self.on_ports(&self.plan.snat_addresses(), |faces| faces.servers())
     }
 
     /// These addresses on each port that faces so, and on each VLAN device of such a port in whose network they are: there
     /// neighbours ask for them, and for IPv6 the kernel answers on the interface that has the address only (RFC 4861 §7.2.3).
-    fn on_ports(&self, ips: &BTreeSet<IpAddr>, faces: impl Fn(Faces) -> bool) -> BTreeSet<(u32, IpAddr)> {
+    fn on_ports(&self, ips: &BTreeSet<IpAddr>, faces: impl Fn(Faces) -> bool) -> BTreeSet<Place> {
         let ports = self.node.ports.iter().filter(|port| faces(port.config.faces));
-        let mut places: BTreeSet<(u32, IpAddr)> =
+        let mut places: BTreeSet<Place> =
             ports.flat_map(|port| ips.iter().map(|&ip| (port.ifindex, ip))).collect();
         for network in &self.networks {
             let Some(Outlet { port, vlan: Some(_) }) = self.devices.outlet(network.ifindex) else { continue };
@@ -83,30 +84,40 @@ impl Engine {
         }
     }
 
-    async fn add_addresses(&self, wanted: &BTreeSet<(u32, IpAddr)>) {
-        // Each adding looks first. Where asking fails, so does that, and says why.
-        let there: BTreeSet<_> = self.net.our_addresses().await.unwrap_or_default().into_iter().collect();
-        for &(ifindex, ip) in wanted.difference(&there) {
-            if let Err(error) = self.net.add_address(ifindex, ip).await {
-                tracing::error!(event = "address", %ip, %error, "cannot add a service address");
+    async fn add_addresses(&self, wanted: &BTreeSet<Place>) {
+        if wanted.is_empty() {
+            return;
+        }
+        match self.net.add_addresses(wanted).await {
+            Ok(tried) => {
+                for ((_, ip), result) in tried {
+                    if let Err(error) = result {
+                        tracing::error!(event = "address", %ip, %error, "cannot add a service address");
+                    }
+                }
             }
+            Err(error) => tracing::error!(event = "address", %error, "cannot add service addresses"),
         }
     }
 
     /// Takes away every service address of ours but these.
-    pub(super) async fn remove_addresses(&self, but: &BTreeSet<(u32, IpAddr)>) {
-        let ours = match self.net.our_addresses().await {
-            Ok(ours) => ours,
-            Err(error) => {
-                return tracing::error!(event = "address", %error, "cannot list the service addresses");
-            }
-        };
-        for (ifindex, ip) in
-            ours.into_iter().filter(|at| self.devices.outlet(at.0).is_some() && !but.contains(at))
+    pub(super) async fn remove_addresses(&self, but: &BTreeSet<Place>) {
+        match self.net.remove_addresses(|at| self.devices.outlet(at.0).is_some() && !but.contains(&at)).await
         {
-            if let Err(error) = self.net.remove_address(ifindex, ip).await {
-                tracing::error!(event = "address", %ip, %error, "cannot remove a service address");
+            Ok(tried) => {
+                for ((_, ip), result) in tried {
+                    if let Err(error) = result {
+                        tracing::error!(event = "address", %ip, %error, "cannot remove a service address");
+                    }
+                }
             }
+            Err(error) => tracing::error!(event = "address", %error, "cannot list the service addresses"),
         }
     }
+}
+
+/// This node's own addresses once it has those that a plan adds.
+pub(super) fn local_soon(local: &BTreeSet<IpAddr>, plan: &Plan) -> BTreeSet<IpAddr> {
+    let added = plan.managed_addresses().into_iter().chain(plan.snat_addresses());
+    local.iter().copied().chain(added).collect()
 }

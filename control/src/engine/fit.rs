@@ -3,11 +3,14 @@
 use super::Engine;
 use crate::config::Mode;
 
+/// Services that are told of each.
+const TOLD_MAX: usize = 16;
+
 impl Engine {
     /// Tells of services whose packets may not fit, and of clients that a mode cannot serve. Once servers' routes are known.
     pub(super) fn warn_of_misfits(&self) {
         let mtus: Vec<u32> = self.node.ports.iter().map(|port| port.mtu).collect();
-        for narrow in self.plan.too_narrow(&mtus) {
+        for narrow in self.plan.too_narrow(&mtus).into_iter().take(TOLD_MAX) {
             let smaller = match narrow.service.mode {
                 Mode::Nat | Mode::Snat { .. } => "mss-clamp for TCP",
                 Mode::Dsr | Mode::Tunnel { .. } => "servers that offer smaller segments (advmss)",
@@ -23,7 +26,7 @@ impl Engine {
                 "clients' full-sized packets do not fit on the way to its servers: they are told by ICMP"
             );
         }
-        for (service, server) in self.plan.beside_clients() {
+        for (service, server) in self.plan.beside_clients().into_iter().take(TOLD_MAX) {
             tracing::warn!(
                 event = "nat",
                 service = service.name,

@@ -7,6 +7,7 @@ mod fit;
 mod health;
 mod listening;
 mod load;
+mod neighbours;
 mod network;
 mod persistence;
 mod pools;
@@ -14,6 +15,7 @@ mod publish;
 mod reload;
 mod report;
 mod requests;
+mod routes;
 mod snat;
 mod start;
 pub mod status;
@@ -23,7 +25,7 @@ use crate::admin::Request;
 use crate::config::PortConfig;
 use crate::health::{CheckSpec, Checker, HealthEvent};
 use crate::net::{Net, NetEvent, NodeAddress};
-use crate::plan::Plan;
+use crate::plan::{HopKey, Plan};
 use load::LoadMeter;
 use reload::LastReload;
 use report::ServiceTotals;
@@ -155,6 +157,9 @@ pub struct Engine {
     devices: devices::Devices,
     /// This node's own addresses, as last asked.
     local: BTreeSet<IpAddr>,
+    routes: routes::Routes,
+    /// The next hops that the kernel keeps resolved.
+    managed: BTreeSet<HopKey>,
     /// The networks that it is in: its addresses without those that ringlead adds.
     networks: Vec<NodeAddress>,
     /// Snapshots that a worker may still use.
@@ -164,7 +169,7 @@ pub struct Engine {
     load: LoadMeter,
     last_reload: LastReload,
     /// What each service's slot had counted before the service began.
-    service_bases: BTreeMap<u32, ServiceTotals>,
+    service_bases: Arc<BTreeMap<u32, ServiceTotals>>,
     sources: snat::Exhaustion,
     forgetting: persistence::Forgetting,
     pools: pools::PoolWatch,
@@ -188,11 +193,13 @@ impl Engine {
             specs: BTreeMap::new(),
             health,
             local: BTreeSet::new(),
+            routes: routes::Routes::default(),
+            managed: BTreeSet::new(),
             networks: Vec::new(),
             retired: Vec::new(),
             silent: BTreeSet::new(),
             last_reload: LastReload::default(),
-            service_bases: BTreeMap::new(),
+            service_bases: Arc::default(),
             sources: snat::Exhaustion::default(),
             forgetting: persistence::Forgetting::default(),
             pools: pools::PoolWatch::default(),

@@ -1,8 +1,11 @@
 //! Persistence tables: how full they are, and no client of a server that is gone in them.
 
+use super::report::Reporter;
 use super::status::PersistenceStatus;
 use super::{Engine, monotonic};
+use crate::config::PersistenceConfig;
 use ringlead_flow::{ServerId, Tick};
+use ringlead_pick::Sticky;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -58,32 +61,21 @@ impl Engine {
             }
         }
     }
+}
 
-    /// Tables are counted off this thread.
-    pub(super) async fn persistence_status(&self) -> Vec<PersistenceStatus> {
-        let tables = self.plan.sticky_tables();
-        if tables.is_empty() {
-            return Vec::new();
-        }
+impl Reporter {
+    /// Every table is walked through.
+    pub(super) fn persistence_status(&self) -> Vec<PersistenceStatus> {
         let now = Tick::from_nanos(u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX));
-        let count = move || {
-            let status =
-                |(config, table): &(crate::config::PersistenceConfig, Arc<ringlead_pick::Sticky>)| {
-                    PersistenceStatus {
-                        name: config.name.clone(),
-                        kind: "source".to_owned(),
-                        mask: config.mask_v4,
-                        mask6: config.mask_v6,
-                        timeout_s: config.timeout.as_secs_f64(),
-                        used: table.len(now.0),
-                        size: table.capacity(),
-                    }
-                };
-            tables.iter().map(status).collect()
+        let status = |(config, table): &(PersistenceConfig, Arc<Sticky>)| PersistenceStatus {
+            name: config.name.clone(),
+            kind: "source".to_owned(),
+            mask: config.mask_v4,
+            mask6: config.mask_v6,
+            timeout_s: config.timeout.as_secs_f64(),
+            used: table.len(now.0),
+            size: table.capacity(),
         };
-        spawn_blocking(count).await.unwrap_or_else(|error| {
-            tracing::error!(event = "persistence", %error, "the tables could not be counted");
-            Vec::new()
-        })
+        self.plan.sticky_tables().iter().map(status).collect()
     }
 }

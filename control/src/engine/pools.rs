@@ -1,6 +1,7 @@
 //! Pools: their status, who is short of servers, and weights that grow.
 
 use super::Engine;
+use super::report::Reporter;
 use super::status::{PoolStatus, ServerStatus};
 use crate::config::{Algorithm, OperatorState, PoolConfig, ServerConfig};
 use crate::plan::Reach;
@@ -58,7 +59,9 @@ impl Engine {
         }
         self.pools.weak = weak;
     }
+}
 
+impl Reporter {
     pub(super) fn pool_status(&self, pool: &PoolConfig) -> PoolStatus {
         let (hash, table_size) = match pool.algorithm {
             Algorithm::Maglev { size, hash } => {
@@ -89,10 +92,10 @@ impl Engine {
             Reach::Itself => ("this node itself".to_owned(), None),
             Reach::Unreachable(why) => (format!("unreachable: {why}"), None),
             Reach::Via { neighbour, hop } => {
-                let port = self.node.ports.get(usize::from(hop.port));
+                let port = self.ports.get(usize::from(hop.port));
                 let port = port.map_or("?", |port| port.config.name.as_str());
                 let vlan = hop.vlan.map(|vid| format!(", VLAN {vid}")).unwrap_or_default();
-                let mac = self.node.shared.neighbours.get(*neighbour).map(|hop| mac_text(hop.mac));
+                let mac = self.shared.neighbours.get(*neighbour).map(|hop| mac_text(hop.mac));
                 (format!("{} by port {port}{vlan}", hop.ip), mac)
             }
         };
@@ -107,7 +110,7 @@ impl Engine {
             health: record.health.name().to_owned(),
             reason: record.reason.clone(),
             eligible: self.plan.eligible(record),
-            flows: self.node.shared.loads.get(id.0).into(),
+            flows: self.shared.loads.get(id.0).into(),
             next_hop,
             neighbour,
         })

@@ -26,7 +26,7 @@ impl Engine {
         };
         match tokio::task::spawn_blocking(build).await {
             Ok((plan, tables)) => {
-                self.plan = Arc::new(plan);
+                drop_elsewhere(std::mem::replace(&mut self.plan, Arc::new(plan)));
                 self.watch_pools();
                 self.swap(tables).await;
             }
@@ -85,7 +85,10 @@ impl Engine {
     /// Frees the snapshots that every worker has left behind. Workers never free.
     pub(super) fn free_retired(&mut self) {
         let used = self.epoch_of_all();
-        self.retired.retain(|tables| tables.epoch >= used);
+        let left: Vec<Arc<Tables>> = self.retired.extract_if(.., |tables| tables.epoch < used).collect();
+        if !left.is_empty() {
+            drop_elsewhere(left);
+        }
     }
 
     /// Forgets removed servers that have no flow left, once every worker knows them as removed.
@@ -112,4 +115,10 @@ impl Engine {
             self.steer();
         }
     }
+}
+
+/// Frees off the control thread what is as large as the configuration.
+pub(super) fn drop_elsewhere<T: Send + 'static>(what: T) {
+    // Nobody waits for it.
+    drop(tokio::task::spawn_blocking(move || drop(what)));
 }

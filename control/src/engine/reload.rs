@@ -1,9 +1,14 @@
 //! SIGHUP: another configuration, taken over whole or not at all.
 
 use super::Engine;
+use super::addresses::local_soon;
+use super::publish::drop_elsewhere;
+use super::routes::Ask;
 use crate::config::{self, Config};
 use crate::plan::Plan;
 use ringlead_io::steer::Rules;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -56,15 +61,13 @@ impl Engine {
             ));
         }
         self.check_sources(&config).await?;
-        let mut plan = Plan::clone(&self.plan);
-        plan.adopt(config).map_err(|e| e.to_string())?;
-        let rules = plan.rules(&self.local_soon(&plan));
-        steerable(&rules)?;
+        let (last, local) = (Arc::clone(&self.plan), self.local.clone());
+        let prepared = tokio::task::spawn_blocking(move || prepare(&last, config, &local)).await;
+        let (plan, rules) = prepared.map_err(|e| e.to_string())??;
         self.node.steering.fits(&rules).map_err(|e| e.to_string())?;
-        self.plan = Arc::new(plan);
+        drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
         self.note_new_services();
-        self.resolve_routes().await;
-        self.warn_of_misfits();
+        self.resolve_routes(Ask::New).await;
         // Servers nobody knows yet are checked while the old tables still serve: a pool whose servers are all new is
         // never without one.
         self.sync_checks();
@@ -72,7 +75,7 @@ impl Engine {
         self.grow_sources().await;
         self.publish().await;
         self.forget_neighbours().await;
-        self.sync_neighbours().await;
+        self.sync_neighbours(Ask::New).await;
         if let Err(error) = self.node.steering.grow(&self.plan.rules(&self.local)) {
             tracing::error!(event = "reload", %error, "the steering maps did not take every new rule");
         }
@@ -81,6 +84,16 @@ impl Engine {
         self.steer();
         Ok(())
     }
+}
+
+/// The plan after another configuration, and what would be steered then. Takes as long as the configuration is, so it runs off
+/// the control thread.
+fn prepare(last: &Plan, config: Config, local: &BTreeSet<IpAddr>) -> Result<(Arc<Plan>, Rules), String> {
+    let mut plan = last.clone();
+    plan.adopt(config).map_err(|e| e.to_string())?;
+    let rules = plan.rules(&local_soon(local, &plan));
+    steerable(&rules)?;
+    Ok((Arc::new(plan), rules))
 }
 
 /// The most services or nat servers that the steering maps hold.

@@ -1,25 +1,45 @@
 //! Fills the status.
 
-use super::Engine;
 use super::listening::Listening;
 use super::status::{FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
+use super::{Engine, NodePort};
 use crate::config::{LocalService, OnNoServer, ServiceConfig};
+use crate::plan::Plan;
+use ringlead_l4::Shared;
 use ringlead_l4::counters::{Counters, ServiceCounters};
 use ringlead_l4::drops::Drop;
 use ringlead_l4::tables::ServiceId;
 use ringlead_wire::{Endpoint, Protocol};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// A service's counters over all workers: flows, packets and bytes in, packets and bytes out.
 pub(super) type ServiceTotals = [u64; 5];
 
-impl Engine {
+/// All that a status is made of. It grows with services, servers, source ports and remembered clients, so it is made off the
+/// control thread.
+pub(super) struct Reporter {
+    pub(super) plan: Arc<Plan>,
+    pub(super) shared: Shared,
+    pub(super) ports: Vec<NodePort>,
+    cores: Vec<usize>,
+    bases: Arc<BTreeMap<u32, ServiceTotals>>,
+    /// Of each worker: the share of time spent on frames, over 1, 10 and 60 seconds.
+    loads: Vec<[f64; 3]>,
+    reload: ReloadStatus,
+    steering: BTreeMap<String, u64>,
+    started: Instant,
+    ready: bool,
+}
+
+impl Reporter {
     /// Everything `status` shows, as of now.
-    pub(super) async fn status(&self) -> Status {
+    pub(super) fn status(self) -> Status {
         let config = self.plan.config();
-        let counters = &self.node.shared.counters;
-        let count = self.node.shared.flows.count();
+        let counters = &self.shared.counters;
+        let count = self.shared.flows.count();
         let total = |get: &dyn Fn(&Counters) -> u64| counters.iter().map(|c| get(c)).sum::<u64>();
         Status {
             format: 1,
@@ -29,11 +49,11 @@ impl Engine {
             uptime_s: self.started.elapsed().as_secs_f64(),
             ready: self.ready,
             epoch: self.plan.epoch(),
-            reload: self.reload_status(),
+            reload: self.reload.clone(),
             services: self.service_statuses(),
             pools: config.pools.iter().map(|pool| self.pool_status(pool)).collect(),
             snat: self.snat_status(),
-            persistence: self.persistence_status().await,
+            persistence: self.persistence_status(),
             ports: self.port_statuses(),
             workers: (0..counters.len()).filter_map(|worker| self.worker_status(worker)).collect(),
             flows: FlowStatus {
@@ -47,18 +67,7 @@ impl Engine {
                 .map(|reason| (reason.name().to_owned(), total(&|c| c.dropped(reason))))
                 .filter(|(_, n)| *n > 0)
                 .collect(),
-            steering: self.steering_status(),
-        }
-    }
-
-    pub(super) fn reload_status(&self) -> ReloadStatus {
-        let last = &self.last_reload;
-        let at = last.at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-        ReloadStatus {
-            count: last.count,
-            successful: last.error.is_none(),
-            error: last.error.clone(),
-            at: at.map(|at| at.as_secs_f64()),
+            steering: self.steering.clone(),
         }
     }
 
@@ -106,44 +115,15 @@ impl Engine {
     /// What a service has counted since it began.
     fn service_totals(&self, name: &str) -> ServiceTotals {
         let Some(id) = self.plan.service_id(name) else { return ServiceTotals::default() };
-        let base = self.service_bases.get(&id.to_u32()).copied().unwrap_or_default();
-        let now = self.slot_totals(id.slot);
+        let base = self.bases.get(&id.to_u32()).copied().unwrap_or_default();
+        let now = slot_totals(&self.shared, id.slot);
         std::array::from_fn(|i| now[i].wrapping_sub(base[i]))
-    }
-
-    /// What a slot has counted since the start, for all services that it was.
-    fn slot_totals(&self, slot: u16) -> ServiceTotals {
-        let get: [fn(&ServiceCounters) -> u64; 5] = [
-            |c| c.flows.get(),
-            |c| c.packets_in.get(),
-            |c| c.bytes_in.get(),
-            |c| c.packets_out.get(),
-            |c| c.bytes_out.get(),
-        ];
-        let workers = &self.node.shared.counters;
-        get.map(|get| workers.iter().filter_map(|c| c.service(slot)).map(get).sum())
-    }
-
-    /// Lets services that are new count from zero, whatever their slot has counted for another one.
-    pub(super) fn note_new_services(&mut self) {
-        let services = &self.plan.config().services;
-        let ids = services.iter().filter_map(|service| self.plan.service_id(&service.name));
-        let base = |id: ServiceId| {
-            let known = self.service_bases.get(&id.to_u32()).copied();
-            (id.to_u32(), known.unwrap_or_else(|| self.slot_totals(id.slot)))
-        };
-        self.service_bases = ids.map(base).collect();
     }
 
     fn port_statuses(&self) -> Vec<PortStatus> {
         let queue = |index: usize, &(queue, worker): &(u32, usize)| {
-            let stats = self
-                .node
-                .shared
-                .counters
-                .get(worker)
-                .and_then(|c| c.port_stats(index, queue))
-                .unwrap_or_default();
+            let stats =
+                self.shared.counters.get(worker).and_then(|c| c.port_stats(index, queue)).unwrap_or_default();
             QueueStatus {
                 queue,
                 worker,
@@ -153,7 +133,7 @@ impl Engine {
                 tx_invalid: stats.tx_invalid,
             }
         };
-        let ports = self.node.ports.iter().enumerate();
+        let ports = self.ports.iter().enumerate();
         ports
             .map(|(index, port)| PortStatus {
                 name: port.config.name.clone(),
@@ -165,12 +145,12 @@ impl Engine {
     }
 
     fn worker_status(&self, worker: usize) -> Option<WorkerStatus> {
-        let c = self.node.shared.counters.get(worker)?;
+        let c = self.shared.counters.get(worker)?;
         let beat = std::time::Duration::from_nanos(c.beat.get());
         Some(WorkerStatus {
             worker,
-            core: self.node.cores.get(worker).copied()?,
-            load: [1, 10, 60].map(|seconds| self.load.load(worker, seconds)),
+            core: self.cores.get(worker).copied()?,
+            load: self.loads.get(worker).copied().unwrap_or_default(),
             beat_ms: u64::try_from(super::monotonic().saturating_sub(beat).as_millis()).unwrap_or(u64::MAX),
             epoch: c.epoch.get(),
             received: c.received.get(),
@@ -180,6 +160,19 @@ impl Engine {
             dropped: Drop::all().map(|reason| c.dropped(reason)).sum(),
         })
     }
+}
+
+impl Engine {
+    pub(super) fn reload_status(&self) -> ReloadStatus {
+        let last = &self.last_reload;
+        let at = last.at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        ReloadStatus {
+            count: last.count,
+            successful: last.error.is_none(),
+            error: last.error.clone(),
+            at: at.map(|at| at.as_secs_f64()),
+        }
+    }
 
     fn steering_status(&self) -> BTreeMap<String, u64> {
         let Ok(counters) = self.node.steering.counters() else { return BTreeMap::new() };
@@ -188,6 +181,46 @@ impl Engine {
             ("redirected".to_owned(), counters.redirected),
         ])
     }
+
+    /// What a status is made of, as of now.
+    pub(super) fn reporter(&self) -> Reporter {
+        let workers = 0..self.node.cores.len();
+        Reporter {
+            plan: Arc::clone(&self.plan),
+            shared: self.node.shared.clone(),
+            ports: self.node.ports.clone(),
+            cores: self.node.cores.clone(),
+            bases: Arc::clone(&self.service_bases),
+            loads: workers.map(|worker| [1, 10, 60].map(|seconds| self.load.load(worker, seconds))).collect(),
+            reload: self.reload_status(),
+            steering: self.steering_status(),
+            started: self.started,
+            ready: self.ready,
+        }
+    }
+
+    /// Lets services that are new count from zero, whatever their slot has counted for another one.
+    pub(super) fn note_new_services(&mut self) {
+        let services = &self.plan.config().services;
+        let ids = services.iter().filter_map(|service| self.plan.service_id(&service.name));
+        let base = |id: ServiceId| {
+            let known = self.service_bases.get(&id.to_u32()).copied();
+            (id.to_u32(), known.unwrap_or_else(|| slot_totals(&self.node.shared, id.slot)))
+        };
+        self.service_bases = Arc::new(ids.map(base).collect());
+    }
+}
+
+/// What a slot has counted since the start, for all services that it was.
+fn slot_totals(shared: &Shared, slot: u16) -> ServiceTotals {
+    let get: [fn(&ServiceCounters) -> u64; 5] = [
+        |c| c.flows.get(),
+        |c| c.packets_in.get(),
+        |c| c.bytes_in.get(),
+        |c| c.packets_out.get(),
+        |c| c.bytes_out.get(),
+    ];
+    get.map(|get| shared.counters.iter().filter_map(|c| c.service(slot)).map(get).sum())
 }
 
 /// A service with which workers have nothing to do.

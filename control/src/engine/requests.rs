@@ -12,25 +12,32 @@ const COMMANDS: [(&str, Access); 2] = [("status", Access::ReadOnly), ("reload", 
 impl Engine {
     /// Answers one request.
     pub(super) async fn on_request(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
-        let said = match permitted(request) {
-            Ok(()) => self.obey(request).await,
-            Err(why) => Err(why),
-        };
-        // The asker may have gone; then nobody needs the answer.
-        let _ = answer.send(said.unwrap_or_else(|why| serde_json::json!({ "error": why })));
-    }
-
-    /// The answer, or why there is none. Commands here are those of [`COMMANDS`].
-    async fn obey(&mut self, request: &Request) -> Result<Value, String> {
-        match request.command.as_str() {
-            "status" => json(&self.status().await),
-            "reload" => {
-                self.reload().await;
-                json(&self.reload_status())
-            }
-            other => Err(unknown(other)),
+        match permitted(request) {
+            Ok(()) => self.obey(request, answer).await,
+            Err(why) => tell(answer, Err(why)),
         }
     }
+
+    /// Does what is asked and says what came of it, or why nothing did. Commands here are those of [`COMMANDS`].
+    async fn obey(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
+        match request.command.as_str() {
+            "status" => {
+                let reporter = self.reporter();
+                // Nobody waits here: as many are under way as there are connections to ask by.
+                tokio::task::spawn_blocking(move || tell(answer, json(&reporter.status())));
+            }
+            "reload" => {
+                self.reload().await;
+                tell(answer, json(&self.reload_status()));
+            }
+            other => tell(answer, Err(unknown(other))),
+        }
+    }
+}
+
+fn tell(answer: oneshot::Sender<Value>, said: Result<Value, String>) {
+    // The asker may have gone; then nobody needs the answer.
+    let _ = answer.send(said.unwrap_or_else(|why| serde_json::json!({ "error": why })));
 }
 
 /// Whether the request's socket may carry its command.

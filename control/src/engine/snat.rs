@@ -1,15 +1,17 @@
 //! Source addresses for snat on this node: what they may not be, how full they are, and when one runs out.
 
 use super::Engine;
+use super::report::Reporter;
 use super::status::{SnatPortsStatus, SnatStatus};
 use crate::config::{Config, SnatConfig};
-use crate::plan::snat_clash;
+use crate::plan::{Plan, snat_clash};
 use ringlead_flow::snat::PortUsage;
 use ringlead_l4::drops::{Drop, Reason};
 use ringlead_wire::Ip;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often running out is told at most.
@@ -62,27 +64,36 @@ impl Engine {
         }
         let packets = refused - self.sources.refused;
         self.sources = Exhaustion { refused, told: Some(Instant::now()) };
-        for (config, usage) in self.plan.snat_usage() {
-            let (tcp, udp) = (usage.tcp, usage.udp);
-            let full = |of: &PortUsage| of.used + of.quarantined >= of.total - of.total / 64;
-            if full(&tcp) || full(&udp) {
-                tracing::error!(
-                    event = "snat",
-                    pool = config.name,
-                    packets,
-                    tcp = format!("{} used, {} in quarantine of {}", tcp.used, tcp.quarantined, tcp.total),
-                    udp = format!("{} used, {} in quarantine of {}", udp.used, udp.quarantined, udp.total),
-                    "out of source ports: add addresses or widen the range"
-                );
-                return;
-            }
-        }
-        tracing::error!(event = "snat", packets, "a worker's share of the source ports was used up");
+        let plan = Arc::clone(&self.plan);
+        // Counting looks at every port, so it is done off this thread.
+        tokio::task::spawn_blocking(move || tell_exhaustion(&plan, packets));
     }
+}
 
+impl Reporter {
     pub(super) fn snat_status(&self) -> Vec<SnatStatus> {
         self.plan.snat_usage().map(|(config, usage)| status(config, usage.tcp, usage.udp)).collect()
     }
+}
+
+/// Says which pool is used up, or that it was a worker's share of one.
+fn tell_exhaustion(plan: &Plan, packets: u64) {
+    for (config, usage) in plan.snat_usage() {
+        let (tcp, udp) = (usage.tcp, usage.udp);
+        let full = |of: &PortUsage| of.used + of.quarantined >= of.total - of.total / 64;
+        if full(&tcp) || full(&udp) {
+            tracing::error!(
+                event = "snat",
+                pool = config.name,
+                packets,
+                tcp = format!("{} used, {} in quarantine of {}", tcp.used, tcp.quarantined, tcp.total),
+                udp = format!("{} used, {} in quarantine of {}", udp.used, udp.quarantined, udp.total),
+                "out of source ports: add addresses or widen the range"
+            );
+            return;
+        }
+    }
+    tracing::error!(event = "snat", packets, "a worker's share of the source ports was used up");
 }
 
 fn status(config: &SnatConfig, tcp: PortUsage, udp: PortUsage) -> SnatStatus {

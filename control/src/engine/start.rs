@@ -1,5 +1,7 @@
 //! Starting, in the order in which nobody is reset and no frame goes to a server that is not known to be up.
 
+use super::addresses::local_soon;
+use super::routes::Ask;
 use super::{Engine, EngineError, failed};
 use crate::config::Addresses;
 use std::time::Duration;
@@ -18,17 +20,17 @@ impl Engine {
         self.refresh_devices().await;
         self.refresh_local().await;
         self.check_sources(self.plan.config()).await.map_err(EngineError)?;
-        self.resolve_routes().await;
+        self.resolve_routes(Ask::All).await;
         self.warn_missing_addresses();
         self.warn_of_misfits();
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();
-        let rules = self.plan.rules(&self.local_soon(&self.plan));
+        let rules = self.plan.rules(&local_soon(&self.local, &self.plan));
         self.node.steering.fits(&rules).map_err(|e| failed("the node would have too much to steer", e))?;
         self.sync_checks();
         self.first_results().await;
         self.publish().await;
-        self.sync_neighbours().await;
+        self.sync_neighbours(Ask::All).await;
         self.sync_addresses(true).await;
         self.refresh_local().await;
         self.steer();

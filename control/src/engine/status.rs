@@ -69,7 +69,7 @@ pub struct SnatPortsStatus {
 }
 
 /// The last reload.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReloadStatus {
     /// How many were tried since start.
     pub count: u64,

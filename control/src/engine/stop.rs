@@ -19,12 +19,7 @@ impl Engine {
         }
         tokio::time::sleep(LAST_FRAMES).await;
         self.node.stop.store(true, Ordering::Relaxed);
-        for (hop, _) in self.plan.hops() {
-            if let Some(ifindex) = self.device_of(&hop) {
-                // The kernel forgets an unmanaged neighbour by itself; nothing to report.
-                let _ = self.net.unmanage_neighbour(ifindex, hop.ip).await;
-            }
-        }
+        self.unmanage(self.plan.hops().map(|(hop, _)| hop)).await;
         self.node.steering
     }
 }

@@ -1,6 +1,6 @@
 //! Addresses of this node, and the service addresses that ringlead adds to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -29,6 +29,11 @@ pub enum Added {
     Foreign,
 }
 
+/// An interface and an address on it.
+pub type Place = (u32, IpAddr);
+
+/// A place, and what came of a change there.
+pub type Tried<T> = (Place, Result<T, NetError>);
 /// An address of this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeAddress {
@@ -88,18 +93,44 @@ impl Net {
         Ok(all.iter().filter(|entry| entry.ours).map(|entry| (entry.ifindex, entry.ip)).collect())
     }
 
-    /// Put a service address on an interface as /32 or /128: answered by ARP/ND at once (no duplicate detection), no
-    /// prefix route, deprecated for ever so that IPv6 never takes it as a source (RFC 6724 rule 3), tagged.
+    /// Put a service address on an interface: [`Net::add_addresses`] with one.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn add_address(&self, ifindex: u32, ip: IpAddr) -> Result<Added, NetError> {
+        let mut done = self.add_addresses(&BTreeSet::from([(ifindex, ip)])).await?;
+        done.pop().map_or_else(|| Err(no_answer("adding an address")), |(_, result)| result)
+    }
+
+    /// Put service addresses on interfaces as /32 or /128: answered by ARP/ND at once (no duplicate detection), no
+    /// prefix route, deprecated for ever so that IPv6 never takes them as a source (RFC 6724 rule 3), tagged. Says of each
+    /// what came of it. What is there is listed once, however many they are.
     ///
     /// IPv4 has no such rule: there the kernel prefers the interface's address in the next hop's subnet, then its
     /// first one, so the interface needs a real address before its first service address.
     ///
     /// # Errors
-    /// What the kernel said.
-    pub async fn add_address(&self, ifindex: u32, ip: IpAddr) -> Result<Added, NetError> {
-        if let Some(found) = self.find(ifindex, ip).await? {
-            return Ok(found);
-        }
+    /// When the addresses that are there cannot be listed; nothing was added then.
+    pub async fn add_addresses(&self, wanted: &BTreeSet<Place>) -> Result<Vec<Tried<Added>>, NetError> {
+        let there = self.places().await?;
+        let known = |at: &Place| there.get(at).map(|ours| found(*ours));
+        let mut done: Vec<Tried<Added>> =
+            wanted.iter().filter_map(|at| Some((*at, Ok(known(at)?)))).collect();
+        let new = wanted.iter().copied().filter(|at| !there.contains_key(at));
+        let added = request::all(new, |at| async move { (at, self.add(at).await) }).await;
+        let late = |(_, result): &Tried<Added>| {
+            result.as_ref().is_err_and(|error| error.errno() == Some(libc::EEXIST))
+        };
+        // Somebody was faster than our look: look again.
+        let there = if added.iter().any(late) { self.places().await? } else { BTreeMap::new() };
+        done.extend(added.into_iter().map(|tried| match there.get(&tried.0) {
+            Some(ours) if late(&tried) => (tried.0, Ok(found(*ours))),
+            _ => tried,
+        }));
+        Ok(done)
+    }
+
+    async fn add(&self, (ifindex, ip): Place) -> Result<Added, NetError> {
         let mut message = host_address(ifindex, ip);
         let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
         let mut lifetime = CacheInfo::default();
@@ -111,23 +142,31 @@ impl Net {
 
         let doing = format!("adding {ip} to interface {ifindex}");
         let message = RouteNetlinkMessage::NewAddress(message);
-        match request::change(&self.handle, message, NLM_F_CREATE | NLM_F_EXCL, &doing).await {
-            Ok(()) => Ok(Added::New),
-            // Somebody was faster than our look: look again.
-            Err(error) if error.errno() == Some(libc::EEXIST) => self.find(ifindex, ip).await?.ok_or(error),
-            Err(error) => Err(error),
-        }
+        request::change(&self.handle, message, NLM_F_CREATE | NLM_F_EXCL, &doing).await.map(|()| Added::New)
     }
 
-    /// Take a service address away. `false` when there was none of ours; an address without our tag stays.
+    /// Take a service address away: [`Net::remove_addresses`] with one. `false` when there was none of ours.
     ///
     /// # Errors
     /// What the kernel said.
     pub async fn remove_address(&self, ifindex: u32, ip: IpAddr) -> Result<bool, NetError> {
-        let all = self.addresses().await?;
-        if !all.iter().any(|entry| entry.ours && (entry.ifindex, entry.ip) == (ifindex, ip)) {
-            return Ok(false);
+        match self.remove_addresses(|at| at == (ifindex, ip)).await?.pop() {
+            Some((_, result)) => result,
+            None => Ok(false),
         }
+    }
+
+    /// Take those service addresses away for which `gone` is true; an address without our tag stays. Says of each whether it
+    /// was still there. What is there is listed once, however many they are.
+    ///
+    /// # Errors
+    /// When the addresses that are there cannot be listed; nothing was removed then.
+    pub async fn remove_addresses(&self, gone: impl Fn(Place) -> bool) -> Result<Vec<Tried<bool>>, NetError> {
+        let ours = self.our_addresses().await?.into_iter().filter(|at| gone(*at));
+        Ok(request::all(ours, |at| async move { (at, self.remove(at).await) }).await)
+    }
+
+    async fn remove(&self, (ifindex, ip): Place) -> Result<bool, NetError> {
         let message = RouteNetlinkMessage::DelAddress(host_address(ifindex, ip));
         let doing = format!("removing {ip} from interface {ifindex}");
         match request::change(&self.handle, message, 0, &doing).await {
@@ -137,16 +176,24 @@ impl Net {
         }
     }
 
-    /// IPv4 lets one address stand twice on an interface, with two prefix lengths, so the kernel's EEXIST is not
-    /// enough to find a foreign one.
-    async fn find(&self, ifindex: u32, ip: IpAddr) -> Result<Option<Added>, NetError> {
-        let all = self.addresses().await?;
-        let mut here = all.iter().filter(|entry| (entry.ifindex, entry.ip) == (ifindex, ip)).peekable();
-        if here.peek().is_none() {
-            return Ok(None);
+    /// Every address with whether it is ours. IPv4 lets one stand twice on an interface, with two prefix lengths, so the
+    /// kernel's EEXIST is not enough to find a foreign one.
+    async fn places(&self) -> Result<BTreeMap<Place, bool>, NetError> {
+        let mut places = BTreeMap::new();
+        for entry in self.addresses().await? {
+            *places.entry((entry.ifindex, entry.ip)).or_default() |= entry.ours;
         }
-        Ok(Some(if here.any(|entry| entry.ours) { Added::AlreadyOurs } else { Added::Foreign }))
+        Ok(places)
     }
+}
+
+/// What an address that is there means for who wants to add it.
+fn found(ours: bool) -> Added {
+    if ours { Added::AlreadyOurs } else { Added::Foreign }
+}
+
+fn no_answer(doing: &str) -> NetError {
+    NetError::NoAnswer { doing: doing.to_owned() }
 }
 
 fn read(message: &RouteNetlinkMessage) -> Option<NodeAddress> {

@@ -8,7 +8,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::{RouteFlags, RouteMessage};
+use rtnetlink::packet_route::route::{RouteFlags, RouteMessage, RouteProtocol};
 use rtnetlink::packet_route::{AddressFamily, route::RouteType};
 
 use super::{Mac, NetEvent, link};
@@ -108,10 +108,17 @@ fn address(message: &AddressMessage) -> Option<NetEvent> {
     matches!(message.header.family, AddressFamily::Inet | AddressFamily::Inet6).then_some(NetEvent::Addresses)
 }
 
-/// Cloned routes are the kernel's own cache (a learned path MTU, a redirect): no table changed.
+/// Cloned routes are the kernel's own cache (a learned path MTU, a redirect): no table changed. Those that it makes for an
+/// address of this node come with [`NetEvent::Addresses`], which says more.
 fn route(message: &RouteMessage) -> Option<NetEvent> {
-    let ours = matches!(message.header.address_family, AddressFamily::Inet | AddressFamily::Inet6);
-    (ours && !message.header.flags.contains(RouteFlags::Cloned)).then_some(NetEvent::Routes)
+    let header = &message.header;
+    let ip = matches!(header.address_family, AddressFamily::Inet | AddressFamily::Inet6);
+    let of_address = header.protocol == RouteProtocol::Kernel
+        && matches!(
+            header.kind,
+            RouteType::Local | RouteType::Broadcast | RouteType::Anycast | RouteType::Multicast
+        );
+    (ip && !of_address && !header.flags.contains(RouteFlags::Cloned)).then_some(NetEvent::Routes)
 }
 
 #[cfg(test)]
@@ -167,5 +174,18 @@ mod tests {
         assert_eq!(decode(&RouteNetlinkMessage::NewRoute(m.clone())), Some(NetEvent::Routes));
         m.header.flags = RouteFlags::Cloned;
         assert_eq!(decode(&RouteNetlinkMessage::NewRoute(m)), None);
+    }
+
+    #[test]
+    fn routes_that_come_with_an_address_are_told_as_the_address() {
+        let mut m = RouteMessage::default();
+        m.header.address_family = AddressFamily::Inet;
+        m.header.protocol = RouteProtocol::Kernel;
+        m.header.kind = RouteType::Unicast;
+        assert_eq!(decode(&RouteNetlinkMessage::NewRoute(m.clone())), Some(NetEvent::Routes), "a network's");
+        m.header.kind = RouteType::Local;
+        assert_eq!(decode(&RouteNetlinkMessage::DelRoute(m.clone())), None);
+        m.header.protocol = RouteProtocol::Static;
+        assert_eq!(decode(&RouteNetlinkMessage::NewRoute(m)), Some(NetEvent::Routes), "an operator's");
     }
 }

@@ -25,7 +25,7 @@ use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use tokio::sync::mpsc;
 
-pub use address::{ADDRESS_PROTOCOL, Added, NodeAddress};
+pub use address::{ADDRESS_PROTOCOL, Added, NodeAddress, Place, Tried};
 pub use error::NetError;
 pub use link::{LinkInfo, VlanLink};
 pub use neighbour::{PROBE_INTERVAL, Upkeep};

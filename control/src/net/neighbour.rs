@@ -12,7 +12,7 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 
-use super::{Mac, Net, NetError, event, family_of, request};
+use super::{Mac, Net, NetError, Place, Tried, event, family_of, request};
 
 /// How often a neighbour is probed where the kernel does not manage neighbours itself. The kernel's own period is 5 s.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(5);
@@ -28,11 +28,9 @@ pub enum Upkeep {
     Static,
 }
 
-type Key = (u32, IpAddr);
-
 /// The neighbours that this process probes.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Probed(Arc<Mutex<BTreeSet<Key>>>);
+pub(super) struct Probed(Arc<Mutex<BTreeSet<Place>>>);
 
 impl Net {
     /// Every resolved neighbour: interface, address, MAC. Multicast entries and unresolved ones are left out.
@@ -76,6 +74,16 @@ impl Net {
             return Ok(Upkeep::Kernel);
         }
         self.manage_neighbour_by_probes(ifindex, ip).await
+    }
+
+    /// [`Net::manage_neighbour`] for many, in their order.
+    pub async fn manage_neighbours(&self, all: Vec<Place>) -> Vec<Tried<Upkeep>> {
+        request::all(all, |at| async move { (at, self.manage_neighbour(at.0, at.1).await) }).await
+    }
+
+    /// [`Net::unmanage_neighbour`] for many, in their order.
+    pub async fn unmanage_neighbours(&self, all: Vec<Place>) -> Vec<Tried<()>> {
+        request::all(all, |at| async move { (at, self.unmanage_neighbour(at.0, at.1).await) }).await
     }
 
     /// What [`Net::manage_neighbour`] falls back to: probe now and every [`PROBE_INTERVAL`].
@@ -126,14 +134,14 @@ pub(super) fn start_probing(handle: Handle, probed: &Probed) {
     });
 }
 
-fn due(probed: &Weak<Mutex<BTreeSet<Key>>>) -> Option<Vec<Key>> {
+fn due(probed: &Weak<Mutex<BTreeSet<Place>>>) -> Option<Vec<Place>> {
     let probed = Probed(probed.upgrade()?);
     let keys = probed.lock().iter().copied().collect();
     Some(keys)
 }
 
 impl Probed {
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<Key>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Place>> {
         // A set of plain values is whole at every step, so a poisoned lock is as good as another.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

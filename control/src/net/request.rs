@@ -60,6 +60,18 @@ pub(super) async fn change(
     exchange(handle, message, NLM_F_REQUEST | NLM_F_ACK | flags, doing).await.map(|_| ())
 }
 
+/// Requests under way at one time: few enough for their answers to fit into the socket's buffer together.
+const TOGETHER: usize = 32;
+
+/// Makes one request of each item, some at a time, and gives their results in the items' order. The kernel answers one
+/// after the other; what is saved is a trip through the runtime for each.
+pub(super) async fn all<I: IntoIterator<Item = T>, T, F: Future>(
+    items: I,
+    request: impl FnMut(T) -> F,
+) -> Vec<F::Output> {
+    futures_util::stream::iter(items).map(request).buffered(TOGETHER).collect().await
+}
+
 struct Answer {
     messages: Vec<RouteNetlinkMessage>,
     interrupted: bool,

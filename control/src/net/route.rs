@@ -18,6 +18,14 @@ pub struct NextHop {
 }
 
 impl Net {
+    /// [`Net::route_to`] for many, in their order.
+    pub async fn routes_to(
+        &self,
+        ips: impl IntoIterator<Item = IpAddr>,
+    ) -> Vec<(IpAddr, Result<NextHop, NetError>)> {
+        request::all(ips, |ip| async move { (ip, self.route_to(ip).await) }).await
+    }
+
     /// The kernel's next hop for a packet of this node to `ip`: policy rules and every table are considered, and of
     /// several equal next hops one is chosen.
     ///

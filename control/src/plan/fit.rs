@@ -72,15 +72,16 @@ impl Plan {
         nat.filter_map(beside).collect()
     }
 
-    /// A service's servers, their next hops, and by which port they are.
+    /// A service's servers, their next hops, and by which port they are: the first with a next hop of each pool stands for all,
+    /// or thousands of services would be gone through server by server.
     fn next_hops<'p>(
         &'p self,
         service: &'p ServiceConfig,
     ) -> impl Iterator<Item = (IpAddr, IpAddr, u8)> + 'p {
         let pools = [Some(service.pool), service.sorry].into_iter().flatten();
         let pools = pools.filter_map(|pool| self.config.pools.get(pool));
-        pools.flat_map(move |pool| {
-            pool.servers.iter().filter_map(move |server| {
+        pools.filter_map(move |pool| {
+            pool.servers.iter().find_map(move |server| {
                 let hop = self.server(self.server_id(pool, server)?)?.reach.hop()?;
                 Some((server.address.ip(), hop.ip, hop.port))
             })

@@ -28,6 +28,7 @@ use ringlead_wire::Vid;
 use snat::SnatPools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use sticky::StickyTables;
 
@@ -65,7 +66,8 @@ impl std::error::Error for OutOfIds {}
 /// Everything that stands behind a snapshot.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    config: Config,
+    /// Shared, so that a plan is copied without it.
+    config: Arc<Config>,
     hash: FrontHash,
     epoch: u64,
     services: Ids<String>,
@@ -92,7 +94,7 @@ impl Plan {
     pub fn new(config: Config) -> Result<Self, OutOfIds> {
         let mut plan = Self {
             hash: FrontHash::new(config.dataplane.hash_key),
-            config: config.clone(),
+            config: Arc::new(config.clone()),
             epoch: 0,
             services: Ids::new(SERVICES_MAX),
             generations: vec![0; SERVICES_MAX],
@@ -177,7 +179,7 @@ impl Plan {
         self.note_nat_servers(&config);
         // The checks leave no pool that cannot be made.
         self.snat.adopt(&config).map_err(|_| OutOfIds("source port"))?;
-        self.config = config;
+        self.config = Arc::new(config);
         self.note_salts();
         Ok(())
     }
@@ -219,17 +221,26 @@ impl Plan {
         self.hops.iter().map(|(key, id)| (*key, NeighbourId(id)))
     }
 
-    /// A next hop's place in the neighbour table, if some server needs it.
+    /// The place of a next hop in the neighbour table, when some server needs it.
     #[must_use]
-    pub fn hop_id(&self, hop: &HopKey) -> Option<NeighbourId> {
-        self.hops.get(hop).map(NeighbourId)
+    pub fn hop_id(&self, key: &HopKey) -> Option<NeighbourId> {
+        self.hops.get(key).map(NeighbourId)
+    }
+
+    /// Whether there are next hops that no server needs any more.
+    #[must_use]
+    pub fn has_unused_hops(&self) -> bool {
+        !self.unused_hops().is_empty()
+    }
+
+    fn unused_hops(&self) -> Vec<HopKey> {
+        let used: BTreeSet<HopKey> = self.servers.values().filter_map(|s| s.reach.hop()).collect();
+        self.hops.iter().map(|(key, _)| *key).filter(|key| !used.contains(key)).collect()
     }
 
     /// Forgets next hops that no server needs any more; returns them.
     pub fn forget_unused_hops(&mut self) -> Vec<(HopKey, NeighbourId)> {
-        let used: BTreeSet<HopKey> = self.servers.values().filter_map(|s| s.reach.hop()).collect();
-        let unused: Vec<HopKey> =
-            self.hops.iter().map(|(key, _)| *key).filter(|key| !used.contains(key)).collect();
+        let unused = self.unused_hops();
         let place = |key: HopKey| self.hops.release(&key).map(|id| (key, NeighbourId(id)));
         unused.into_iter().filter_map(place).collect()
     }

@@ -94,6 +94,17 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// Whether this is what the kernel's answer means.
+    #[must_use]
+    pub fn is(&self, answer: &Result<Way, String>) -> bool {
+        match (self, answer) {
+            (Self::Via { hop, .. }, Ok(Way::Via(answer))) => hop == answer,
+            (Self::Itself, Ok(Way::Itself)) => true,
+            (Self::Unreachable(why), Err(answer)) => why == answer,
+            (Self::Unknown | Self::Itself | Self::Via { .. } | Self::Unreachable(_), _) => false,
+        }
+    }
+
     /// The next hop, if there is one.
     #[must_use]
     pub fn hop(&self) -> Option<HopKey> {

@@ -1,4 +1,4 @@
-//! The sweep: frees flows that were silent for too long, and shows flows to whoever asks.
+//! The sweep: frees flows that were silent for too long or whose service is gone, and shows flows to whoever asks.
 
 use crate::flow::{Flow, Side};
 use crate::key::Key;
@@ -9,8 +9,15 @@ use crate::table::Table;
 use crate::tick::Tick;
 
 impl<K: Key> Table<K> {
-    /// See [`FlowTable::age`](crate::FlowTable::age).
-    pub(crate) fn age(&self, shard: usize, now: Tick, budget: usize, ended: &mut dyn FnMut(&Flow)) {
+    /// See [`FlowTable::sweep`](crate::FlowTable::sweep).
+    pub(crate) fn sweep(
+        &self,
+        shard: usize,
+        now: Tick,
+        budget: usize,
+        gone: &mut dyn FnMut(u32) -> bool,
+        ended: &mut dyn FnMut(&Flow),
+    ) {
         let Some(this) = self.shards.get(shard) else { return };
         let range = self.range(shard);
         let size = range.end - range.start;
@@ -20,7 +27,7 @@ impl<K: Key> Table<K> {
         let mut at = this.cursor.load(Relaxed);
         for _ in 0..budget {
             at = if at < size { at } else { 0 };
-            self.sweep(range.start + at, now, ended);
+            self.look_after(range.start + at, now, gone, ended);
             at += 1;
         }
         this.cursor.store(at, Relaxed);
@@ -42,13 +49,20 @@ impl<K: Key> Table<K> {
     }
 
     /// Looks after one entry.
-    fn sweep(&self, index: u32, now: Tick, ended: &mut dyn FnMut(&Flow)) {
+    fn look_after(
+        &self,
+        index: u32,
+        now: Tick,
+        gone: &mut dyn FnMut(u32) -> bool,
+        ended: &mut dyn FnMut(&Flow),
+    ) {
         let entry = self.entry(index);
         let state = entry.state();
         let generation = state.generation();
         let over = match state.stage() {
             Stage::Free | Stage::Tentative => false,
-            Stage::Live => state.is_expired(now),
+            // The service may be a later flow's: then the state is no longer this one, and the exchange below fails.
+            Stage::Live => state.is_expired(now) || gone(entry.service()),
             Stage::Ended | Stage::Loose => true,
         };
         if !over {

@@ -120,6 +120,12 @@ impl<'a, K: Key> Entry<'a, K> {
         }
     }
 
+    /// The flow's service, in the cache line of the state.
+    #[inline]
+    pub(crate) fn service(self) -> u32 {
+        split(self.words[IDS].load(Relaxed)).1
+    }
+
     /// The state, for deciding what to do with the entry.
     #[inline]
     pub(crate) fn state(self) -> State {

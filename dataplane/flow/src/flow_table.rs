@@ -234,9 +234,21 @@ impl FlowTable {
     /// Sweeps up to `budget` entries of a shard, from where the last sweep of it stopped: frees expired flows and hands
     /// each to `ended`. Of each flow that was inserted, either `age` reports the end, once, or `remove` returned `true`.
     pub fn age(&self, shard: usize, now: Tick, budget: usize, ended: &mut dyn FnMut(&Flow)) {
+        self.sweep(shard, now, budget, &mut |_| false, ended);
+    }
+
+    /// The same, and besides frees the flows whose service is `gone`, by the word that [`FlowSpec::service`] was.
+    pub fn sweep(
+        &self,
+        shard: usize,
+        now: Tick,
+        budget: usize,
+        gone: &mut dyn FnMut(u32) -> bool,
+        ended: &mut dyn FnMut(&Flow),
+    ) {
         match shard.checked_sub(self.v4.shards.len()) {
-            None => self.v4.age(shard, now, budget, ended),
-            Some(shard) => self.v6.age(shard, now, budget, ended),
+            None => self.v4.sweep(shard, now, budget, gone, ended),
+            Some(shard) => self.v6.sweep(shard, now, budget, gone, ended),
         }
     }
 

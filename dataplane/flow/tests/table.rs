@@ -287,6 +287,30 @@ fn the_sweep_keeps_its_budget_and_its_place() {
 }
 
 #[test]
+fn the_sweep_ends_flows_of_services_that_are_gone_and_no_others() {
+    let table = table(100);
+    for n in 0..60 {
+        let v4 = n % 2 == 0;
+        let spec = FlowSpec { service: n % 3, ..spec(client(n, v4), Some(server(n, v4)), n) };
+        let _ = new(table.insert(&spec, NOW));
+    }
+    let mut ended = Vec::new();
+    for shard in 0..table.shards() {
+        table.sweep(shard, NOW, usize::MAX, &mut |service| service == 1, &mut |flow| {
+            ended.push(flow.server_id.0);
+        });
+    }
+    ended.sort_unstable();
+    assert!(ended.into_iter().eq((0..60).filter(|n| n % 3 == 1)));
+    for n in 0..60 {
+        for tuple in [client(n, n % 2 == 0), server(n, n % 2 == 0)] {
+            assert_eq!(table.lookup(&tuple, NOW).is_some(), n % 3 != 1, "{n}");
+        }
+    }
+    assert_eq!(table.len(), 40);
+}
+
+#[test]
 fn a_visit_shows_every_flow_once() {
     let table = table(500);
     for n in 0..300 {

@@ -19,6 +19,7 @@ mod hold;
 mod ids;
 mod lookup;
 mod parse;
+mod removed;
 mod rewrite;
 mod run;
 mod schedule;

@@ -3,13 +3,15 @@
 use crate::burst::Fate;
 use crate::drops::Reason;
 use crate::parse::narrow;
+use crate::removed::is_current;
 use crate::worker::Worker;
 use ringlead_flow::{Hit, Phase, Side};
 use ringlead_io::Port;
 use ringlead_io::port::BURST;
 use ringlead_wire::{Kind, Meta};
 
-/// Finds the flows of the burst, refreshes them and lets go of those that must choose again.
+/// Finds the flows of the burst, refreshes them and lets go of those that must choose again. Flows of a service that was
+/// removed end here, so that what listens there now gets the packet as if it were a flow's first.
 ///
 /// This comes before `classify`, which only misses need: so the cost of a packet does not grow with services.
 #[inline(never)]
@@ -31,11 +33,12 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
         }
         let place = usize::from(burst.live[k]) % BURST;
         let (hit, meta) = (&burst.hits[k], &burst.metas[place]);
-        if !worker.tables.has_service(hit.service()) {
+        let known = worker.tables.has_service(hit.service());
+        if !known && !is_current(&worker.tables, &mut worker.latest) {
+            // A newer service, perhaps: what this turn knows does not do for this packet.
             burst.fates[place] = Fate::Drop(Reason::NotOurs.into());
-        } else if may_choose_again(meta)
-            && hit.side() == Side::Client
-            && must_choose_again(&worker.tables, hit)
+        } else if !known
+            || may_choose_again(meta) && hit.side() == Side::Client && must_choose_again(&worker.tables, hit)
         {
             if flows.remove(hit) {
                 worker.tables.give_port_back(&hit.flow());

@@ -4,6 +4,7 @@ use crate::answer::ANSWERS_PER_MS;
 use crate::burst::Egress;
 use crate::drops::Reason;
 use crate::emit;
+use crate::removed::is_current;
 use crate::settle;
 use crate::worker::Worker;
 use ringlead_flow::Tick;
@@ -74,15 +75,17 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// Ages the next of the shards that are this worker's, or of a silent worker before it.
-    fn age(&mut self, now_ns: u64) {
+    /// Ends what is silent for too long, or of a service that was removed, in the next of the shards that are this worker's, or of a silent worker before it.
+    pub(crate) fn age(&mut self, now_ns: u64) {
         let shards = self.flows.shards();
         for _ in 0..shards {
             let shard = self.next_shard % shards.max(1);
             self.next_shard = shard + 1;
             if self.ages(shard, now_ns) {
                 let (counters, tables, loads) = (&self.counters, &self.tables, &self.shared.loads);
-                self.flows.age(shard, self.tick, AGE_BUDGET, &mut |flow| {
+                let latest = &mut self.latest;
+                let mut gone = |word| !tables.has_service(word) && is_current(tables, latest);
+                self.flows.sweep(shard, self.tick, AGE_BUDGET, &mut gone, &mut |flow| {
                     loads.sub(flow.server_id.0);
                     counters.flows_ended.add(1);
                     tables.give_port_back(flow);

@@ -48,7 +48,7 @@ impl<P: Port> Worker<P> {
 
     /// Makes the queue's frames the burst, and receives them first if that has not been done ahead.
     #[inline]
-    fn take(&mut self, queue: usize) -> usize {
+    pub(crate) fn take(&mut self, queue: usize) -> usize {
         self.receive(queue);
         self.burst.clear();
         let Some(q) = self.queues.get_mut(queue) else { return 0 };

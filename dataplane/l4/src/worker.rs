@@ -6,9 +6,10 @@ use crate::counters::Counters;
 use crate::drops::{self, Reason};
 use crate::hold::Held;
 use crate::ids::Identifications;
+use crate::removed::Latest;
 use crate::shared::Shared;
 use crate::tables::{SERVICES_MAX, Tables};
-use arc_swap::{ArcSwap, Cache};
+use arc_swap::Cache;
 use ringlead_flow::snat::SnatRandom;
 use ringlead_flow::{FlowTable, Tick};
 use ringlead_io::{FrameList, Frames, Port};
@@ -72,7 +73,7 @@ pub struct Worker<P> {
     /// Of packets with a header of ours that may be fragmented.
     pub(crate) ids: Identifications,
     /// Follows the shared pointer: one load a turn.
-    pub(crate) latest: Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>,
+    pub(crate) latest: Latest,
     /// The snapshot of this turn.
     pub(crate) tables: Arc<Tables>,
     pub(crate) shared: Shared,

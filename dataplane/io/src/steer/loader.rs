@@ -96,7 +96,7 @@ impl Steering {
     ///
     /// # Errors
     /// As [`reconcile`](Self::reconcile).
-    pub fn fits(&self, rules: &Rules) -> Result<(), SteerError> {
+    pub fn fits(&mut self, rules: &Rules) -> Result<(), SteerError> {
         self.tables.fits(&compile(rules))
     }
 
@@ -114,6 +114,12 @@ impl Steering {
     /// [`SteerError::Kernel`].
     pub fn shrink(&mut self, rules: &Rules) -> Result<Changes, SteerError> {
         self.tables.change(&compile(rules), Step::Remove)
+    }
+
+    /// Has the next change read the kernel's maps again, whatever this process knows of them: nobody else is to change them,
+    /// but root can.
+    pub fn distrust(&mut self) {
+        self.tables.distrust();
     }
 
     /// Gives a queue's frames to an AF_XDP socket bound to it. The entry vanishes when the socket closes.

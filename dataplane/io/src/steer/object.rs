@@ -37,7 +37,7 @@ pub(super) fn tables(program: &mut Ebpf) -> Result<Tables, SteerError> {
     let services_max = room(program, node_maps::SERVICES)?;
     let services = map(program, node_maps::SERVICES)?;
     let l7 = NodeMaps::new(services, map(program, node_maps::TABLES)?, services_max);
-    Ok(Tables { sets, max, l7 })
+    Ok(Tables::new(sets, max, l7))
 }
 
 /// Entries that a map can hold.
