@@ -16,7 +16,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Balance: take the configured ports' service traffic and send it to healthy servers.
-    Run(ConfigFile),
+    Run(RunArgs),
     /// Look at configurations.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -51,6 +51,18 @@ pub(crate) struct ConfigFile {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "/etc/ringlead/ringlead.toml")]
     pub(crate) config: PathBuf,
+}
+
+/// `ringlead run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Follow the ringlead that runs here: get ready beside it, then take its place with all its flows. Starts normally when
+    /// none runs.
+    #[arg(long)]
+    pub(crate) take_over: bool,
 }
 
 /// `ringlead status`.

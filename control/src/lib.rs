@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod config;
 pub mod engine;
+pub mod handover;
 pub mod health;
 pub mod lock;
 pub mod net;

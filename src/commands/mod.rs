@@ -13,9 +13,9 @@ use tracing_subscriber::EnvFilter;
 /// Does what the command line says.
 pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     match cli.command {
-        Command::Run(file) => {
+        Command::Run(args) => {
             log_to_stderr();
-            run::run(&file.config)
+            run::run(&args.file.config, args.take_over)
         }
         Command::Config(ConfigCommand::Check(file)) | Command::Check(file) => check::check(&file.config),
         Command::Status(args) => status::status(&args),

@@ -20,6 +20,11 @@ const ANSWER_MAX_MS: u64 = 3000;
 /// Where no answer may come, this is waited for it.
 const SILENCE_MS: u64 = 1000;
 
+/// Every service of the demo.
+fn shown() -> impl Iterator<Item = Service> {
+    Service::all().chain(Service::l7())
+}
+
 /// The standard traffic of a case.
 pub(super) fn standard(service: Service) -> Traffic {
     let (streams, amount) = match service.protocol {
@@ -42,12 +47,12 @@ pub(super) fn standard(service: Service) -> Traffic {
 /// # Errors
 /// When a client cannot work.
 pub(super) fn controls(scene: &Scene<'_>) -> Step<Vec<Case>> {
-    let all = Service::all().map(|service| {
+    let all = shown().map(|service| {
         let traffic = Traffic { timeout_ms: SILENCE_MS, ..standard(service) };
         (service, traffic)
     });
     let tallies = scene.run_all(all)?;
-    let cases = Service::all().zip(&tallies);
+    let cases = shown().zip(&tallies);
     Ok(cases.map(|(service, tally)| Case::new(service, "without-ringlead", tally)).collect())
 }
 
@@ -79,7 +84,7 @@ pub(super) fn ask_directly(scene: &Scene<'_>) -> Step<()> {
 /// # Errors
 /// When a client cannot work.
 pub(super) fn plain(scene: &Scene<'_>) -> Step<Vec<Case>> {
-    Service::all()
+    shown()
         .map(|service| {
             let tally = scene.run_all([(service, standard(service))])?.remove(0);
             Ok(Case::new(service, "", &tally))

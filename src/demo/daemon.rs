@@ -66,6 +66,8 @@ pub(super) struct Reload {
 pub(super) struct ServiceStatus {
     /// Its name.
     pub(super) name: String,
+    /// `l4` or `l7`.
+    pub(super) layer: String,
     /// Frames of clients sent on.
     pub(super) packets_in: u64,
     /// Frames of servers sent on.

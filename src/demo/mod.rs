@@ -102,6 +102,7 @@ fn play(scene: &Scene<'_>, story: &Story, report: &mut Report) -> Step<()> {
     for number in 1..=SERVERS {
         servers.push((number, scene.server(number)?));
     }
+    let listeners = scene.listeners()?;
     story.tell(
         "Without ringlead: the servers answer when asked directly. Now the services, which must not answer.",
     );
@@ -110,8 +111,9 @@ fn play(scene: &Scene<'_>, story: &Story, report: &mut Report) -> Step<()> {
     report.problems.extend(report.controls.iter().filter_map(report::Case::fault_of_control));
 
     let old: Vec<u8> = (1..=SERVERS).filter(|number| *number != ADDED).collect();
-    story.tell("Starting ringlead with two servers, s1 and s2, and 24 services: nat, dsr, snat, snat between IPv4 and\n  \
-         IPv6, tunnels of IPIP and of GUE, each for IPv4 and IPv6 clients, TCP and UDP.");
+    story.tell("Starting ringlead with two servers, s1 and s2, and 26 services: nat, dsr, snat, snat between IPv4 and\n  \
+         IPv6, tunnels of IPIP and of GUE, each for IPv4 and IPv6 clients, TCP and UDP; and two of layer l7, left to\n  \
+         listeners on the balancer, beside nat on its addresses.");
     let mut daemon = Daemon::start(scene, &old)?;
     report.environment.xdp_sockets.running = scene.lab.xdp_sockets()?;
     let shown = with_daemon(scene, story, report, &mut daemon, &mut servers);
@@ -123,6 +125,7 @@ fn play(scene: &Scene<'_>, story: &Story, report: &mut Report) -> Step<()> {
     for (_, server) in servers {
         report.environment.unwrapped.add(&server.unwrapped()?);
     }
+    listeners.end()?;
     report.environment.xdp_sockets.after = scene.lab.xdp_sockets()?;
     judge_environment(report);
     Ok(())
@@ -188,6 +191,7 @@ fn watch(daemon: &Daemon<'_>, report: &mut Report) -> Step<()> {
         })
         .collect();
     environment.services = (status.services.into_iter())
+        .filter(|service| service.layer == "l4")
         .map(|moved| Moved { name: moved.name, packets_in: moved.packets_in, packets_out: moved.packets_out })
         .collect();
     environment.drops = status.drops;

@@ -161,7 +161,7 @@ fn questions(service: Service) -> Probes {
         Way::Nat => 0,
         Way::Dsr => 1,
         Way::Snat | Way::Translated => 2,
-        Way::Ipip | Way::Gue => 3,
+        Way::Ipip | Way::Gue | Way::L7 => 3,
     };
     Probes {
         to: service.listen(),

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, TableComponent, presets};
 use serde::Serialize;
 
 use super::ends::{Tally, Unwrapped};
-use super::service::{Family, Mode, Protocol, Service, server_name};
+use super::service::{Family, Mode, Protocol, Service, Way, server_name};
 
 /// What came of the traffic of one case. What is counted are connections (TCP) and requests (UDP).
 #[derive(Debug, Clone, Serialize)]
@@ -22,7 +22,7 @@ pub(super) struct Case {
     pub(super) answered: u64,
     /// Bytes of what was answered, both ways.
     bytes: u64,
-    /// The servers that answered.
+    /// The servers that answered; of layer l7 the listeners.
     pub(super) servers: Vec<String>,
     /// Not answered at all.
     lost: u64,
@@ -44,7 +44,7 @@ impl Case {
             sent: tally.sent,
             answered: tally.answered,
             bytes: tally.bytes,
-            servers: tally.servers.keys().copied().map(server_name).collect(),
+            servers: tally.servers.keys().map(|number| who(service, *number)).collect(),
             lost: tally.lost,
             broken: tally.broken,
             errors: tally.errors.clone(),
@@ -74,6 +74,11 @@ impl Case {
         let Self { name, sent, answered, .. } = self;
         (!silent).then(|| format!("{name}: {answered} of {sent} answered without a balancer"))
     }
+}
+
+/// Who answers by this number.
+fn who(service: Service, number: u8) -> String {
+    if service.way == Way::L7 { format!("listener {number}") } else { server_name(number) }
 }
 
 /// Where it happened, and what shows that it was AF_XDP.

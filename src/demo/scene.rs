@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ringlead_control::config::HASH_KEY_DEFAULT;
+
 use super::ends::{Job, Probes, Said, Tally, Traffic};
 use super::helper::Helper;
 use super::lab::{Lab, Node};
@@ -14,6 +16,9 @@ const TRAFFIC_MAX: Duration = Duration::from_secs(30);
 
 /// How long a server may take to listen.
 const LISTEN_MAX: Duration = Duration::from_secs(5);
+
+/// Listeners of each service of layer l7.
+const LISTENERS: u8 = 4;
 
 /// Where the demo happens.
 #[derive(Debug)]
@@ -40,6 +45,18 @@ impl Scene<'_> {
         let ready = |said: &[Said]| said.iter().any(|one| matches!(one, Said::Ready)).then_some(());
         server.await_said(self.stop, LISTEN_MAX, "readiness", ready)?;
         Ok(server)
+    }
+
+    /// Starts the listeners of layer l7 on the balancer and waits until they listen.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub(super) fn listeners(&self) -> Step<Helper> {
+        let job = Job::Listeners { count: LISTENERS, key: HASH_KEY_DEFAULT };
+        let mut listeners = Helper::start(self.lab, &self.program, Node::Balancer, "the listeners", &job)?;
+        let ready = |said: &[Said]| said.iter().any(|one| matches!(one, Said::Ready)).then_some(());
+        listeners.await_said(self.stop, LISTEN_MAX, "readiness", ready)?;
+        Ok(listeners)
     }
 
     /// Starts a client with traffic.

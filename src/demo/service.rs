@@ -23,6 +23,8 @@ pub(super) enum Mode {
     Snat,
     /// Sent on whole inside another packet; replies go around the balancer.
     Tunnel,
+    /// Left to the balancer's own kernel, whose listeners accept.
+    L7,
 }
 
 /// How a service reaches its servers: a mode with what can be chosen in it.
@@ -40,6 +42,8 @@ pub(super) enum Way {
     Ipip,
     /// Mode tunnel by GUE, outer headers of the other family. So the two tunnels show all four combinations.
     Gue,
+    /// Layer l7: a listener on the balancer, one of several, by the flow's hash.
+    L7,
 }
 
 /// IPv4 or IPv6.
@@ -74,7 +78,14 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// All of them.
+    /// Those of layer l7. They share their addresses with those of mode nat.
+    pub(super) fn l7() -> impl Iterator<Item = Self> {
+        [Family::Ipv4, Family::Ipv6]
+            .map(|family| Self { way: Way::L7, family, protocol: Protocol::Tcp })
+            .into_iter()
+    }
+
+    /// All that servers serve.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         [Way::Nat, Way::Dsr, Way::Snat, Way::Translated, Way::Ipip, Way::Gue].into_iter().flat_map(Self::by)
     }
@@ -99,7 +110,7 @@ impl Service {
     /// Where the balancer finds a server.
     pub(super) fn server(self, number: u8) -> SocketAddr {
         let family = match self.way {
-            Way::Nat | Way::Dsr | Way::Snat | Way::Ipip => self.family,
+            Way::Nat | Way::Dsr | Way::Snat | Way::Ipip | Way::L7 => self.family,
             Way::Translated | Way::Gue => self.family.other(),
         };
         SocketAddr::new(server_address(family, number), self.way.server_port())
@@ -117,7 +128,7 @@ impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (family, protocol) = (self.family.word(), self.protocol.word());
         match (self.way, self.family) {
-            (Way::Nat | Way::Dsr | Way::Snat, _) => {
+            (Way::Nat | Way::Dsr | Way::Snat | Way::L7, _) => {
                 write!(f, "{}-{family}-{protocol}", self.way.mode().word())
             }
             (Way::Translated, Family::Ipv4) => write!(f, "nat46-{protocol}"),
@@ -136,6 +147,7 @@ impl Way {
             Self::Dsr => Mode::Dsr,
             Self::Snat | Self::Translated => Mode::Snat,
             Self::Ipip | Self::Gue => Mode::Tunnel,
+            Self::L7 => Mode::L7,
         }
     }
 
@@ -147,7 +159,7 @@ impl Way {
     /// The last number of the service's address, as the lab has it: servers hold those of dsr and tunnel on lo.
     fn service_host(self) -> u8 {
         match self.mode() {
-            Mode::Nat => 1,
+            Mode::Nat | Mode::L7 => 1,
             Mode::Dsr => 2,
             Mode::Tunnel => 3,
             Mode::Snat => 4,
@@ -159,6 +171,7 @@ impl Way {
         match self {
             Self::Nat | Self::Dsr | Self::Snat | Self::Ipip => 80,
             Self::Translated | Self::Gue => 81,
+            Self::L7 => 443,
         }
     }
 
@@ -167,7 +180,7 @@ impl Way {
         match self {
             Self::Nat => 8080,
             Self::Snat | Self::Translated => 8081,
-            Self::Dsr | Self::Ipip | Self::Gue => self.service_port(),
+            Self::Dsr | Self::Ipip | Self::Gue | Self::L7 => self.service_port(),
         }
     }
 }
@@ -180,6 +193,7 @@ impl Mode {
             Self::Dsr => "dsr",
             Self::Snat => "snat",
             Self::Tunnel => "tunnel",
+            Self::L7 => "l7",
         }
     }
 }
@@ -281,13 +295,16 @@ mod tests {
 
     #[test]
     fn each_service_is_named_once_and_listens_alone() {
-        let names: BTreeSet<String> = Service::all().map(|s| s.to_string()).collect();
-        assert_eq!(names.len(), 24);
-        for name in ["dsr-ipv6-udp", "snat-ipv4-tcp", "tunnel-gue-ipv6-udp", "nat64-tcp", "nat46-udp"] {
+        let shown = || Service::all().chain(Service::l7());
+        let names: BTreeSet<String> = shown().map(|s| s.to_string()).collect();
+        assert_eq!(names.len(), 26);
+        for name in
+            ["l7-ipv6-tcp", "dsr-ipv6-udp", "snat-ipv4-tcp", "tunnel-gue-ipv6-udp", "nat64-tcp", "nat46-udp"]
+        {
             assert!(names.contains(name), "{name} is not in {names:?}");
         }
-        let listen: BTreeSet<_> = Service::all().map(|s| (s.listen(), s.protocol.word())).collect();
-        assert_eq!(listen.len(), 24);
+        let listen: BTreeSet<_> = shown().map(|s| (s.listen(), s.protocol.word())).collect();
+        assert_eq!(listen.len(), 26);
     }
 
     #[test]

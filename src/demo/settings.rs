@@ -35,13 +35,20 @@ pub(super) fn text(lab: &Lab, cores: &[usize], servers: &[u8]) -> String {
     for service in Service::all() {
         write_service(&mut text, service, servers);
     }
+    for service in Service::l7() {
+        let listen = service.listen();
+        let _ = writeln!(
+            text,
+            "[service.{service}]\nlisten = \"{listen}\"\nprotocol = \"tcp\"\nlayer = \"l7\"\n"
+        );
+    }
     text
 }
 
 fn write_service(text: &mut String, service: Service, servers: &[u8]) {
     let (mode, protocol, listen) = (service.way.mode().word(), service.protocol.word(), service.listen());
     let more = match service.way {
-        Way::Nat | Way::Dsr => String::new(),
+        Way::Nat | Way::Dsr | Way::L7 => String::new(),
         Way::Snat | Way::Translated => format!("snat = \"{SOURCES}\"\n"),
         Way::Ipip => "tunnel = \"ipip\"\n".to_owned(),
         Way::Gue => "tunnel = \"gue\"\n".to_owned(),

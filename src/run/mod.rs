@@ -1,55 +1,87 @@
 //! `ringlead run`: configuration → lock → steering program → sockets → workers → control loop, and back.
 
 pub(crate) mod clock;
+mod handed_over;
 mod ports;
+mod take_over;
 mod worker_thread;
 
 use crate::memory;
+use handed_over::HandedOver;
 use ports::PortPlan;
-use ringlead_control::admin::{self, Access};
+use ringlead_control::admin::{self, Access, Successor};
 use ringlead_control::config::{self, Config};
-use ringlead_control::engine::{Engine, EngineError, Inputs, Node, NodePort, NodeSocket, Signals};
+use ringlead_control::engine::{Ended, Engine, EngineError, Inputs, Node, NodePort, NodeSocket, Signals};
 use ringlead_control::lock::InstanceLock;
 use ringlead_control::net::Net;
 use ringlead_control::plan::Plan;
 use ringlead_flow::{FlowTable, Sizes};
 use ringlead_io::af_xdp::{self, XdpPort};
-use ringlead_io::steer::{Mode, Rules, Steering};
+use ringlead_io::steer::{Mode, Steering};
 use ringlead_l4::neighbours::NEIGHBOURS_MAX;
 use ringlead_l4::tables::{SERVERS_MAX, Tables};
 use ringlead_l4::{Shared, Worker, WorkerConfig};
 use ringlead_pick::FrontHash;
-use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::mpsc;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
 use worker_thread::WorkerThread;
 
+/// Exit status when nothing was changed.
+const REFUSED: u8 = 2;
 /// Requests of the command line that may wait for the control loop.
 const REQUESTS_MAX: usize = 32;
 
-/// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(config_path: &Path) -> ExitCode {
+/// Runs until SIGTERM or SIGINT, or until a successor takes over. With `take_over` it follows the daemon that runs, if one does.
+///
+/// Exit status: 0, 1 when something failed, 2 when the configuration is refused, or a take-over before it began: then the
+/// daemon that runs goes on.
+pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
     let (config, warnings) = match config::load(config_path) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
-            return ExitCode::from(2);
+            return ExitCode::from(REFUSED);
         }
     };
     for warning in warnings {
         eprintln!("{warning}");
     }
-    match serve(config_path, config) {
+    // The kernel would promise it, and end some process once the tables fill.
+    let ended = match memory::beyond(config.dataplane.flows_max) {
+        Some(why) if take_over => Err(Failed::Refused(why)),
+        Some(why) => Err(Failed::Broken(why)),
+        None if take_over => take_over::serve(config_path, config),
+        None => serve(config_path, config),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
+        Err(Failed::Refused(why)) => {
+            tracing::error!(event = "take-over", "refused, nothing was changed: {why}");
+            ExitCode::from(REFUSED)
+        }
+        Err(Failed::Broken(why)) => {
             tracing::error!(event = "start", "{why}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Why there is no daemon, or none any more.
+enum Failed {
+    /// Nothing was changed: a predecessor goes on.
+    Refused(String),
+    /// Something failed.
+    Broken(String),
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self::Broken(why)
     }
 }
 
@@ -57,12 +89,16 @@ fn failed<E: Display>(doing: &str) -> impl FnOnce(E) -> String + '_ {
     move |error| format!("{doing}: {error}")
 }
 
-fn serve(config_path: &Path, config: Config) -> Result<(), String> {
-    // The kernel would promise it, and end some process once the tables fill.
-    if let Some(why) = memory::beyond(config.dataplane.flows_max) {
-        return Err(why);
-    }
-    let _lock = InstanceLock::take(&config.node.state_dir).map_err(|e| e.to_string())?;
+fn serve(config_path: &Path, config: Config) -> Result<(), Failed> {
+    let lock = InstanceLock::take(&config.node.state_dir).map_err(|e| e.to_string())?;
+    let runtime = control_runtime(&config)?;
+    let left = runtime.block_on(serve_on_runtime(config_path, config))?;
+    leave(left, runtime, lock);
+    Ok(())
+}
+
+/// The control thread's runtime: this thread, on its core.
+fn control_runtime(config: &Config) -> Result<Runtime, String> {
     if let Some(core) = config.dataplane.control_core
         && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
     {
@@ -70,51 +106,123 @@ fn serve(config_path: &Path, config: Config) -> Result<(), String> {
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().thread_name("control-blocking").enable_all().build();
-    runtime
-        .map_err(failed("cannot start the control runtime"))?
-        .block_on(serve_on_runtime(config_path, config))
+    runtime.map_err(failed("cannot start the control runtime"))
 }
 
-async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<(), String> {
+/// Lets go of all that a successor needs, and then tells it, if there is one.
+fn leave(left: Option<HandedOver>, runtime: Runtime, lock: InstanceLock) {
+    drop(runtime);
+    drop(lock);
+    if let Some(left) = left {
+        left.tell();
+    }
+}
+
+async fn serve_on_runtime(config_path: &Path, config: Config) -> Result<Option<HandedOver>, String> {
     let signals = Signals::listen().map_err(failed("cannot listen to signals"))?;
-    let (requests, admin) = mpsc::channel(REQUESTS_MAX);
-    let control = &config.node.control;
-    let _door = admin::serve(control, Access::Admin, requests.clone()).map_err(|e| e.to_string())?;
-    let read_only = admin::read_only_path(control);
-    let _read_only_door = admin::serve(&read_only, Access::ReadOnly, requests).map_err(|e| e.to_string())?;
+    let (_doors, admin, successors) = open_doors(&config)?;
     let (net, events) = Net::open().map_err(|e| e.to_string())?;
     let local = net.local_addresses().await.map_err(|e| e.to_string())?;
     let plan = Plan::new(config.clone()).map_err(|e| e.to_string())?.with_seed(random_bytes()?);
-    let (node, workers) = open_dataplane(&config, &plan, &local)?;
-    let stop = Arc::clone(&node.stop);
+    let ports = ports::look_at(&config)?;
+    let shared = shared(&config)?;
+    // On a restart the maps keep what the predecessor had, and gain what is new, before its program is replaced.
+    let stop = Arc::new(AtomicBool::new(false));
+    let steer_ports: Vec<_> = ports.iter().map(PortPlan::steer_port).collect();
+    let steering = Steering::open_with(&config.node.bpf_dir, &steer_ports, &plan.rules(&local));
+    let opened = open_dataplane(&config, &ports, steering.map_err(|e| e.to_string())?, &shared, &stop)?;
+    let mut node = node(&config, &ports, &shared, &stop);
+    node.steering = Some(opened.steering);
+    node.sockets = opened.sockets;
+    for (port, mode) in node.ports.iter_mut().zip(opened.modes) {
+        port.mode = mode;
+    }
     let engine = Engine::new(plan, config_path.to_owned(), node, net);
-    let ended = engine.run(Inputs { signals, net: events, admin }).await;
-    stop.store(true, Ordering::Relaxed);
-    workers.into_iter().for_each(WorkerThread::join);
-    let steering = ended.map_err(|EngineError(why)| why)?;
-    steering.detach_all().map_err(|e| e.to_string())?;
-    tracing::info!(event = "stop", "stopped");
-    Ok(())
+    let inputs = Inputs { signals, net: events, admin, successors };
+    finish(engine.run(inputs).await, &stop, opened.threads, &shared)
 }
 
-/// Attaches the steering program, opens every worker's sockets and starts the workers. Nothing is steered to them yet.
+type Requests = mpsc::Receiver<(admin::Request, oneshot::Sender<serde_json::Value>)>;
+
+/// The control socket and the read-only one; closed when dropped.
+fn open_doors(config: &Config) -> Result<([admin::Server; 2], Requests, mpsc::Receiver<Successor>), String> {
+    let (requests, admin) = mpsc::channel(REQUESTS_MAX);
+    let (candidates, successors) = mpsc::channel(1);
+    let control = &config.node.control;
+    let door = admin::serve_successors(control, requests.clone(), candidates).map_err(|e| e.to_string())?;
+    let read_only = admin::read_only_path(control);
+    let read_only_door = admin::serve(&read_only, Access::ReadOnly, requests).map_err(|e| e.to_string())?;
+    Ok(([door, read_only_door], admin, successors))
+}
+
+/// Ends the workers, then takes the node's part down or writes it up for a successor.
+fn finish(
+    ended: Result<Ended, EngineError>,
+    stop: &AtomicBool,
+    workers: Vec<WorkerThread>,
+    shared: &Shared,
+) -> Result<Option<HandedOver>, String> {
+    stop.store(true, Ordering::Relaxed);
+    workers.into_iter().for_each(WorkerThread::join);
+    match ended.map_err(|EngineError(why)| why)? {
+        Ended::Stopped(steering) => {
+            steering.map_or(Ok(()), |steering| steering.detach_all()).map_err(|e| e.to_string())?;
+            tracing::info!(event = "stop", "stopped");
+            Ok(None)
+        }
+        Ended::Leaving(leaving) => Ok(Some(HandedOver::write(*leaving, shared))),
+    }
+}
+
+/// The node as control sees it, before anything is open.
+fn node(config: &Config, ports: &[PortPlan], shared: &Shared, stop: &Arc<AtomicBool>) -> Node {
+    let port = |port: &PortPlan| NodePort {
+        config: port.config.clone(),
+        ifindex: port.facts.ifindex,
+        mac: port.facts.mac,
+        mtu: port.facts.mtu,
+        strips_vlan: port.facts.strips_vlan,
+        mode: String::new(),
+        queues: port.queues.clone(),
+    };
+    Node {
+        shared: shared.clone(),
+        steering: None,
+        ports: ports.iter().map(port).collect(),
+        sockets: Vec::new(),
+        cores: config.dataplane.cores.clone(),
+        stop: Arc::clone(stop),
+    }
+}
+
+/// What workers share; the flow table's memory is taken here.
+fn shared(config: &Config) -> Result<Shared, String> {
+    let workers = config.dataplane.cores.len();
+    let sizes = Sizes { flows_max: config.dataplane.flows_max, workers, seed: random_seed()? };
+    let flows = FlowTable::new(&sizes).map_err(|e| e.to_string())?;
+    let tables = Tables::empty(FrontHash::new(config.dataplane.hash_key));
+    Ok(Shared::new(tables, Arc::new(flows), NEIGHBOURS_MAX, SERVERS_MAX, workers))
+}
+
+/// Program, sockets and running workers, to which nothing is steered yet.
+struct Dataplane {
+    steering: Steering,
+    threads: Vec<WorkerThread>,
+    sockets: Vec<NodeSocket>,
+    /// How each port is driven, in words.
+    modes: Vec<String>,
+}
+
+/// Opens every worker's sockets and starts the workers; the steering program is on the ports.
 fn open_dataplane(
     config: &Config,
-    plan: &Plan,
-    local: &BTreeSet<IpAddr>,
-) -> Result<(Node, Vec<WorkerThread>), String> {
-    let ports = ports::look_at(config)?;
-    // On a restart the maps keep what the predecessor had, and gain what is new, before its program is replaced.
-    let rules: Rules = plan.rules(local);
-    let steer_ports: Vec<_> = ports.iter().map(PortPlan::steer_port).collect();
-    let steering =
-        Steering::open_with(&config.node.bpf_dir, &steer_ports, &rules).map_err(|e| e.to_string())?;
-    let stop = Arc::new(AtomicBool::new(false));
-    match open_rest(config, &ports, &steering, &stop) {
-        Ok((shared, threads, sockets, ports)) => {
-            let cores = config.dataplane.cores.clone();
-            Ok((Node { shared, steering, ports, sockets, cores, stop }, threads))
-        }
+    ports: &[PortPlan],
+    steering: Steering,
+    shared: &Shared,
+    stop: &Arc<AtomicBool>,
+) -> Result<Dataplane, String> {
+    match open_rest(config, ports, &steering, shared, stop) {
+        Ok((threads, sockets, modes)) => Ok(Dataplane { steering, threads, sockets, modes }),
         Err(why) => {
             stop.store(true, Ordering::Relaxed);
             // Leave the node as it was found: without us, or with what a dead predecessor left, whose flows the kernel
@@ -127,16 +235,17 @@ fn open_dataplane(
     }
 }
 
-type Rest = (Shared, Vec<WorkerThread>, Vec<NodeSocket>, Vec<NodePort>);
+type Rest = (Vec<WorkerThread>, Vec<NodeSocket>, Vec<String>);
 
 /// Sockets and workers: what comes after the steering program is on the ports.
 fn open_rest(
     config: &Config,
     ports: &[PortPlan],
     steering: &Steering,
+    shared: &Shared,
     stop: &Arc<AtomicBool>,
 ) -> Result<Rest, String> {
-    let (shared, workers, sockets) = open_workers(config, ports, steering)?;
+    let (workers, sockets) = open_workers(config, ports, steering, shared)?;
     let mut modes = Vec::new();
     let mut threads = Vec::new();
     for (index, mut worker) in workers.into_iter().enumerate() {
@@ -149,35 +258,27 @@ fn open_rest(
         let thread = WorkerThread::start(worker, core, config.dataplane.idle, Arc::clone(stop));
         threads.push(thread.map_err(failed("cannot start a worker"))?);
     }
-    let node_ports = ports.iter().map(|port| {
-        let mode =
-            modes.iter().find(|(device, _)| *device == port.config.device).map(|(_, mode)| mode.clone());
-        NodePort {
-            config: port.config.clone(),
-            ifindex: port.facts.ifindex,
-            mac: port.facts.mac,
-            mtu: port.facts.mtu,
-            strips_vlan: port.facts.strips_vlan,
-            mode: mode.unwrap_or_default(),
-            queues: port.queues.clone(),
-        }
-    });
-    let node_ports: Vec<NodePort> = node_ports.collect();
-    for port in &node_ports {
+    let mode_of = |port: &PortPlan| {
+        let mode = modes.iter().find(|(device, _)| *device == port.config.device);
+        mode.map(|(_, mode)| mode.clone()).unwrap_or_default()
+    };
+    let modes: Vec<String> = ports.iter().map(mode_of).collect();
+    for (port, mode) in ports.iter().zip(&modes) {
         let (name, queues) = (port.config.name.as_str(), port.queues.len());
-        tracing::info!(event = "port", port = name, device = port.config.device, mode = port.mode, queues);
+        tracing::info!(event = "port", port = name, device = port.config.device, mode, queues);
     }
-    Ok((shared, threads, sockets, node_ports))
+    Ok((threads, sockets, modes))
 }
 
-type Opened = (Shared, Vec<Worker<XdpPort>>, Vec<NodeSocket>);
+type Opened = (Vec<Worker<XdpPort>>, Vec<NodeSocket>);
 
-fn open_workers(config: &Config, ports: &[PortPlan], steering: &Steering) -> Result<Opened, String> {
+fn open_workers(
+    config: &Config,
+    ports: &[PortPlan],
+    steering: &Steering,
+    shared: &Shared,
+) -> Result<Opened, String> {
     let workers = config.dataplane.cores.len();
-    let sizes = Sizes { flows_max: config.dataplane.flows_max, workers, seed: random_seed()? };
-    let flows = FlowTable::new(&sizes).map_err(|e| e.to_string())?;
-    let tables = Tables::empty(FrontHash::new(config.dataplane.hash_key));
-    let shared = Shared::new(tables, Arc::new(flows), NEIGHBOURS_MAX, SERVERS_MAX, workers);
     let modes = steering.modes();
     for mode in &modes {
         if let Some(why) = &mode.fallback {
@@ -221,7 +322,7 @@ fn open_workers(config: &Config, ports: &[PortPlan], steering: &Steering) -> Res
             shared.clone(),
         ));
     }
-    Ok((shared, all, sockets))
+    Ok((all, sockets))
 }
 
 /// A key for the flow table's hash that nobody outside can know.

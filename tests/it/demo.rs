@@ -49,11 +49,13 @@ fn the_demo_shows_every_mode_family_and_protocol() {
     let (cases, controls) = (list(&object, "cases"), list(&object, "controls"));
     assert_each_combination(controls, "without-ringlead", &WAYS);
     assert_translated(controls, "without-ringlead");
+    assert_l7(controls, "without-ringlead");
     for control in controls {
         assert!(number(control, "sent") > 0 && number(control, "answered") == 0, "{control}");
     }
     assert_each_combination(cases, "", &WAYS);
     assert_translated(cases, "");
+    assert_l7(cases, "");
     for happened in ["reload-adds-server", "server-dies"] {
         let one_of_each_mode: Vec<_> = WAYS.into_iter().filter(|(way, _)| *way != "tunnel-ipip").collect();
         assert_each_combination(cases, happened, &one_of_each_mode);
@@ -75,6 +77,7 @@ fn the_demo_tells_people_what_it_shows() {
         "snat-ipv6-udp-server-dies",
         "nat64-tcp",
         "tunnel-ipip-ipv4-udp",
+        "listener 4",
         "native",
         "out of GUE",
         "All as it should be",
@@ -171,6 +174,13 @@ fn assert_translated(cases: &[Value], happened: &str) {
         for protocol in ["tcp", "udp"] {
             assert_one(cases, &format!("{way}-{protocol}"), happened, ["snat", family, protocol]);
         }
+    }
+}
+
+/// Layer l7: TCP alone, left to listeners on the balancer.
+fn assert_l7(cases: &[Value], happened: &str) {
+    for family in ["ipv4", "ipv6"] {
+        assert_one(cases, &format!("l7-{family}-tcp"), happened, ["l7", family, "tcp"]);
     }
 }
 

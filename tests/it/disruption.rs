@@ -47,6 +47,13 @@ const CHOICES: [Choice; 7] = [
     },
 ];
 
+impl Choice {
+    /// Whether clients come back to where they were, for as long as ringlead runs.
+    fn remembers(self) -> bool {
+        !self.service_lines.is_empty()
+    }
+}
+
 const fn of_pool(name: &'static str, pool_lines: &'static str) -> Choice {
     Choice { name, pool_lines, service_lines: "" }
 }
@@ -121,7 +128,7 @@ impl Ten {
     fn config(&self, out: Out) -> String {
         let table = "[persistence.src]\ntype = \"source\"\ntimeout = \"10m\"\n";
         let services = services(self.choice, out).into_iter().fold(Config::empty(&self.lab), Config::service);
-        services.render() + if self.choice.service_lines.is_empty() { "" } else { table }
+        services.render() + if self.choice.remembers() { table } else { "" }
     }
 
     fn start(&self, out: Out) -> Ringlead {
@@ -239,8 +246,13 @@ fn live(ten: &Ten) -> Live {
     }
 }
 
-/// New flows of the same clients and ports, once the server has left, and once it is back: a restart forgets all flows.
+/// New flows of the same clients and ports, once the server has left, and once it is back.
 fn anew(ten: &Ten, load: Load) -> [Value; 2] {
+    if ten.choice.remembers() { anew_by_name(ten, load) } else { anew_by_restart(ten, load) }
+}
+
+/// A restart forgets all flows.
+fn anew_by_restart(ten: &Ten, load: Load) -> [Value; 2] {
     let run = |out, keep: &str, before: Option<&str>| {
         let ringlead = ten.start(out);
         let found = ten.verify(&ringlead, load, keep, before);
@@ -249,6 +261,21 @@ fn anew(ten: &Ten, load: Load) -> [Value; 2] {
     };
     run(Out::No, "first", None);
     [run(Out::Drained, "left", Some("first")), run(Out::No, "back", Some("first"))]
+}
+
+/// Services of other names with the same pools: their predecessors' flows end, and clients are still known. Those of a drained
+/// server would come back to it, so it is removed.
+fn anew_by_name(ten: &Ten, load: Load) -> [Value; 2] {
+    let mut ringlead = ten.start(Out::No);
+    ten.verify(&ringlead, load, "first", None);
+    let mut run = |out, keep: &str| {
+        let service = format!("[service.{keep}-");
+        ringlead.reload(&ten.config(out).replace("[service.ten-", &service));
+        ten.await_up(&ringlead, if out == Out::No { MEMBERS } else { MEMBERS - 1 });
+        wait_until(Duration::from_secs(10), "the flows to end", || ringlead.status()["flows"]["ipv4"] == 0);
+        ten.verify(&ringlead, load, keep, Some("first"))
+    };
+    [run(Out::Removed, "left"), run(Out::No, "back")]
 }
 
 fn percent(found: &Value, part: &str, of: &str) -> f64 {
@@ -284,6 +311,21 @@ fn maglev_restores_the_assignment() {
         "{left}"
     );
     assert_eq!((&back["kept"], &back["clients_that_notice"]), (&back["flows"], &0.into()), "{back}");
+}
+
+/// Clients that are remembered come back but for the leaver's, who have a new server then and stay there.
+#[test]
+fn persistence_moves_the_leavers_clients_only() {
+    needs_ringlead!();
+    let ten = Ten::new(CHOICES[6]);
+    for found in anew(&ten, SHORT) {
+        let share = |part: &str| percent(&found, part, "flows");
+        assert_eq!(found["flows"], 1800, "{found}");
+        assert!((80.0..99.0).contains(&share("kept")), "{found}");
+        let gone = format!("{}@{}-{}/e0", address(LEAVER), ten.lab.prefix(), node(LEAVER));
+        let of_leaver = found["servers"][&gone]["before"].as_u64().expect("a count");
+        assert_eq!(found["kept"].as_u64().map(|kept| kept + of_leaver), Some(1800), "{found}");
+    }
 }
 
 /// The README's table.

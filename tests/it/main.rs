@@ -36,3 +36,4 @@ mod stop;
 mod takeover;
 mod tunnel;
 mod two_workers;
+mod upgrade;

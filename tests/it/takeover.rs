@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use ringlead_tests::{
-    Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, Tunnels, config, needs_ringlead,
-    tcp_transfers,
+    Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, Tunnels, config,
+    needs_ringlead, tcp_transfers,
 };
 
 use crate::carries;
@@ -72,29 +72,36 @@ fn a_dead_daemon_resets_nobody() {
     assert_eq!(error.kind(), ErrorKind::TimedOut, "a dead daemon's client is not left waiting: {error}");
 }
 
-/// Which source port a flow had dies with the daemon. Its packets are nobody's then: neither the new daemon nor the kernel,
+/// Which source port a flow had dies with the daemon, translated flows' too. Its packets are nobody's then: neither the new daemon nor the kernel,
 /// which has the address, answers for a connection that is no more. New connections work at once.
 #[test]
 fn flows_of_snat_end_in_silence_and_new_ones_work_at_once() {
     needs_ringlead!();
     let lab = Lab::new("takeover-snat");
     let _farm = Farm::start(&lab);
-    let text = config(&lab);
+    let mut file = Config::standard(&lab);
+    let mut plain = Vec::new();
+    for (family, other) in [(Family::V4, Family::V6), (Family::V6, Family::V4)] {
+        let name = format!("translated-{family:?}").to_lowercase();
+        let translated = Service::on(&name, Mode::Snat, Protocol::Tcp, family, 81, 8080).reached_by(other);
+        plain.extend([Service::standard(Mode::Snat, Protocol::Tcp, family), translated.clone()]);
+        file = file.service(translated);
+    }
+    let text = file.render();
     let ringlead = Ringlead::start(&lab, &text);
-    for service in carries::services(Mode::Snat) {
-        lab.await_servers(&service, "123");
+    for service in &plain {
+        lab.await_servers(service, "123");
     }
     thread::scope(|scope| {
         let mut clients = Vec::new();
-        for family in Family::ALL {
-            let lab = &lab;
+        for service in &plain {
+            let (lab, to) = (&lab, service.listen);
             clients.push(scope.spawn(move || {
-                let to = Service::standard(Mode::Snat, Protocol::Tcp, family).listen;
                 let each = Transfer::new(to)
                     .bytes(1_000_003, 1_000_003)
                     .lasting(Duration::from_secs(6))
                     .timeout(Duration::from_secs(6));
-                lab.within(Node::Client, || tcp_transfers(each, 6, &Lab::clients(family)))
+                lab.within(Node::Client, || tcp_transfers(each, 6, &Lab::clients(carries::family(service))))
             }));
         }
         thread::sleep(Duration::from_millis(1500));
@@ -102,6 +109,7 @@ fn flows_of_snat_end_in_silence_and_new_ones_work_at_once() {
         thread::sleep(Duration::from_millis(500));
         let _again = Ringlead::start(&lab, &text);
         carries::all_services(&lab, Mode::Snat);
+        plain.iter().for_each(|service| lab.await_servers(service, "123"));
         for made in clients.into_iter().flat_map(|client| client.join().unwrap()) {
             let error = made.expect_err("its source port was not known any more");
             let silent = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);

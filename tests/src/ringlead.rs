@@ -65,7 +65,7 @@ impl Ringlead {
     /// # Panics
     /// When neither happens in time.
     pub fn try_start(lab: &Lab, config: &str) -> Result<Self, Refusal> {
-        Self::try_start_in(lab, Node::Balancer, "ringlead.toml", config)
+        Self::launch(lab, Node::Balancer, "ringlead.toml", config, &[])
     }
 
     /// Starts the second node's in a lab that has two, and waits until it is ready.
@@ -74,15 +74,28 @@ impl Ringlead {
     /// As [`start`](Self::start).
     #[must_use = "dropping the daemon kills it"]
     pub fn start_second(lab: &Lab, config: &str) -> Self {
-        Self::try_start_in(lab, Node::Second, "second.toml", config)
+        Self::launch(lab, Node::Second, "second.toml", config, &[])
             .unwrap_or_else(|refusal| panic!("ringlead ended ({}):\n{}", refusal.status, refusal.said))
     }
 
-    fn try_start_in(lab: &Lab, node: Node, file: &str, config: &str) -> Result<Self, Refusal> {
+    /// Starts another one to take over with this configuration, in a file of its own, and waits until it is ready. Whoever
+    /// served until then keeps its guard: [`ended`](Self::ended) tells how it went.
+    ///
+    /// # Errors
+    /// When it ends instead.
+    ///
+    /// # Panics
+    /// When neither happens in time.
+    pub fn take_over(lab: &Lab, config: &str) -> Result<Self, Refusal> {
+        Self::launch(lab, Node::Balancer, "next.toml", config, &["--take-over"])
+    }
+
+    fn launch(lab: &Lab, node: Node, file: &str, config: &str, more: &[&str]) -> Result<Self, Refusal> {
         let file = lab.files().join(file);
         fs::write(&file, config).expect("write the configuration");
         let binary = ringlead_binary().expect("a ringlead binary");
-        let arguments = ["run", "-c", &file.display().to_string()];
+        let path = file.display().to_string();
+        let arguments = [&["run", "-c", &path], more].concat();
         let mut this = Self { process: lab.spawn(node, binary, &arguments), file };
         let begin = Instant::now();
         loop {
@@ -95,6 +108,14 @@ impl Ringlead {
             assert!(begin.elapsed() < LIMIT, "ringlead is not ready after {LIMIT:?}:\n{}", this.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub fn ended(mut self) -> ExitStatus {
+        self.process.wait(LIMIT).unwrap_or_else(|| panic!("ringlead did not end:\n{}", self.log()))
     }
 
     /// A line of the log that says `ready` as a word, by the process that this is.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{ANSWER_MAX_S, READ_MAX_S, socket};
+use super::{ANSWER_MAX_S, READ_MAX_S, socket, successor};
 
 /// Longest answer in bytes: a full flow dump is asked for in pages.
 pub const ANSWER_MAX: u64 = 64 * 1024 * 1024;
@@ -80,14 +81,47 @@ pub fn request(path: &Path, request: &Value) -> Result<Value, ClientError> {
     }
 }
 
+/// Sends one request to the daemon at `path` and waits at most `patience` for its answer, and for the file that may come with
+/// it.
+///
+/// # Errors
+/// As [`request`].
+pub fn request_file(
+    path: &Path,
+    request: &Value,
+    patience: Duration,
+) -> Result<(Value, Option<OwnedFd>), ClientError> {
+    let stream = socket::reach(path, CONNECT_MAX).map_err(|error| unreachable_because(error, path))?;
+    stream.set_read_timeout(Some(patience)).map_err(ClientError::Io)?;
+    (&stream).write_all(format!("{request}\n").as_bytes()).map_err(late)?;
+    let (line, file) = successor::receive(&stream).map_err(late)?;
+    Ok((parse_answer(&line)?, file))
+}
+
+/// Whether a daemon listens at `path`.
+///
+/// # Errors
+/// Every [`ClientError`] but `NoDaemon`.
+pub fn is_there(path: &Path) -> Result<bool, ClientError> {
+    match socket::reach(path, CONNECT_MAX).map_err(|error| unreachable_because(error, path)) {
+        Ok(_) => Ok(true),
+        Err(ClientError::NoDaemon { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn read_answer(stream: &UnixStream) -> Result<Value, ClientError> {
     let mut answer = Vec::new();
     let read = BufReader::new(stream.take(ANSWER_MAX)).read_until(b'\n', &mut answer);
     read.map_err(late)?;
+    parse_answer(&answer)
+}
+
+fn parse_answer(answer: &[u8]) -> Result<Value, ClientError> {
     if answer.last() != Some(&b'\n') {
         return Err(ClientError::BadAnswer("it is cut off".to_owned()));
     }
-    match serde_json::from_slice(&answer) {
+    match serde_json::from_slice(answer) {
         Ok(Value::Object(answer)) => match answer.get("error").and_then(Value::as_str) {
             Some(reason) => Err(ClientError::Refused(reason.to_owned())),
             None => Ok(Value::Object(answer)),

@@ -5,20 +5,22 @@
 //! for what changes nothing ([`read_only_path`]). Everything is bounded: the size of a
 //! request, the number of connections, the time to send a request, to answer it and to take the answer.
 //!
-//! The protocol knows no commands: a [`Request`] goes to the control loop through a channel, together with the place
+//! The protocol knows no commands but [`HAND_OVER`], which only root may give and whose answer brings a file. Any other: a [`Request`] goes to the control loop through a channel, together with the place
 //! for its answer.
 
 pub mod client;
 mod server;
 mod socket;
+mod successor;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
-pub use server::{Server, serve};
+pub use server::{Server, serve, serve_successors};
 pub use socket::ServeError;
+pub use successor::{HAND_OVER, Successor};
 
 /// File mode of the socket that may change things: its owner's alone, so root's.
 pub const ADMIN_MODE: u32 = 0o600;
@@ -35,6 +37,9 @@ pub const ANSWER_MAX_S: u64 = 30;
 
 /// Where requests go: the control loop receives the request and the place for its answer.
 pub type Handler = mpsc::Sender<(Request, oneshot::Sender<Value>)>;
+
+/// Where processes go that want to take this one's place.
+pub type Successors = mpsc::Sender<Successor>;
 
 /// What a socket's clients may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

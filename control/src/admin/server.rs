@@ -15,8 +15,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    ADMIN_MODE, ANSWER_MAX_S, Access, CONNECTIONS_MAX, Handler, READ_MAX_S, READ_ONLY_MODE, REQUEST_MAX,
-    Request, ServeError, socket,
+    ADMIN_MODE, ANSWER_MAX_S, Access, CONNECTIONS_MAX, HAND_OVER, Handler, READ_MAX_S, READ_ONLY_MODE,
+    REQUEST_MAX, Request, ServeError, Successor, Successors, socket,
 };
 
 const READ_MAX: Duration = Duration::from_secs(READ_MAX_S);
@@ -40,7 +40,27 @@ pub struct Server {
 /// # Errors
 /// When a living daemon listens there, when something else has that name, or what the system said.
 pub fn serve(path: &Path, access: Access, handler: Handler) -> Result<Server, ServeError> {
-    let mode = match access {
+    listen(path, Door { access, handler, successors: None })
+}
+
+/// As [`serve`] by [`Access::Admin`], and a process of root's that asks may take this one's place.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_successors(path: &Path, handler: Handler, successors: Successors) -> Result<Server, ServeError> {
+    listen(path, Door { access: Access::Admin, handler, successors: Some(successors) })
+}
+
+/// Who may come in, and where requests go.
+#[derive(Clone)]
+struct Door {
+    access: Access,
+    handler: Handler,
+    successors: Option<Successors>,
+}
+
+fn listen(path: &Path, door: Door) -> Result<Server, ServeError> {
+    let mode = match door.access {
         Access::Admin => ADMIN_MODE,
         Access::ReadOnly => READ_ONLY_MODE,
     };
@@ -48,7 +68,7 @@ pub fn serve(path: &Path, access: Access, handler: Handler) -> Result<Server, Se
     let listener = UnixListener::from_std(listener)
         .map_err(|source| ServeError::Io { path: path.to_owned(), source })?;
     let file = socket::identity(path);
-    Ok(Server { path: path.to_owned(), file, task: tokio::spawn(accept(listener, access, handler)) })
+    Ok(Server { path: path.to_owned(), file, task: tokio::spawn(accept(listener, door)) })
 }
 
 impl Drop for Server {
@@ -62,16 +82,16 @@ impl Drop for Server {
 }
 
 /// The connections live in this task's set, so that they end with it.
-async fn accept(listener: UnixListener, access: Access, handler: Handler) {
+async fn accept(listener: UnixListener, door: Door) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    let handler = handler.clone();
+                    let door = door.clone();
                     connections.spawn(async move {
-                        converse(stream, access, &handler).await;
+                        converse(stream, &door).await;
                         drop(place);
                     });
                 }
@@ -93,12 +113,20 @@ fn turn_away(stream: &UnixStream) {
 }
 
 /// Answer one request after another until the client is done or breaks a rule.
-async fn converse(stream: UnixStream, access: Access, handler: &Handler) {
+async fn converse(stream: UnixStream, door: &Door) {
+    let caller = stream.peer_cred().ok().map(|caller| (caller.uid(), caller.pid()));
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
         let answer = match limited(read_line(&mut reader)).await {
-            Ok(Line::Whole(request)) => answer(&request, access, handler).await,
+            Ok(Line::Whole(request)) => match (Request::parse(&request, door.access), &door.successors) {
+                (Ok(request), Some(successors)) if request.command == HAND_OVER => match caller {
+                    Some((0, pid)) => return succeed(request, pid, (reader, writer), successors).await,
+                    _ => error("only root may take this process's place"),
+                },
+                (Ok(request), _) => answer(request, &door.handler).await,
+                (Err(reason), _) => error(&reason),
+            },
             Ok(Line::End) => return,
             Ok(Line::TooLong) => {
                 let told = error(&format!("a request has at most {REQUEST_MAX} bytes"));
@@ -118,11 +146,23 @@ async fn converse(stream: UnixStream, access: Access, handler: &Handler) {
     }
 }
 
-async fn answer(request: &[u8], access: Access, handler: &Handler) -> Value {
-    let request = match Request::parse(request, access) {
-        Ok(request) => request,
-        Err(reason) => return error(&reason),
-    };
+/// Passes the connection on: the control loop answers, when nothing of this process is in the way any more.
+async fn succeed(
+    request: Request,
+    pid: Option<i32>,
+    (reader, writer): (BufReader<OwnedReadHalf>, OwnedWriteHalf),
+    successors: &Successors,
+) {
+    let Ok(whole) = reader.into_inner().reunite(writer) else { return };
+    let made = whole.into_std().and_then(|stream| Successor::new(request.arguments, pid, stream));
+    match made {
+        // Where the loop has ended meanwhile, the asker finds its connection closed.
+        Ok(successor) => _ = successors.send(successor).await,
+        Err(error) => tracing::warn!(%error, "a successor's connection could not be kept"),
+    }
+}
+
+async fn answer(request: Request, handler: &Handler) -> Value {
     let (sender, receiver) = oneshot::channel();
     let asked = async {
         handler.send((request, sender)).await.ok()?;

@@ -49,7 +49,9 @@ impl Engine {
     /// once, while nobody asks for a service before its address is there.
     pub(super) async fn grow_sources(&mut self) {
         let sources = Rules { snat: self.plan.rules(&self.local).snat, ..Rules::default() };
-        if let Err(error) = self.node.steering.grow(&sources) {
+        if let Some(steering) = &mut self.node.steering
+            && let Err(error) = steering.grow(&sources)
+        {
             tracing::error!(event = "steering", %error, "the steering maps did not take every source address");
         }
         self.add_addresses(&self.source_addresses()).await;

@@ -4,6 +4,7 @@
 mod addresses;
 mod devices;
 mod fit;
+mod hand_over;
 mod health;
 mod listening;
 mod load;
@@ -20,8 +21,9 @@ mod snat;
 mod start;
 pub mod status;
 mod stop;
+mod succeed;
 
-use crate::admin::Request;
+use crate::admin::{Request, Successor};
 use crate::config::PortConfig;
 use crate::health::{CheckSpec, Checker, HealthEvent};
 use crate::net::{Net, NetEvent, NodeAddress};
@@ -44,6 +46,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How often the loop looks after ghosts, old snapshots and silent workers.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+pub use hand_over::{Leaving, introduction};
 
 /// What stops the engine from starting or going on.
 #[derive(Debug)]
@@ -97,11 +101,11 @@ pub struct NodeSocket {
 pub struct Node {
     /// What workers share.
     pub shared: Shared,
-    /// The steering program.
-    pub steering: Steering,
+    /// The steering program; `None` while a predecessor has it.
+    pub steering: Option<Steering>,
     /// The ports, in the configuration's order.
     pub ports: Vec<NodePort>,
-    /// The sockets to steer to.
+    /// The sockets to steer to; none while a predecessor has the queues.
     pub sockets: Vec<NodeSocket>,
     /// The workers' cores.
     pub cores: Vec<usize>,
@@ -131,6 +135,25 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Waits for SIGTERM or SIGINT.
+    async fn told_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// How the loop ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// By a signal. The steering program is to be detached once the workers have ended.
+    Stopped(Option<Box<Steering>>),
+    /// For a successor.
+    Leaving(Box<Leaving>),
+}
+
 /// What the loop listens to.
 #[derive(Debug)]
 pub struct Inputs {
@@ -140,6 +163,8 @@ pub struct Inputs {
     pub net: mpsc::Receiver<NetEvent>,
     /// The command line.
     pub admin: mpsc::Receiver<(Request, oneshot::Sender<Value>)>,
+    /// Processes that want to take this one's place.
+    pub successors: mpsc::Receiver<Successor>,
 }
 
 /// The control loop's state.
@@ -173,6 +198,7 @@ pub struct Engine {
     sources: snat::Exhaustion,
     forgetting: persistence::Forgetting,
     pools: pools::PoolWatch,
+    taken_over: Option<status::TakeOverStatus>,
     started: Instant,
     ready: bool,
 }
@@ -203,35 +229,42 @@ impl Engine {
             sources: snat::Exhaustion::default(),
             forgetting: persistence::Forgetting::default(),
             pools: pools::PoolWatch::default(),
+            taken_over: None,
             started: Instant::now(),
             ready: false,
         }
     }
 
-    /// Starts, serves until SIGTERM or SIGINT, and stops in the order that resets nobody. Gives the steering program back:
-    /// it is to be detached once the workers have ended.
+    /// Starts, unless it stepped in for a predecessor, serves until SIGTERM or SIGINT, and stops in the order that resets nobody;
+    /// or leaves the node to a successor.
     ///
     /// # Errors
     /// When starting fails; what was set up by then is taken back.
-    pub async fn run(mut self, mut inputs: Inputs) -> Result<Steering, EngineError> {
-        let Signals { mut hangup, mut terminate, mut interrupt } = inputs.signals;
-        let started = tokio::select! {
-            started = self.start() => started,
-            _ = terminate.recv() => Err(EngineError("told to stop while starting".to_owned())),
-            _ = interrupt.recv() => Err(EngineError("told to stop while starting".to_owned())),
-        };
-        if let Err(error) = started {
-            // The first error is the one to tell; what cannot be taken back is logged by `stop`.
-            let _ = self.stop().await.detach_all();
-            return Err(error);
+    pub async fn run(mut self, mut inputs: Inputs) -> Result<Ended, EngineError> {
+        if !self.ready {
+            let started = tokio::select! {
+                started = self.start() => started,
+                () = inputs.signals.told_to_stop() => Err(EngineError("told to stop while starting".to_owned())),
+            };
+            if let Err(error) = started {
+                // The first error is the one to tell; what cannot be taken back is logged by `stop`.
+                let _ = self.stop().await.map(Steering::detach_all);
+                return Err(error);
+            }
         }
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let Signals { mut hangup, mut terminate, mut interrupt } = inputs.signals;
         loop {
             tokio::select! {
                 Some(event) = self.health.recv() => self.on_health(event).await,
                 Some(event) = inputs.net.recv() => self.on_net(event, &mut inputs.net).await,
                 Some((request, answer)) = inputs.admin.recv() => self.on_request(&request, answer).await,
+                Some(successor) = inputs.successors.recv() => {
+                    if let Some((successor, file)) = self.agree(successor) {
+                        return Ok(Ended::Leaving(Box::new(self.leave(successor, file).await)));
+                    }
+                }
                 _ = hangup.recv() => self.reload().await,
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -239,7 +272,7 @@ impl Engine {
             }
         }
         tracing::info!(event = "stop", "stopping");
-        Ok(self.stop().await)
+        Ok(Ended::Stopped(self.stop().await.map(Box::new)))
     }
 
     /// Forgets what nobody uses any more, and notices silent workers.

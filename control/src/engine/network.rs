@@ -87,7 +87,9 @@ impl Engine {
             }
             NetEvent::Resync => {
                 tracing::warn!(event = "netlink", "notifications were lost; asking for everything again");
-                self.node.steering.distrust();
+                if let Some(steering) = &mut self.node.steering {
+                    steering.distrust();
+                }
                 *needs = Needs { devices: true, addresses: true, routes: true, neighbours: true };
             }
         }
@@ -107,7 +109,9 @@ impl Engine {
     /// Makes the steering maps say what the plan says.
     pub(super) fn steer(&mut self) {
         let rules = self.plan.rules(&self.local);
-        if let Err(error) = self.node.steering.reconcile(&rules) {
+        if let Some(steering) = &mut self.node.steering
+            && let Err(error) = steering.reconcile(&rules)
+        {
             tracing::error!(event = "steering", %error, "the steering maps are not what they should be");
         }
     }

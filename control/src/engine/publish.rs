@@ -49,6 +49,10 @@ impl Engine {
         let epoch = tables.epoch;
         let old = self.node.shared.tables.swap(Arc::new(tables));
         self.retired.push(old);
+        if self.node.sockets.is_empty() {
+            // Before a take-over: the workers have not begun.
+            return;
+        }
         if !self.acknowledged(epoch).await {
             tracing::warn!(
                 event = "publish",

@@ -64,7 +64,9 @@ impl Engine {
         let (last, local) = (Arc::clone(&self.plan), self.local.clone());
         let prepared = tokio::task::spawn_blocking(move || prepare(&last, config, &local)).await;
         let (plan, rules) = prepared.map_err(|e| e.to_string())??;
-        self.node.steering.fits(&rules).map_err(|e| e.to_string())?;
+        if let Some(steering) = &mut self.node.steering {
+            steering.fits(&rules).map_err(|e| e.to_string())?;
+        }
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
         self.note_new_services();
         self.resolve_routes(Ask::New).await;
@@ -76,7 +78,9 @@ impl Engine {
         self.publish().await;
         self.forget_neighbours().await;
         self.sync_neighbours(Ask::New).await;
-        if let Err(error) = self.node.steering.grow(&self.plan.rules(&self.local)) {
+        if let Some(steering) = &mut self.node.steering
+            && let Err(error) = steering.grow(&self.plan.rules(&self.local))
+        {
             tracing::error!(event = "reload", %error, "the steering maps did not take every new rule");
         }
         self.sync_addresses(true).await;
@@ -100,7 +104,7 @@ fn prepare(last: &Plan, config: Config, local: &BTreeSet<IpAddr>) -> Result<(Arc
 const STEERED_MAX: usize = 65_536;
 
 /// Refuses what the steering maps have no room for, before anything is changed.
-fn steerable(rules: &Rules) -> Result<(), String> {
+pub(super) fn steerable(rules: &Rules) -> Result<(), String> {
     let counts = [("addresses of services", rules.services.len()), ("nat servers", rules.nat_servers.len())];
     match counts.into_iter().find(|(_, count)| *count > STEERED_MAX) {
         Some((what, count)) => {

@@ -1,10 +1,13 @@
 //! Fills the status.
 
 use super::listening::Listening;
-use super::status::{FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, WorkerStatus};
+use super::status::{
+    FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, TakeOverStatus, WorkerStatus,
+};
 use super::{Engine, NodePort};
 use crate::config::{LocalService, OnNoServer, ServiceConfig};
 use crate::plan::Plan;
+use ringlead_io::steer::Steering;
 use ringlead_l4::Shared;
 use ringlead_l4::counters::{Counters, ServiceCounters};
 use ringlead_l4::drops::Drop;
@@ -29,6 +32,7 @@ pub(super) struct Reporter {
     /// Of each worker: the share of time spent on frames, over 1, 10 and 60 seconds.
     loads: Vec<[f64; 3]>,
     reload: ReloadStatus,
+    taken_over: Option<TakeOverStatus>,
     steering: BTreeMap<String, u64>,
     started: Instant,
     ready: bool,
@@ -50,6 +54,7 @@ impl Reporter {
             ready: self.ready,
             epoch: self.plan.epoch(),
             reload: self.reload.clone(),
+            take_over: self.taken_over.clone(),
             services: self.service_statuses(),
             pools: config.pools.iter().map(|pool| self.pool_status(pool)).collect(),
             snat: self.snat_status(),
@@ -175,7 +180,9 @@ impl Engine {
     }
 
     fn steering_status(&self) -> BTreeMap<String, u64> {
-        let Ok(counters) = self.node.steering.counters() else { return BTreeMap::new() };
+        let Some(Ok(counters)) = self.node.steering.as_ref().map(Steering::counters) else {
+            return BTreeMap::new();
+        };
         BTreeMap::from([
             ("passed".to_owned(), counters.passed),
             ("redirected".to_owned(), counters.redirected),
@@ -193,6 +200,7 @@ impl Engine {
             bases: Arc::clone(&self.service_bases),
             loads: workers.map(|worker| [1, 10, 60].map(|seconds| self.load.load(worker, seconds))).collect(),
             reload: self.reload_status(),
+            taken_over: self.taken_over.clone(),
             steering: self.steering_status(),
             started: self.started,
             ready: self.ready,

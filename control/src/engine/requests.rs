@@ -1,13 +1,14 @@
 //! What the command line may ask: one table of commands, who may use each, and which function answers.
 
 use super::Engine;
-use crate::admin::{Access, Request};
+use crate::admin::{Access, HAND_OVER, Request};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-/// Every command and the access that it takes.
-const COMMANDS: [(&str, Access); 2] = [("status", Access::ReadOnly), ("reload", Access::Admin)];
+/// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket.
+const COMMANDS: [(&str, Access); 3] =
+    [("status", Access::ReadOnly), ("reload", Access::Admin), (HAND_OVER, Access::Admin)];
 
 impl Engine {
     /// Answers one request.

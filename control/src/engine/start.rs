@@ -26,7 +26,9 @@ impl Engine {
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();
         let rules = self.plan.rules(&local_soon(&self.local, &self.plan));
-        self.node.steering.fits(&rules).map_err(|e| failed("the node would have too much to steer", e))?;
+        if let Some(steering) = &mut self.node.steering {
+            steering.fits(&rules).map_err(|e| failed("the node would have too much to steer", e))?;
+        }
         self.sync_checks();
         self.first_results().await;
         self.publish().await;
@@ -34,16 +36,17 @@ impl Engine {
         self.sync_addresses(true).await;
         self.refresh_local().await;
         self.steer();
-        for socket in self.node.sockets.clone() {
-            let set = self.node.steering.set_socket(socket.ifindex, socket.queue, socket.fd);
-            set.map_err(|e| failed("cannot steer frames to a worker", e))?;
-        }
+        self.steer_to_sockets()?;
         // What the kernel told meanwhile waits in the channel: the loop asks again for what it says is different.
         self.ready = true;
+        self.tell_ready();
+        Ok(())
+    }
+
+    pub(super) fn tell_ready(&self) {
         let config = self.plan.config();
         let (services, servers) = (config.services.len() + config.local.len(), self.plan.servers().count());
         tracing::info!(event = "start", services, servers, workers = self.node.cores.len(), "ready");
-        Ok(())
     }
 
     /// Waits until each check has ended once, so that the first flow goes to a server that is up.
@@ -64,7 +67,7 @@ impl Engine {
     }
 
     /// Addresses that somebody else keeps must be there, or nothing will arrive.
-    fn warn_missing_addresses(&self) {
+    pub(super) fn warn_missing_addresses(&self) {
         for (service, ip) in self.plan.listens(Addresses::Expect) {
             if !self.local.contains(&ip) {
                 let address = ip.to_string();

@@ -22,6 +22,9 @@ pub struct Status {
     pub epoch: u64,
     /// The last reload.
     pub reload: ReloadStatus,
+    /// What came over from a predecessor; absent when it did not begin by taking over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_over: Option<TakeOverStatus>,
     /// What clients connect to.
     pub services: Vec<ServiceStatus>,
     /// Who serves.
@@ -40,6 +43,19 @@ pub struct Status {
     pub drops: BTreeMap<String, u64>,
     /// The steering program's counters.
     pub steering: BTreeMap<String, u64>,
+}
+
+/// What came over from a predecessor that served until then.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TakeOverStatus {
+    /// Flows.
+    pub flows: u64,
+    /// Flows that did not, by reason.
+    pub left_out: BTreeMap<String, u64>,
+    /// Clients that are remembered.
+    pub clients: u64,
+    /// For how long nobody forwarded, in milliseconds.
+    pub gap_ms: f64,
 }
 
 /// One `[snat.NAME]`.

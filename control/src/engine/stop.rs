@@ -11,10 +11,12 @@ const LAST_FRAMES: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Stops serving; the workers end on their own after this.
-    pub(super) async fn stop(mut self) -> Steering {
+    pub(super) async fn stop(mut self) -> Option<Steering> {
         self.checker.reconcile(Vec::new());
         self.remove_addresses(&BTreeSet::new()).await;
-        if let Err(error) = self.node.steering.reconcile(&Rules::default()) {
+        if let Some(steering) = &mut self.node.steering
+            && let Err(error) = steering.reconcile(&Rules::default())
+        {
             tracing::error!(event = "stop", %error, "cannot empty the steering maps");
         }
         tokio::time::sleep(LAST_FRAMES).await;

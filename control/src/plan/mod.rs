@@ -141,6 +141,12 @@ impl Plan {
         self.server_ids.get(&ServerKey::of(pool, server)).map(ServerId)
     }
 
+    /// The id of a server by what makes it the same one everywhere.
+    #[must_use]
+    pub fn id_of(&self, key: &ServerKey) -> Option<ServerId> {
+        self.server_ids.get(key).map(ServerId)
+    }
+
     /// The id of a service in the next snapshot.
     #[must_use]
     pub fn service_id(&self, name: &str) -> Option<ServiceId> {

@@ -245,6 +245,11 @@ impl Plan {
         }
     }
 
+    /// Every pool's name, and its number in the keys of persistence tables.
+    pub fn salts(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.salts.iter().map(|(name, salt)| (name.as_str(), *salt))
+    }
+
     /// Gives every pool a number for its clients: a hash of its name, or the next that is free, for as long as it exists.
     pub(super) fn note_salts(&mut self) {
         let names: BTreeSet<&str> = self.config.pools.iter().map(|pool| pool.name.as_str()).collect();

@@ -187,6 +187,24 @@ impl FlowTable {
         self.lookup(&spec.server?, now).map(|_| Inserted::TupleTaken)
     }
 
+    /// Stores a flow that another table had: as [`insert`](Self::insert), then with the marks that [`State::marks`] gave there
+    /// and as if its last packet had come `idle` ticks ago. One that is silent for too long already is stored all the same,
+    /// for the sweep to end it as every other.
+    ///
+    /// [`State::marks`]: crate::State::marks
+    pub fn restore(&self, spec: &FlowSpec, marks: u8, idle: u32, now: Tick) -> Inserted {
+        let inserted = self.insert(spec, now);
+        if let Inserted::New(flow) = &inserted {
+            let (entry, last_seen) = (flow.entry, now.minus(idle));
+            if entry.v4 {
+                self.v4.restore(entry, marks, last_seen);
+            } else {
+                self.v6.restore(entry, marks, last_seen);
+            }
+        }
+        inserted
+    }
+
     /// Counts a packet of `flow`, sent by `flow.side`: refreshes last-seen and the TCP state (`flags` mean nothing for
     /// other transports). Whether the flow still lives; one that ended, or whose entry is another flow's by now, is
     /// left alone.

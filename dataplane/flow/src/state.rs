@@ -101,6 +101,20 @@ impl State {
         Tick(self.0 as u32)
     }
 
+    /// What the flow's TCP segments have shown so far, as a number for [`FlowTable::restore`](crate::FlowTable::restore): the
+    /// client sent an ACK (1), the server did (2), the client sent a FIN (4), the server did (8), the last segment was a RST
+    /// (16). Of no worth for other transports.
+    #[inline]
+    #[must_use]
+    pub const fn marks(self) -> u8 {
+        self.seen().0
+    }
+
+    /// The same with other marks, of which unknown bits are left out, and another time of the last packet.
+    pub(crate) const fn restored(self, marks: u8, last_seen: Tick) -> Self {
+        self.with(Seen(marks & Seen::MASK), last_seen)
+    }
+
     /// The idle timer that runs, in ticks.
     #[inline]
     #[must_use]

@@ -198,6 +198,22 @@ impl<K: Key> Table<K> {
         true
     }
 
+    /// Gives a flow the marks and the time of its last packet that it had elsewhere.
+    pub(crate) fn restore(&self, at: EntryRef, marks: u8, last_seen: Tick) {
+        let entry = self.entry(at.index);
+        let mut state = entry.state();
+        for _ in 0..TRIES {
+            if !state.is_live(at.generation) {
+                return;
+            }
+            match entry.change(state, state.restored(marks, last_seen)) {
+                Ok(()) => return,
+                Err(found) => state = found,
+            }
+        }
+        // Eight packets of it came meanwhile, and know better.
+    }
+
     /// See [`FlowTable::set_link`](crate::FlowTable::set_link).
     pub(crate) fn set_link(&self, at: EntryRef, link: Link) {
         self.entry(at.index).set_link(at.generation, link);

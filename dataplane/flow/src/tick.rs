@@ -36,6 +36,13 @@ impl Tick {
         Self(self.0.wrapping_add(ticks))
     }
 
+    /// This tick less a number of ticks.
+    #[inline]
+    #[must_use]
+    pub const fn minus(self, ticks: u32) -> Self {
+        Self(self.0.wrapping_sub(ticks))
+    }
+
     /// Whether the two are that many ticks apart, whichever is the later one: true also for a time of long ago that
     /// [`since`](Self::since) would take for one to come.
     #[inline]

@@ -357,3 +357,32 @@ fn pools_that_cannot_be_are_refused() {
     let many: Vec<_> = vec![space(1); SnatPool::ADDRESSES_MAX + 1];
     assert_eq!(SnatPool::new(many, 1..=65_535, 1).map(|_| ()), Err(SnatError::Addresses(4097)));
 }
+
+#[test]
+fn a_port_is_claimed_exactly_and_what_rests_elsewhere_rests_here() {
+    let there = small();
+    let held = there.take(0, TCP, true, &mut random(3)).unwrap();
+    let ended = there.take(0, TCP, true, &mut random(4)).unwrap();
+    there.give_back(ended.ip, ended.port, TCP);
+    let here = small();
+    assert!(here.claim(held.ip, held.port, TCP));
+    assert!(!here.claim(held.ip, held.port, TCP), "it is held");
+    assert!(here.claim(held.ip, held.port, UDP), "the transports are apart");
+    assert!(!here.claim(held.ip, 1023, TCP) && !here.claim(ip(2), held.port, TCP), "not this pool's");
+    for (group, ports) in there.space(ip(1)).unwrap().resting(TCP) {
+        assert_eq!((group, ports), (ended.port / 64, 1 << (ended.port % 64)));
+        here.space(ip(1)).unwrap().rest(TCP, group, ports | 1 << (held.port % 64));
+    }
+    here.space(ip(1)).unwrap().rest(TCP, u16::MAX, 1);
+    let usage = here.usage().tcp;
+    assert_eq!((usage.used, usage.quarantined), (1, 1), "a held port does not rest");
+    assert!(!here.claim(ended.ip, ended.port, TCP), "it rests");
+    // Its quarantine begins anew: fresh until a turn, and then 60 s.
+    let mut now = NOW;
+    here.tick(0, now, 1000);
+    now = now.plus(Q + 1);
+    here.tick(0, now, 1000);
+    now = now.plus(Q + 1);
+    here.tick(0, now, 1000);
+    assert!(here.claim(ended.ip, ended.port, TCP), "it has rested");
+}

@@ -369,3 +369,28 @@ fn sweep_ids(table: &FlowTable, now: Tick) -> Vec<u32> {
     }
     ended
 }
+
+#[test]
+fn a_flow_of_another_table_is_restored_with_its_state_and_age() {
+    let (there, here) = (table(10), table(10));
+    let fin = TcpFlags(TcpFlags::ACK | TcpFlags::FIN);
+    for (n, (flags, phase)) in
+        (0..).zip([(SYN, Phase::Opening), (ACK, Phase::Established), (fin, Phase::HalfClosed)])
+    {
+        let spec = FlowSpec { first: flags, ..spec(client(n, true), Some(server(n, true)), n) };
+        let had = new(there.insert(&spec, NOW));
+        assert_eq!(had.state.phase(), phase);
+        let now = NOW.plus(10);
+        // What the first packet here would have shown is of no account.
+        let _ = new(here.restore(&FlowSpec { first: ACK, ..spec }, had.state.marks(), 10, now));
+        let found = here.lookup(&server(n, true), now).unwrap();
+        assert_eq!((found.state.phase(), found.state.last_seen()), (phase, NOW));
+        assert_eq!((found.link, found.service, found.server), (had.link, had.service, had.server));
+    }
+    let flow = here.lookup(&client(0, true), NOW).unwrap();
+    let timer = flow.state.timer();
+    assert!(here.lookup(&client(0, true), NOW.plus(timer)).is_some());
+    assert!(here.lookup(&client(0, true), NOW.plus(timer + 1)).is_none(), "its age came along");
+    let again = here.restore(&spec(client(1, true), None, 9), 0, 0, NOW);
+    assert!(matches!(again, Inserted::Existing(flow) if flow.server_id.0 == 1), "{again:?}");
+}

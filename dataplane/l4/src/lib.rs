@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
+pub mod adopt;
 pub mod counters;
 pub mod drops;
 pub mod neighbours;

@@ -18,6 +18,13 @@ pub(in super::super) enum Job {
         /// 1 for `s1`.
         number: u8,
     },
+    /// Listeners of the services of layer l7, on the balancer: say back what they are told, with their number, as servers do.
+    Listeners {
+        /// How many an address has.
+        count: u8,
+        /// The key of the hash that chooses one.
+        key: [u8; 16],
+    },
     /// A client with a fixed amount of traffic, or with traffic until it is told to end.
     Traffic(Traffic),
     /// A client of small questions, each by a new flow, until it is told to end.

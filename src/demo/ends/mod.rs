@@ -1,6 +1,7 @@
 //! The ends of the demo's traffic: processes inside the lab's namespaces, with the kernel's own sockets.
 
 mod job;
+mod listeners;
 mod pattern;
 mod probes;
 mod server;
@@ -31,6 +32,7 @@ pub(super) fn work(job: &str) -> ExitCode {
     let told = Told::listen();
     let done = match job {
         Job::Server { number } => server::serve(number, &told),
+        Job::Listeners { count, key } => listeners::serve(count, key, &told),
         Job::Traffic(traffic) => traffic::make(&traffic, &told),
         Job::Probes(probes) => probes::ask(&probes, &told),
     };

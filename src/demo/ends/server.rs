@@ -134,7 +134,7 @@ fn accept(number: u8, listener: &TcpListener, served: Served) {
     }
 }
 
-fn echo(number: u8, mut stream: TcpStream) -> io::Result<()> {
+pub(super) fn echo(number: u8, mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(IDLE_MAX))?;
     stream.set_write_timeout(Some(IDLE_MAX))?;

@@ -64,6 +64,22 @@ impl Group {
         held
     }
 
+    /// Takes that one port (below 64), if it is free.
+    pub(crate) fn claim(&self, at: u32) -> bool {
+        self.busy.fetch_or(1 << at, AcqRel) >> at & 1 == 0
+    }
+
+    /// The ports in quarantine, a bit each.
+    pub(crate) fn resting(&self) -> u64 {
+        (self.fresh.load(Relaxed) | self.aged.load(Relaxed)) & self.busy.load(Relaxed)
+    }
+
+    /// Puts those of the ports in `mask` that are free into quarantine, as if they had just been given back.
+    pub(crate) fn rest(&self, mask: u64) {
+        let free = mask & !self.busy.fetch_or(mask, AcqRel);
+        self.fresh.fetch_or(free, Release);
+    }
+
     fn is_held(&self, at: u32) -> bool {
         let cooling = self.fresh.load(Relaxed) | self.aged.load(Relaxed);
         (self.busy.load(Relaxed) & !cooling) >> at & 1 != 0

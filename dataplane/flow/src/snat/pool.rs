@@ -198,6 +198,20 @@ impl SnatPool {
         Some(Mapping { ip: space.ip(), port })
     }
 
+    /// Takes exactly that port for a flow that has it from elsewhere; from now on it is held as if [`take`](Self::take) had
+    /// given it out. `false` when somebody has it or it rests, and when the address or the port is not this pool's.
+    #[must_use]
+    pub fn claim(&self, ip: Ip, port: u16, protocol: Protocol) -> bool {
+        self.ports.mask(port / GROUP) >> (port % GROUP) & 1 != 0
+            && self.space(ip).is_some_and(|space| space.claim(port, protocol))
+    }
+
+    /// The ports of one of the pool's addresses.
+    #[must_use]
+    pub fn space(&self, ip: Ip) -> Option<&PortSpace> {
+        self.spaces.get(self.find(ip)?).map(|space| &**space)
+    }
+
     /// Ends a flow's hold on a port, whichever worker took it; call it once the flow is out of the table. The port goes into
     /// quarantine. One that is not held, or of an address that is not this pool's, is left alone; the range of ports does
     /// not matter, for it may have been another one when the port was taken.

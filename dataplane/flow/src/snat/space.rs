@@ -55,6 +55,27 @@ impl PortSpace {
         first <= last && (first / GROUP..=last / GROUP).any(held)
     }
 
+    /// The ports in quarantine: the number of each group of 64 that has some (its first port is 64 times that), and a bit for
+    /// each of them. Reads all groups, so it is not for the packet path.
+    pub fn resting(&self, protocol: Protocol) -> impl Iterator<Item = (u16, u64)> {
+        let resting = (0..).zip(self.groups(protocol)).map(|(number, group)| (number, group.resting()));
+        resting.filter(|(_, ports)| *ports != 0)
+    }
+
+    /// Puts those ports of a group that are free into quarantine, from now on: the reverse of [`resting`](Self::resting).
+    /// Nothing happens when there is no such group.
+    pub fn rest(&self, protocol: Protocol, group: u16, ports: u64) {
+        if let Some(group) = self.groups(protocol).get(usize::from(group)) {
+            group.rest(ports);
+        }
+    }
+
+    /// As [`SnatPool::claim`](crate::snat::SnatPool::claim).
+    pub(crate) fn claim(&self, port: u16, protocol: Protocol) -> bool {
+        let (group, at) = split(port);
+        self.groups(protocol).get(group).is_some_and(|group| group.claim(at))
+    }
+
     /// As [`SnatPool::never_used`](crate::snat::SnatPool::never_used). Whether the port was held.
     pub(crate) fn never_used(&self, port: u16, protocol: Protocol) -> bool {
         let (group, at) = split(port);

@@ -16,8 +16,8 @@ use xsk_rs::config::{
 };
 
 /// A former socket lets go of its queue asynchronously; this many tries, this far apart, make a second.
-const BUSY_TRIES: u32 = 100;
-const BUSY_WAIT_MS: u8 = 10;
+const BUSY_TRIES: u32 = 500;
+const BUSY_WAIT_MS: u8 = 2;
 
 /// `XDP_MAX_TX_SKB_BUDGET` (linux/if_xdp.h, since 6.17): how many frames one sendto(2) moves in copy mode.
 const XDP_MAX_TX_SKB_BUDGET: i32 = 9;

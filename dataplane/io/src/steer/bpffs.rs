@@ -42,6 +42,11 @@ pub fn cleanup(dir: &Path) -> Result<Vec<String>, SteerError> {
     Ok(removed)
 }
 
+/// The directory of this layout, which need not be there.
+pub(super) fn layout(dir: &Path) -> PathBuf {
+    dir.join(format!("v{LAYOUT}"))
+}
+
 /// Makes the directory of this layout, mounting the system's BPF file system if need be.
 pub(super) fn prepare(dir: &Path) -> Result<PathBuf, SteerError> {
     if !is_bpffs(dir) && dir.starts_with(SYSTEM) {
@@ -54,7 +59,7 @@ pub(super) fn prepare(dir: &Path) -> Result<PathBuf, SteerError> {
     if !is_bpffs(dir) {
         return Err(SteerError::NotBpffs { dir: dir.into() });
     }
-    let layout = dir.join(format!("v{LAYOUT}"));
+    let layout = layout(dir);
     fs::create_dir_all(&layout)
         .map_err(|e| SteerError::kernel(format!("create {}", layout.display()), &e))?;
     Ok(layout)

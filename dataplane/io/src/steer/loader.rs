@@ -31,7 +31,37 @@ pub struct Steering {
     counters: PerCpuArray<MapData, Counts>,
     held: Vec<Held>,
     program: Ebpf,
-    _lock: Flock<File>,
+    /// Held from the first change on.
+    lock: Option<Flock<File>>,
+}
+
+/// The program in the kernel, on no port and without a right to change anything yet.
+#[derive(Debug)]
+pub struct Loaded(Steering);
+
+impl Loaded {
+    /// Loads the program beside a living daemon whose maps in `dir` are of this layout, so that taking over from it takes no
+    /// longer than exchanging a program. Nothing is changed. `None` where there are no such maps.
+    ///
+    /// # Errors
+    /// [`SteerError::Kernel`].
+    pub fn beside(dir: &Path) -> Result<Option<Self>, SteerError> {
+        let layout = bpffs::layout(dir);
+        if !layout.exists() || bpffs::links(&layout)?.is_empty() {
+            return Ok(None);
+        }
+        Steering::load(dir, &layout).map(|steering| Some(Self(steering)))
+    }
+
+    /// As [`Steering::open_with`], once that daemon has let go.
+    ///
+    /// # Errors
+    /// As [`Steering::open_with`].
+    pub fn open_with(self, ports: &[SteerPort], rules: &Rules) -> Result<Steering, SteerError> {
+        check(ports)?;
+        let lock = bpffs::lock(&self.0.dir)?;
+        self.0.put_on(ports, rules, lock)
+    }
 }
 
 /// How one port is steered.
@@ -69,13 +99,8 @@ impl Steering {
         check(ports)?;
         let layout = bpffs::prepare(dir)?;
         let lock = bpffs::lock(dir)?;
-        let result = Self::load(dir, &layout, lock).and_then(|mut steering| {
-            steering.grow(rules)?;
-            steering.set_ports(ports)?;
-            steering.attach(ports)?;
-            steering.remove_others()?;
-            Ok(steering)
-        });
+        let loaded = Self::load(dir, &layout);
+        let result = loaded.and_then(|steering| steering.put_on(ports, rules, lock));
         // A refused start leaves nothing that was not there before.
         if result.is_err() && bpffs::links(&layout).is_ok_and(|links| links.is_empty()) {
             bpffs::remove_layout(&layout, &mut Vec::new())?;
@@ -197,7 +222,17 @@ impl Steering {
         xdp(&mut self.program)
     }
 
-    fn load(dir: &Path, layout: &Path, lock: Flock<File>) -> Result<Self, SteerError> {
+    /// With the program, and in the maps `rules`, which it has before it is on the ports.
+    fn put_on(mut self, ports: &[SteerPort], rules: &Rules, lock: Flock<File>) -> Result<Self, SteerError> {
+        self.lock = Some(lock);
+        self.grow(rules)?;
+        self.set_ports(ports)?;
+        self.attach(ports)?;
+        self.remove_others()?;
+        Ok(self)
+    }
+
+    fn load(dir: &Path, layout: &Path) -> Result<Self, SteerError> {
         let mut program = object::load(layout)?;
         Ok(Self {
             dir: dir.into(),
@@ -208,7 +243,7 @@ impl Steering {
             counters: map(&mut program, "counters")?,
             held: Vec::new(),
             program,
-            _lock: lock,
+            lock: None,
         })
     }
 

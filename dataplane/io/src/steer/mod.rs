@@ -24,7 +24,7 @@ pub use bpffs::cleanup;
 pub use counters::Counters;
 pub use error::SteerError;
 pub use front::{RuleSet, Verdict, verdict};
-pub use loader::{PortMode, Steering};
+pub use loader::{Loaded, PortMode, Steering};
 pub use nodes::{NODE_SLOTS_MAX, NodeTable, Nodes};
 pub use rules::{Rule, Rules, SnatRange};
 pub use tables::Changes;

@@ -53,7 +53,9 @@ const TUNNEL: u32 = Way::Tunnel as u32;
 const TRANSLATE: u32 = Way::Translate as u32;
 
 impl Way {
-    pub(super) const MASK: u32 = 0b11 << 14;
+    pub(super) const MASK: u32 = 0b11 << Self::SHIFT;
+    /// Where the two bits are in a service's word.
+    pub(crate) const SHIFT: u32 = 14;
 
     /// A service's word with the way of its mode. `crosses`: the flow's server is of the other family than its client.
     #[inline]

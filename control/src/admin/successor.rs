@@ -1,0 +1,89 @@
+//! The one request that is answered with a file: another process wants to take this one's place.
+//!
+//! Who asks gets every client's address, and the node. So the socket's mode is not enough: the asker must be root.
+
+use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use serde_json::{Map, Value, json};
+
+use super::{READ_MAX_S, REQUEST_MAX};
+
+/// The request's `command`.
+pub const HAND_OVER: &str = "hand-over";
+
+/// A process that asked to take this one's place, and waits for the answer.
+#[derive(Debug)]
+pub struct Successor {
+    /// What it said besides the command.
+    pub arguments: Map<String, Value>,
+    /// Its process id.
+    pub pid: Option<i32>,
+    stream: UnixStream,
+}
+
+impl Successor {
+    /// One that waits at this stream, which may be non-blocking.
+    pub(super) fn new(
+        arguments: Map<String, Value>,
+        pid: Option<i32>,
+        stream: UnixStream,
+    ) -> io::Result<Self> {
+        stream.set_nonblocking(false)?;
+        stream.set_write_timeout(Some(Duration::from_secs(READ_MAX_S)))?;
+        Ok(Self { arguments, pid, stream })
+    }
+
+    /// Sends it away; it learns why.
+    pub fn refuse(mut self, why: &str) {
+        // One that is gone does not need to know.
+        let _ = writeln!(self.stream, "{}", json!({ "error": why }));
+    }
+
+    /// Answers it, with an open file where there is one.
+    ///
+    /// # Errors
+    /// What sending says; it may have gone.
+    pub fn answer(mut self, answer: &Value, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let line = format!("{answer}\n");
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let files: Vec<_> = file.into_iter().collect();
+        if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&files)) {
+            return Err(io::Error::other("no room for a file beside the answer"));
+        }
+        let sent =
+            sendmsg(&self.stream, &[IoSlice::new(line.as_bytes())], &mut control, SendFlags::NOSIGNAL)?;
+        self.stream.write_all(line.as_bytes().get(sent..).unwrap_or_default())
+    }
+}
+
+/// Reads an answer's line, and the first file that came with it.
+pub(super) fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let (mut line, mut file) = (Vec::new(), None);
+    while line.last() != Some(&b'\n') && line.len() <= REQUEST_MAX {
+        let mut bytes = [0; 4096];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let got = recvmsg(stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = message {
+                // What is not kept is closed.
+                file = files.fold(file, |file, one| file.or(Some(one)));
+            }
+        }
+        if got == 0 {
+            break;
+        }
+        line.extend_from_slice(bytes.get(..got).unwrap_or_default());
+    }
+    Ok((line, file))
+}

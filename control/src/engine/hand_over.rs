@@ -1,0 +1,81 @@
+//! Leaving the node to a successor: nothing is taken away but what it needs for itself.
+
+use super::{Engine, monotonic};
+use crate::admin::Successor;
+use crate::handover;
+use crate::plan::Plan;
+use ringlead_io::steer::Steering;
+use serde_json::{Map, Value, json};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What is in the rings when no socket is steered to any more still leaves.
+const LAST_FRAMES: Duration = Duration::from_millis(2);
+
+/// A node that is being left.
+#[derive(Debug)]
+pub struct Leaving {
+    /// Who waits for it.
+    pub successor: Successor,
+    /// For the stream; empty.
+    pub file: File,
+    /// The plan in force.
+    pub plan: Arc<Plan>,
+    /// The steering program; to be dropped, not detached.
+    pub steering: Option<Steering>,
+    /// When the last frame was steered to the workers, nanoseconds of `CLOCK_MONOTONIC`.
+    pub stopped_ns: u64,
+}
+
+/// What a successor tells of itself, for the one that it wants to follow to compare.
+#[must_use]
+pub fn introduction(config: &crate::config::NodeConfig) -> Value {
+    let mut request: Map<String, Value> =
+        places(config).map(|(name, path)| (name.to_owned(), json!(path))).into_iter().collect();
+    request.insert("command".to_owned(), json!(crate::admin::HAND_OVER));
+    Value::Object(request)
+}
+
+/// What both must have in common.
+fn places(node: &crate::config::NodeConfig) -> [(&'static str, &Path); 3] {
+    [("state-dir", &node.state_dir), ("control", &node.control), ("bpf-dir", &node.bpf_dir)]
+}
+
+impl Engine {
+    /// A file for the stream, if this successor can follow; else it is told why not, and all goes on.
+    pub(super) fn agree(&self, successor: Successor) -> Option<(Successor, File)> {
+        let node = &self.plan.config().node;
+        let differs = places(node).into_iter().find(|(name, path)| {
+            successor.arguments.get(*name).and_then(Value::as_str).map(Path::new) != Some(*path)
+        });
+        let refused = match (differs, handover::memory_file()) {
+            (Some((name, path)), _) => {
+                let path = path.display();
+                format!("`{name}` is {path} here and must be the same to take over; stop and start instead")
+            }
+            (None, Err(error)) => format!("no memory file for the flows: {error}"),
+            (None, Ok(file)) => return Some((successor, file)),
+        };
+        tracing::warn!(event = "hand-over", pid = successor.pid, "refused: {refused}");
+        successor.refuse(&refused);
+        None
+    }
+
+    /// Ends checks and workers; program, maps, addresses and neighbours stay.
+    pub(super) async fn leave(mut self, successor: Successor, file: File) -> Leaving {
+        tracing::info!(event = "hand-over", pid = successor.pid, "handing over to a successor");
+        self.checker.reconcile(Vec::new());
+        let stopped_ns = u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX);
+        if let Some(steering) = &mut self.node.steering
+            && let Err(error) = steering.clear_sockets()
+        {
+            tracing::error!(event = "hand-over", %error, "frames are still steered to workers that end");
+        }
+        tokio::time::sleep(LAST_FRAMES).await;
+        self.node.stop.store(true, Ordering::Relaxed);
+        Leaving { successor, file, plan: self.plan, steering: self.node.steering, stopped_ns }
+    }
+}

@@ -1,0 +1,51 @@
+//! The last thing that a daemon does for its successor.
+
+use super::clock::monotonic_ns;
+use ringlead_control::admin::Successor;
+use ringlead_control::engine::Leaving;
+use ringlead_control::handover::export;
+use ringlead_l4::Shared;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::os::fd::AsFd;
+
+/// What a successor is given once nothing is in its way.
+#[derive(Debug)]
+pub(super) struct HandedOver {
+    successor: Successor,
+    file: Option<File>,
+    answer: Value,
+}
+
+impl HandedOver {
+    /// Writes up what the workers knew; they have ended. The steering program stays on the ports.
+    pub(super) fn write(leaving: Leaving, shared: &Shared) -> Self {
+        let begin = monotonic_ns();
+        let written = export(&leaving.plan, shared, leaving.stopped_ns, &leaving.file);
+        let export_ms = (monotonic_ns() - begin) / 1_000_000;
+        let stopped_ns = leaving.stopped_ns;
+        let (file, answer) = match written {
+            Ok(done) => {
+                let (flows, left_out, clients) = (done.flows, done.left_out, done.clients);
+                tracing::info!(event = "hand-over", flows, left_out, clients, export_ms, "written up");
+                (Some(leaving.file), json!({ "stopped-ns": stopped_ns, "export-ms": export_ms }))
+            }
+            Err(error) => {
+                tracing::error!(event = "hand-over", %error, "the flows could not be written up; they are lost");
+                (None, json!({ "stopped-ns": stopped_ns, "why": error.to_string() }))
+            }
+        };
+        Self { successor: leaving.successor, file, answer }
+    }
+
+    /// Tells the successor that it may go on.
+    pub(super) fn tell(self) {
+        match self.successor.answer(&self.answer, self.file.as_ref().map(AsFd::as_fd)) {
+            Ok(()) => tracing::info!(event = "stop", "handed over"),
+            Err(error) => {
+                let what = "the successor has gone; nobody serves until a daemon is started";
+                tracing::error!(event = "hand-over", %error, "{what}");
+            }
+        }
+    }
+}

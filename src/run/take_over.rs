@@ -1,0 +1,166 @@
+//! `ringlead run --take-over`: everything is made ready while the predecessor serves; then it lets go, its flows come over,
+//! and the queues are bound anew.
+
+use super::clock::monotonic_ns;
+use super::ports::PortPlan;
+use super::{
+    Failed, HandedOver, control_runtime, failed, finish, leave, node, open_dataplane, open_doors, ports,
+    shared,
+};
+use ringlead_control::admin::client::{self, ClientError};
+use ringlead_control::config::Config;
+use ringlead_control::engine::{Engine, EngineError, Inputs, Signals, introduction};
+use ringlead_control::handover::{Imported, import};
+use ringlead_control::lock::{InstanceLock, LockError};
+use ringlead_control::net::Net;
+use ringlead_control::plan::Plan;
+use ringlead_io::steer::{Loaded, Steering};
+use ringlead_l4::Shared;
+use serde_json::Value;
+use std::fs::File;
+use std::io::Seek;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tokio::task::spawn_blocking;
+
+/// How long a predecessor may take to answer: it may be in a reload, and its flows may be many.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long its lock may outlive its answer, which comes last: it may have died before.
+const LOCK_MAX: Duration = Duration::from_secs(2);
+/// Between two looks at the lock.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What a predecessor left.
+struct Left {
+    /// Its flows; or why there are none.
+    stream: Result<File, String>,
+    /// When it stopped forwarding, nanoseconds of `CLOCK_MONOTONIC`.
+    stopped_ns: u64,
+}
+
+/// Follows the daemon that runs, or, where none does, starts as always.
+pub(super) fn serve(config_path: &Path, config: Config) -> Result<(), Failed> {
+    match client::is_there(&config.node.control) {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::info!(event = "take-over", "nobody to take over from: starting normally");
+            return super::serve(config_path, config);
+        }
+        Err(error) => return Err(Failed::Refused(error.to_string())),
+    }
+    let runtime = control_runtime(&config).map_err(Failed::Refused)?;
+    let (left, lock) = runtime.block_on(serve_on_runtime(config_path, config))?;
+    leave(left, runtime, lock);
+    Ok(())
+}
+
+async fn serve_on_runtime(
+    config_path: &Path,
+    config: Config,
+) -> Result<(Option<HandedOver>, InstanceLock), Failed> {
+    let mut signals = Signals::listen().map_err(|error| Failed::Refused(error.to_string()))?;
+    let (net, events) = Net::open().map_err(|error| Failed::Refused(error.to_string()))?;
+    let ports = ports::look_at(&config).map_err(Failed::Refused)?;
+    let plan = Plan::new(config.clone()).map_err(|error| Failed::Refused(error.to_string()))?;
+    let plan = plan.with_seed(super::random_bytes().map_err(Failed::Refused)?);
+    let shared = shared(&config).map_err(Failed::Refused)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let node = node(&config, &ports, &shared, &stop);
+    let mut engine = Engine::new(plan, config_path.to_owned(), node, net);
+    engine.prepare(&mut signals).await.map_err(|EngineError(why)| Failed::Refused(why))?;
+
+    let loaded = Loaded::beside(&config.node.bpf_dir).map_err(|error| Failed::Refused(error.to_string()))?;
+
+    let left = ask(&config).await?;
+    let lock = take_lock(&config)?;
+    let (_doors, admin, successors) = open_doors(&config)?;
+    let coming = spawn_blocking({
+        let (plan, shared) = (engine.plan(), shared.clone());
+        move || take_in(left.stream, &plan, &shared)
+    });
+    let steering = put_on(&config, &ports, &engine, loaded)?;
+    let opened = open_dataplane(&config, &ports, steering, &shared, &stop)?;
+    let imported = coming.await.map_err(failed("taking the flows in"))?;
+    let (sockets, modes) = (opened.sockets, opened.modes);
+    let stepped = engine.step_in(opened.steering, sockets, &modes, imported.as_ref(), left.stopped_ns).await;
+    if let Err(EngineError(why)) = stepped {
+        stop.store(true, Ordering::Relaxed);
+        return Err(Failed::Broken(why));
+    }
+    let inputs = Inputs { signals, net: events, admin, successors };
+    let left = finish(engine.run(inputs).await, &stop, opened.threads, &shared)?;
+    Ok((left, lock))
+}
+
+/// The steering program, in place of the predecessor's.
+fn put_on(
+    config: &Config,
+    ports: &[PortPlan],
+    engine: &Engine,
+    loaded: Option<Loaded>,
+) -> Result<Steering, String> {
+    let steer_ports: Vec<_> = ports.iter().map(PortPlan::steer_port).collect();
+    let rules = engine.first_rules();
+    let steering = match loaded {
+        Some(loaded) => loaded.open_with(&steer_ports, &rules),
+        None => Steering::open_with(&config.node.bpf_dir, &steer_ports, &rules),
+    };
+    steering.map_err(|error| error.to_string())
+}
+
+/// Asks the predecessor to let go, and waits until it has. One that died meanwhile has.
+async fn ask(config: &Config) -> Result<Left, Failed> {
+    let (path, request) = (config.node.control.clone(), introduction(&config.node));
+    let asked_ns = monotonic_ns();
+    let asked = spawn_blocking(move || client::request_file(&path, &request, ANSWER_MAX)).await;
+    match asked.map_err(failed("asking the predecessor"))? {
+        Ok((answer, file)) => {
+            let why = || answer.get("why").and_then(Value::as_str).unwrap_or("no stream came").to_owned();
+            let stopped_ns = answer.get("stopped-ns").and_then(Value::as_u64).unwrap_or(asked_ns);
+            Ok(Left { stream: file.map(File::from).ok_or_else(why), stopped_ns })
+        }
+        Err(ClientError::Refused(why)) => Err(Failed::Refused(why)),
+        Err(ClientError::Forbidden { path }) => {
+            Err(Failed::Refused(format!("not allowed to talk to {}", path.display())))
+        }
+        // It may have died: then its lock is free, and what there is is what a dead daemon leaves.
+        Err(error) => Ok(Left { stream: Err(error.to_string()), stopped_ns: asked_ns }),
+    }
+}
+
+fn take_lock(config: &Config) -> Result<InstanceLock, Failed> {
+    let begin = Instant::now();
+    loop {
+        match InstanceLock::take(&config.node.state_dir) {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Held { .. }) if begin.elapsed() < LOCK_MAX => sleep(PAUSE),
+            Err(error) => return Err(Failed::Refused(error.to_string())),
+        }
+    }
+}
+
+/// Takes the flows in; `None`: there are none, and the log says why.
+fn take_in(stream: Result<File, String>, plan: &Plan, shared: &Shared) -> Option<Imported> {
+    let begin = monotonic_ns();
+    let taken = stream.and_then(|file| {
+        // It was left at its end.
+        (&file).rewind().map_err(|error| error.to_string())?;
+        let length = file.metadata().map_err(|error| error.to_string())?.len();
+        import(file, length, plan, shared).map_err(|error| error.to_string())
+    });
+    match taken {
+        Ok(imported) => {
+            let import_ms = (monotonic_ns() - begin) / 1_000_000;
+            tracing::debug!(event = "take-over", import_ms, program = imported.program, "read");
+            Some(imported)
+        }
+        Err(why) => {
+            let what = "the flows cannot be read; serving with an empty table, as after a crash";
+            tracing::error!(event = "take-over", why, "{what}");
+            None
+        }
+    }
+}
