@@ -21,6 +21,7 @@ mod kernel_traffic;
 mod l7;
 mod lab;
 mod many_services;
+mod misfits;
 mod nat;
 mod neighbour;
 mod nexthop;

@@ -22,6 +22,7 @@ impl Engine {
         self.check_sources(self.plan.config()).await.map_err(EngineError)?;
         self.resolve_routes(Ask::All).await;
         self.warn_missing_addresses();
+        self.warn_of_misfits();
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();
         let rules = self.plan.rules(&local_soon(&self.local, &self.plan));

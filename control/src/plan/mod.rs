@@ -2,6 +2,7 @@
 //!
 //! Pure bookkeeping: no I/O, no clock. The engine feeds it and publishes what it makes; replay uses the same.
 
+mod fit;
 mod ids;
 mod nodes;
 mod pools;
@@ -11,6 +12,7 @@ mod snapshot;
 mod snat;
 mod sticky;
 
+pub use fit::Narrow;
 pub use pools::Strength;
 pub use servers::{Health, Reach, ServerKey, ServerRecord, Way};
 pub use snat::clash as snat_clash;

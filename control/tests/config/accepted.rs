@@ -274,6 +274,42 @@ server = [ {{ name = "s1", address = "10.0.0.1:80" }} ]
     assert_eq!(config.services.iter().map(|s| s.pool).collect::<Vec<_>>(), [0, 1, 1]);
 }
 
+/// Where a flow of another mode may be in the table, or nobody asked for a size, source ports say nothing about it.
+#[test]
+fn source_ports_are_counted_where_all_flows_need_one() {
+    let warned = |max_flows: &str, mode: &str| {
+        let text = format!(
+            r#"{}{max_flows}
+[port.wan]
+device = "eth0"
+[snat.out]
+addresses = "10.0.0.200"
+ports = "10000-12999"
+[service.a]
+listen = "192.0.2.1:80"
+protocol = "tcp"
+mode = "snat"
+pool = "a"
+[service.b]
+listen = "192.0.2.1:81"
+protocol = "tcp"
+mode = "{mode}"
+pool = "a"
+[pool.a]
+algorithm = "maglev"
+server = [ {{ name = "s1", address = "10.0.0.1:80" }} ]
+"#,
+            "version = 1\n[dataplane]\ncores = [1]\n"
+        );
+        let (_, warnings) = config::parse("ports.toml", &text).unwrap_or_else(|e| panic!("{e}"));
+        warnings.iter().map(|warning| warning.code).collect::<Vec<_>>()
+    };
+    assert_eq!(warned("max-flows = 3001", "snat"), [config::codes::SNAT_SMALL]);
+    assert!(warned("max-flows = 3000", "snat").is_empty());
+    assert!(warned("max-flows = 3001", "nat").is_empty());
+    assert!(warned("", "snat").is_empty());
+}
+
 #[test]
 fn the_sample_file_is_accepted_and_shows_both_modes_and_families() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/ringlead.toml");

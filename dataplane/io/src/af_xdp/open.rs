@@ -40,18 +40,33 @@ pub fn open_worker(
 ) -> Result<(Frames, Vec<XdpPort>, XdpReport), XdpError> {
     check(specs, options)?;
     let mut report = XdpReport::default();
+    let mut frames = umem(specs.len(), options)?;
     if options.zero_copy != ZeroCopy::Off {
-        match open_all(specs, options, true, &mut report) {
+        match open_all(frames, specs, options, true, &mut report) {
             Ok((frames, ports)) => return Ok((frames, ports, report)),
-            Err(XdpError::Socket { device, queue, source }) if falls_back(options, &source) => {
+            Err(Refused { error: XdpError::Socket { device, queue, source }, unused })
+                if falls_back(options, &source) =>
+            {
                 let what = format!("zero-copy refused ({source}), the worker copies");
                 report.fallbacks = vec![Fallback { device, queue, what }];
+                frames = match unused {
+                    Some(frames) => *frames,
+                    None => umem(specs.len(), options)?,
+                };
             }
-            Err(error) => return Err(error),
+            Err(Refused { error, .. }) => return Err(error),
         }
     }
-    let (frames, ports) = open_all(specs, options, false, &mut report)?;
+    let (frames, ports) =
+        open_all(frames, specs, options, false, &mut report).map_err(|refused| refused.error)?;
     Ok((frames, ports, report))
+}
+
+/// Why sockets did not open.
+struct Refused {
+    error: XdpError,
+    /// The memory, where no socket was bound over it: making it takes far longer than binding, and nobody forwards meanwhile.
+    unused: Option<Box<Frames>>,
 }
 
 /// Only a driver's refusal is worth a second try: EBUSY, EPERM and ENODEV would come again.
@@ -60,19 +75,24 @@ fn falls_back(options: &XdpOptions, error: &io::Error) -> bool {
     options.zero_copy == ZeroCopy::Prefer && !hopeless
 }
 
-/// Opens all sockets in one mode; a Umem of its own each time, because the first socket fixes the Umem's mode.
+/// Opens all sockets in one mode, over a Umem that has had none: the first socket fixes the Umem's mode.
 fn open_all(
+    mut frames: Frames,
     specs: &[XdpSpec],
     options: &XdpOptions,
     zero_copy: bool,
     report: &mut XdpReport,
-) -> Result<(Frames, Vec<XdpPort>), XdpError> {
-    let mut frames = umem(specs.len(), options)?;
-    let config = socket_config(options, zero_copy)?;
+) -> Result<(Frames, Vec<XdpPort>), Refused> {
+    let config = socket_config(options, zero_copy).map_err(|error| Refused { error, unused: None })?;
     let mut ports = Vec::with_capacity(specs.len());
     for spec in specs {
-        let rings = patiently(|| Rings::open(config, &frames, &spec.device, spec.queue))
-            .map_err(|source| XdpError::Socket { device: spec.device.clone(), queue: spec.queue, source })?;
+        let rings = match patiently(|| Rings::open(config, &frames, &spec.device, spec.queue)) {
+            Ok(rings) => rings,
+            Err(source) => {
+                let error = XdpError::Socket { device: spec.device.clone(), queue: spec.queue, source };
+                return Err(Refused { error, unused: ports.is_empty().then(|| Box::new(frames)) });
+            }
+        };
         ports.push(port(spec, options, zero_copy, rings, report));
     }
     // In turns, so that short memory is shared.
