@@ -1,5 +1,6 @@
 //! `ringlead config check`: what is wrong with a file, or what it means.
 
+use crate::memory;
 use ringlead_control::config::{self, Config};
 use ringlead_flow::FlowTable;
 use std::io::{IsTerminal, Write};
@@ -13,6 +14,9 @@ pub(crate) fn check(path: &Path) -> ExitCode {
         Ok((config, warnings)) => {
             for warning in warnings {
                 eprint!("{}", warning.render(colour));
+            }
+            if let Some(why) = memory::beyond(config.dataplane.flows_max) {
+                eprintln!("warning: {why}, or start it on a larger one");
             }
             // A closed pipe is the reader's choice.
             let _ = writeln!(std::io::stdout(), "{}", summary(path, &config));

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod devices;
+mod fit;
 mod hand_over;
 mod health;
 mod listening;
@@ -76,6 +77,8 @@ pub struct NodePort {
     pub ifindex: u32,
     /// Its Ethernet address.
     pub mac: [u8; 6],
+    /// Its MTU at the start, bytes.
+    pub mtu: u32,
     /// Whether its device takes VLAN tags off before XDP sees them.
     pub strips_vlan: bool,
     /// The driver mode in words: `af-xdp native copy`.

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::addresses::local_soon;
+use super::health::check_files;
 use super::publish::drop_elsewhere;
 use super::routes::Ask;
 use crate::config::{self, Config};
@@ -94,6 +95,7 @@ impl Engine {
 /// The plan after another configuration, and what would be steered then. Takes as long as the configuration is, so it runs off
 /// the control thread.
 fn prepare(last: &Plan, config: Config, local: &BTreeSet<IpAddr>) -> Result<(Arc<Plan>, Rules), String> {
+    check_files(&config)?;
     let mut plan = last.clone();
     plan.adopt(config).map_err(|e| e.to_string())?;
     let rules = plan.rules(&local_soon(local, &plan));

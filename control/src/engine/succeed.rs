@@ -32,6 +32,7 @@ impl Engine {
         self.check_sources(self.plan.config()).await.map_err(EngineError)?;
         self.resolve_routes(Ask::All).await;
         self.warn_missing_addresses();
+        self.warn_of_misfits();
         steerable(&self.plan.rules(&local_soon(&self.local, &self.plan))).map_err(EngineError)?;
         // The predecessor's maps have the node's own addresses, so answers to checks stay the kernel's.
         self.sync_checks();

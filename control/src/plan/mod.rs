@@ -2,6 +2,7 @@
 //!
 //! Pure bookkeeping: no I/O, no clock. The engine feeds it and publishes what it makes; replay uses the same.
 
+mod fit;
 mod ids;
 mod nodes;
 mod operator;
@@ -12,6 +13,7 @@ mod snapshot;
 mod snat;
 mod sticky;
 
+pub use fit::Narrow;
 pub use operator::{Refused, SAID_MAX, Said, StateChange};
 pub use pools::Strength;
 pub use servers::{Health, Reach, ServerKey, ServerRecord, Way};
