@@ -1,7 +1,8 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A userspace load balancer on AF_XDP.
 #[derive(Debug, Parser)]
@@ -35,6 +36,9 @@ pub(crate) enum Command {
     Confirm(ChangeArgs),
     /// Return to the configuration before the last reload; the file stays as it is.
     Undo(ChangeArgs),
+    /// Change what a server gets, at run time; kept across reloads and restarts.
+    #[command(subcommand)]
+    Server(ServerCommand),
     /// Make a lab of network namespaces, run ringlead in it, send real traffic by every mode and print what happened. Needs
     /// root.
     Demo(DemoArgs),
@@ -76,7 +80,7 @@ pub(crate) struct CheckArgs {
 
 /// Where the daemon is.
 #[derive(Debug, Args)]
-pub(crate) struct DaemonArgs {
+pub(crate) struct SocketArgs {
     /// The control socket.
     #[arg(short, long, value_name = "PATH", default_value = "/run/ringlead/control.sock")]
     pub(crate) socket: PathBuf,
@@ -89,7 +93,7 @@ pub(crate) struct DaemonArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ChangeArgs {
     #[command(flatten)]
-    pub(crate) daemon: DaemonArgs,
+    pub(crate) daemon: SocketArgs,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -150,15 +154,85 @@ pub(crate) struct RunArgs {
 /// `ringlead status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
+    /// Whom to ask.
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The daemon that a command is for.
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArgs {
     /// The configuration file, for where the control socket is.
     #[arg(short, long, value_name = "FILE", conflicts_with = "socket")]
     pub(crate) config: Option<PathBuf>,
     /// The control socket.
     #[arg(short, long, value_name = "PATH", default_value = "/run/ringlead/control.sock")]
     pub(crate) socket: PathBuf,
+}
+
+/// `ringlead server`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServerCommand {
+    /// Take new flows.
+    Ready(SayArgs),
+    /// Take no new flows but those of sticky clients; established flows go on.
+    Drain(LeaveArgs),
+    /// Take no new flow at all; established flows go on.
+    Offline(LeaveArgs),
+    /// Forget what was said: the configuration's `state` counts again.
+    Clear(ServerArgs),
+}
+
+/// Which server, and how to answer.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// The server.
+    #[arg(value_name = "POOL/SERVER")]
+    pub(crate) server: String,
+    /// Whom to tell.
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A state, why and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct SayArgs {
+    /// Which server.
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Why; status shows it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// For how long, in whole seconds (`1h`, `90s`): then the configuration's `state` counts again.
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) lasting: Option<Duration>,
+}
+
+/// A state that lets a server's flows end.
+#[derive(Debug, Args)]
+pub(crate) struct LeaveArgs {
+    /// The state.
+    #[command(flatten)]
+    pub(crate) say: SayArgs,
+    /// Wait until the server has no flow left, so long at most (`10m`). Exit status 1: some are left.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) wait: Option<Duration>,
+    /// What to do when the wait is over, whether flows are left or not.
+    #[arg(long, value_name = "WHAT", requires = "wait")]
+    pub(crate) then: Option<Then>,
+}
+
+/// What follows a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Then {
+    /// Take no flow of sticky clients either.
+    Offline,
 }
 
 /// `ringlead demo`.

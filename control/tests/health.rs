@@ -4,10 +4,11 @@
 mod lab;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringlead_control::health::{
-    CONNECTS_MAX, CheckSpec, CheckStatus, Checker, HealthEvent, Reconciled, State,
+    CONNECTS_MAX, CheckSpec, CheckStatus, Checker, HealthEvent, Probe, Reconciled, State,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -20,7 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_millis(400);
 
 fn spec(id: u32, target: SocketAddr) -> CheckSpec {
-    CheckSpec { id, target, interval: INTERVAL, timeout: Duration::from_millis(80), rise: 2, fall: 3 }
+    let (probe, timeout) = (Arc::new(Probe::Tcp), Duration::from_millis(80));
+    let (interval, interval_changing) = (INTERVAL, None);
+    CheckSpec { id, target, probe, interval, interval_changing, timeout, rise: 2, fall: 3 }
 }
 
 fn checker() -> (Checker, Receiver<HealthEvent>) {
@@ -111,6 +114,22 @@ async fn a_server_goes_and_comes_back_after_fall_and_rise() {
     let event = next(&mut events).await;
     assert!(event.up);
     assert_eq!(status(&checker, 1).consecutive, 2, "rise successes");
+}
+
+/// With the long interval alone the event would come after 14 s: `next` waits for 5 s.
+#[tokio::test]
+async fn while_the_state_changes_checks_come_sooner() {
+    let (listener, target) = listen("127.0.0.1:0").await;
+    let (mut checker, mut events) = checker();
+    let interval = Duration::from_secs(2);
+    let interval_changing = Some(INTERVAL);
+    checker.reconcile(vec![CheckSpec { interval, interval_changing, fall: 8, ..spec(1, target) }]);
+    assert!(next(&mut events).await.up);
+    drop(listener);
+    // The first failure comes within an interval; seven more follow at the other one.
+    let event = next(&mut events).await;
+    assert!(!event.up, "{event:?}");
+    assert_eq!(status(&checker, 1).consecutive, 8);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::config::colour;
 use crate::cli::CheckArgs;
+use crate::memory;
 use ringlead_control::config::{self, Config, Diagnostics};
 use ringlead_flow::FlowTable;
 use std::io::Write;
@@ -27,6 +28,10 @@ pub(crate) fn check(args: &CheckArgs) -> ExitCode {
             for warning in warnings {
                 eprintln!("{}\n", warning.render(colour));
             }
+            if let Some(why) = memory::beyond(config.dataplane.flows_max) {
+                eprintln!("warning: {why}, or start it on a larger one");
+            }
+            // A closed pipe is the reader's choice.
             let _ = writeln!(std::io::stdout(), "{}", summary(path, &config));
         }
         Err(diagnostics) => eprintln!("{}", diagnostics.render(colour)),

@@ -7,6 +7,7 @@ mod daemon;
 mod diff;
 mod explain;
 mod reload;
+mod server;
 mod status;
 
 pub(crate) use reload::seconds;
@@ -31,6 +32,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Command::Confirm(args) => reload::confirm(&args),
         Command::Undo(args) => reload::undo(&args),
         Command::Status(args) => status::status(&args),
+        Command::Server(command) => server::server(&command),
         Command::Demo(args) => demo::run(&args),
         Command::DemoEnd(args) => demo::end(&args),
         Command::Bench(args) => ringlead_bench::cli::run(*args),

@@ -1,14 +1,13 @@
 //! `ringlead status`: what a running daemon does, as tables or JSON.
 
+use super::daemon;
 use crate::cli::StatusArgs;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Table};
 use ringlead_control::admin;
 use ringlead_control::admin::client::{self, ClientError};
-use ringlead_control::config;
 use ringlead_control::engine::status::{PoolStatus, ServerStatus, ServiceStatus, SnatPortsStatus, Status};
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Asks and prints. Exit status 0: every service has a server, or a listener; 1: some have none; 2: no answer.
@@ -42,24 +41,14 @@ fn refused(why: &str) -> ExitCode {
 }
 
 fn ask(args: &StatusArgs) -> Result<serde_json::Value, String> {
-    let control = socket(args)?;
+    let control = daemon::socket(&args.daemon)?;
     let command = serde_json::json!({ "command": "status" });
     let answer = match client::request(&control, &command) {
         // Whoever may not change anything may still look.
         Err(ClientError::Forbidden { .. }) => client::request(&admin::read_only_path(&control), &command),
         answer => answer,
     };
-    let answer = answer.map_err(|e| e.to_string())?;
-    match answer.get("error").and_then(serde_json::Value::as_str) {
-        Some(error) => Err(error.to_owned()),
-        None => Ok(answer),
-    }
-}
-
-fn socket(args: &StatusArgs) -> Result<PathBuf, String> {
-    let Some(path) = &args.config else { return Ok(args.socket.clone()) };
-    let (config, _) = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
-    Ok(config.node.control)
+    answer.map_err(|e| e.to_string())
 }
 
 fn tables(status: &Status) -> String {
@@ -172,6 +161,21 @@ fn weight(server: &ServerStatus) -> String {
     if server.weight_now < f64::from(server.weight) { format!("{}/{full}", server.weight_now) } else { full }
 }
 
+/// `drain`, or `drain (operator: kernel update, since …, until …; file says ready)`.
+fn operator(server: &ServerStatus) -> String {
+    let mut text = server.operator.clone();
+    if let Some(said) = &server.said {
+        let reason = said.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let until = said.until.map(|at| format!(", until {}", daemon::at(at))).unwrap_or_default();
+        let since = daemon::at(said.since);
+        text.push_str(&format!(
+            " (operator{reason}, since {since}{until}; file says {})",
+            server.operator_file
+        ));
+    }
+    if server.backup { format!("{text}, backup") } else { text }
+}
+
 /// Nothing where no table is configured.
 fn persistence(status: &Status) -> String {
     if status.persistence.is_empty() {
@@ -195,7 +199,7 @@ fn servers(pools: &[PoolStatus]) -> String {
                 format!("{}/{}", pool.name, s.name),
                 s.address.clone(),
                 weight(s),
-                if s.backup { format!("{}, backup", s.operator) } else { s.operator.clone() },
+                operator(s),
                 s.health.clone(),
                 s.reason.clone(),
                 s.flows_max.map_or_else(|| s.flows.to_string(), |max| format!("{}/{max}", s.flows)),

@@ -6,6 +6,7 @@ mod ports;
 mod take_over;
 mod worker_thread;
 
+use crate::memory;
 use handed_over::HandedOver;
 use ports::PortPlan;
 use ringlead_control::admin::{self, Access, Successor};
@@ -50,7 +51,13 @@ pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
     for warning in std::mem::take(&mut loaded.warnings) {
         eprintln!("{warning}");
     }
-    let ended = if take_over { take_over::serve(config_path, loaded) } else { serve(config_path, loaded) };
+    // The kernel would promise it, and end some process once the tables fill.
+    let ended = match memory::beyond(loaded.config.dataplane.flows_max) {
+        Some(why) if take_over => Err(Failed::Refused(why)),
+        Some(why) => Err(Failed::Broken(why)),
+        None if take_over => take_over::serve(config_path, loaded),
+        None => serve(config_path, loaded),
+    };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed::Refused(why)) => {
@@ -174,6 +181,7 @@ fn node(config: &Config, ports: &[PortPlan], shared: &Shared, stop: &Arc<AtomicB
         config: port.config.clone(),
         ifindex: port.facts.ifindex,
         mac: port.facts.mac,
+        mtu: port.facts.mtu,
         strips_vlan: port.facts.strips_vlan,
         mode: String::new(),
         queues: port.queues.clone(),

@@ -116,6 +116,10 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
     ("C132", "Servers answer to an address of their own family. Add one to the pool of source addresses."),
     ("C133", "Each worker has its share of the ports, 64 at the least. Widen `ports`, or use fewer cores."),
     (
+        "C134",
+        "Each flow of snat needs a source port, so the table can never fill. Add addresses to the [snat.NAME] table, widen `ports`, or lower `max-flows`.",
+    ),
+    (
         "C140",
         "Nodes see different numbers of flows and would choose differently. Take `slow-start` or `max-flows` out, or use another algorithm.",
     ),
@@ -141,5 +145,9 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
     (
         "C156",
         "Packets for this node would come back to it for ever. Write another pool for the servers of layer l4.",
+    ),
+    (
+        "C160",
+        "Each type of check asks something else. Take the key out, or use a type that the message names.",
     ),
 ];

@@ -55,6 +55,7 @@ codes! {
     SNAT_IS_SERVICE = "C131", "A service listens on a source address: clients' packets and servers' replies would be mixed up.";
     SNAT_FAMILY = "C132", "A pool of source addresses has none of the servers' IP family.";
     SNAT_PORTS = "C133", "A range of source ports is too small for the number of workers, each of which has a share.";
+    SNAT_SMALL = "C134", "The pools of source addresses have ports for fewer flows than max-flows (warning).";
     MAGLEV_ALIKE = "C140", "Maglev chooses alike on every node, so nothing may count that each node sees for itself.";
     SORRY_ITSELF = "C141", "A service's sorry pool is its own pool, which has just been found to have no server.";
     BACKUPS_ONLY = "C142", "A pool has only backup servers, and nobody whose backups they could be.";
@@ -67,6 +68,7 @@ codes! {
     NOT_A_NODE = "C154", "None of the nodes of a service is this node, by [node] name.";
     NODES_ALIKE = "C155", "Nodes must choose alike among themselves: by maglev, and of each flow by its 5-tuple.";
     NODES_POOL = "C156", "A pool of nodes cannot serve layer l4: this node is one of its servers.";
+    CHECK_KEY = "C160", "Checks of this type do not have this option.";
 }
 
 /// What a code means; `None` when there is no such code.

@@ -168,14 +168,14 @@ fn keys(table: &str, sides: Sides<'_>, changes: &mut Changes) {
     }
 }
 
-/// `weight 10 -> 5`; `None`: it is the same. The key of the hash is a secret.
+/// `weight 10 -> 5`; `None`: it is the same. The key of the hash is a secret, and headers may hold one.
 fn changed(key: &str, sides: Sides<'_>) -> Option<String> {
     let [old, new] = sides.map(|side| side.and_then(|side| side.get(key)));
     if old == new {
         return None;
     }
-    if key == "hash-key" {
-        return Some("hash-key changed".to_owned());
+    if ["hash-key", "headers"].contains(&key) {
+        return Some(format!("{key} changed"));
     }
     let [old, new] = [old, new].map(|value| match value {
         None => "none".to_owned(),

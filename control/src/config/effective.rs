@@ -104,6 +104,9 @@ impl Scene {
                     let lines = servers.map(|s| format!("  {},\n", self.inline(&words::SERVER, s)));
                     Some(format!("[\n{}]", lines.collect::<String>()))
                 }
+                expect if words.header == words::HEALTH.header && known.name == "expect" => {
+                    self.expect(table, expect)
+                }
                 Some(value) => Some(written_as(value)),
                 None if self.defaults => self.absent(words.header, known.name, table).map(|v| as_toml(&v)),
                 None => None,
@@ -116,6 +119,23 @@ impl Scene {
     fn inline(&self, words: &Table, table: &DeTable<'_>) -> String {
         let pairs = self.pairs(words, table).into_iter().map(|(name, value)| format!("{name} = {value}"));
         format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The answer that a check wants; `None`: any.
+    fn expect(&self, check: &DeTable<'_>, written: Option<&DeValue<'_>>) -> Option<String> {
+        let none = DeTable::new();
+        let written = written.and_then(DeValue::as_table).unwrap_or(&none);
+        let pairs: Vec<_> = words::EXPECT
+            .keys
+            .iter()
+            .filter_map(|known| {
+                let absent = || self.defaults.then(|| of_check(check, known.name)).flatten();
+                let written = written.get(known.name).map(|value| written_as(value.get_ref()));
+                let value = written.or_else(|| absent().map(|value| as_toml(&value)))?;
+                Some(format!("{} = {value}", known.name))
+            })
+            .collect();
+        (!pairs.is_empty()).then(|| format!("{{ {} }}", pairs.join(", ")))
     }
 
     /// What an absent key means; `None`: nothing that could be written, or it may not be there.
@@ -136,8 +156,8 @@ impl Scene {
                 _ => default(),
             };
         }
-        if header == words::HEALTH.header && key == "timeout" {
-            return Some(json!(timeout(table)));
+        if header == words::HEALTH.header {
+            return of_check(table, key).or_else(default);
         }
         default()
     }
@@ -158,6 +178,17 @@ impl Scene {
             }
             _ => default,
         }
+    }
+}
+
+/// What depends on a check's type or interval.
+fn of_check(check: &DeTable<'_>, key: &str) -> Option<Value> {
+    match (key, text(check, "type")) {
+        ("timeout", _) => Some(json!(timeout(check))),
+        ("request", Some("http" | "https")) => Some(json!("GET /")),
+        ("status", Some("http" | "https")) => Some(json!("200-299")),
+        ("rcode", Some("dns")) => Some(json!("NOERROR")),
+        _ => None,
     }
 }
 
@@ -183,7 +214,7 @@ fn written_as(value: &DeValue<'_>) -> String {
             format!("[{}]", items.join(", "))
         }
         DeValue::Boolean(yes) => yes.to_string(),
-        // No key of this version takes one.
+        // No key of this version takes one but `expect`, which is written by its own vocabulary.
         DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => String::new(),
     }
 }

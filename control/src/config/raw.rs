@@ -168,10 +168,31 @@ pub(super) struct Snat {
 pub(super) struct Health {
     pub(super) r#type: Opt<String>,
     pub(super) interval: Opt<String>,
+    pub(super) interval_changing: Opt<String>,
     pub(super) timeout: Opt<String>,
     pub(super) rise: Opt<i64>,
     pub(super) fall: Opt<i64>,
     pub(super) port: Opt<i64>,
+    pub(super) request: Opt<String>,
+    pub(super) host: Opt<String>,
+    pub(super) headers: Opt<OneOrMany<String>>,
+    pub(super) ca: Opt<String>,
+    pub(super) sni: Opt<String>,
+    pub(super) send: Opt<String>,
+    pub(super) query: Opt<String>,
+    /// Read on its own, so that it has its own findings.
+    #[serde(skip)]
+    pub(super) expect: Option<Table<Expect>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Expect {
+    pub(super) status: Opt<String>,
+    pub(super) body_contains: Opt<String>,
+    pub(super) reply: Opt<String>,
+    pub(super) rcode: Opt<String>,
+    pub(super) answer: Opt<String>,
 }
 
 /// A string, or a list of values with their places.

@@ -28,8 +28,8 @@ const fn key(name: &'static str, expects: &'static str) -> Key {
 }
 
 /// All but [`ROOT`].
-pub(super) const TABLES: [&Table; 10] =
-    [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &TUNNEL, &SNAT, &PERSISTENCE, &HEALTH];
+pub(super) const TABLES: [&Table; 11] =
+    [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &TUNNEL, &SNAT, &PERSISTENCE, &HEALTH, &EXPECT];
 
 /// The tables below the root, by the first word of their headers, in the root's order.
 pub(super) const TABLES_BY_KIND: [(&str, &Table); 9] = [
@@ -184,10 +184,31 @@ pub(super) const HEALTH: Table = Table {
     keys: &[
         key("type", "a string"),
         key("interval", "a duration as a string"),
+        key("interval-changing", "a duration as a string"),
         key("timeout", "a duration as a string"),
         key("rise", "an integer"),
         key("fall", "an integer"),
         key("port", "an integer"),
+        key("request", "a string \"METHOD /PATH\""),
+        key("host", "a string"),
+        key("headers", "a string \"NAME: VALUE\", or a list of them"),
+        key("ca", "a path as a string"),
+        key("sni", "a name as a string"),
+        key("send", "a string"),
+        key("query", "a string \"NAME TYPE\""),
+        key("expect", "a table"),
     ],
-    later: &["via", "passive", "request", "host", "expect", "query"],
+    later: &["via", "passive"],
+};
+
+pub(super) const EXPECT: Table = Table {
+    header: "expect of [health.NAME]",
+    keys: &[
+        key("status", "a string such as \"200-299\""),
+        key("body-contains", "a string"),
+        key("reply", "a string"),
+        key("rcode", "a string"),
+        key("answer", "a string"),
+    ],
+    later: &[],
 };

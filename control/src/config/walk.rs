@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::diagnostics::Findings;
 use super::raw::{
-    Dataplane, File, Health, Named, Node, Opt, Persistence, Pool, Port, Server, Service, Snat, Table, Tunnel,
-    Version,
+    Dataplane, Expect, File, Health, Named, Node, Opt, Persistence, Pool, Port, Server, Service, Snat, Table,
+    Tunnel, Version,
 };
 use super::source::Span;
 use super::values::{a_or_an, quoted};
@@ -34,7 +34,7 @@ pub(super) fn walk(tree: Spanned<DeTable<'_>>, findings: &mut Findings) -> File 
     let snats = several::<Snat>(&words::SNAT, "snat", root.remove("snat"), findings);
     let persistence =
         several::<Persistence>(&words::PERSISTENCE, "persistence", root.remove("persistence"), findings);
-    let checks = several::<Health>(&words::HEALTH, "health", root.remove("health"), findings);
+    let checks = checks(root.remove("health"), findings);
     let version = read::<Version>(&words::ROOT, String::new(), 0..0, root, findings);
     File { version, node, dataplane, ports, services, pools, tunnels, snats, persistence, checks, broken }
 }
@@ -94,6 +94,38 @@ fn pools(value: Option<Value<'_>>, findings: &mut Findings) -> Vec<Named<Pool>> 
             Named { name, table }
         })
         .collect()
+}
+
+/// Health checks, whose wanted answer is a table of its own.
+fn checks(value: Option<Value<'_>>, findings: &mut Findings) -> Vec<Named<Health>> {
+    let tables = named(&words::HEALTH, "health", value, findings);
+    tables
+        .into_iter()
+        .map(|(name, path, span, mut table)| {
+            let expect = table.remove("expect");
+            let mut table = read::<Health>(&words::HEALTH, path, span, table, findings);
+            table.raw.expect = expect.and_then(|value| expected(&table.path, value, findings));
+            if table.raw.expect.as_ref().is_some_and(|expect| !expect.broken.is_empty()) {
+                table.broken.insert("expect".to_owned());
+            }
+            Named { name, table }
+        })
+        .collect()
+}
+
+fn expected(check: &str, value: Value<'_>, findings: &mut Findings) -> Option<Table<Expect>> {
+    let path = format!("{}.expect]", check.trim_end_matches(']'));
+    let span = value.span();
+    match into_table(value) {
+        Ok(table) => Some(read(&words::EXPECT, path, span, table, findings)),
+        Err(found) => {
+            findings
+                .error(codes::TYPE, span, format!("{path} must be a table"))
+                .label(found)
+                .help("write expect = { status = \"200-299\" }");
+            None
+        }
+    }
 }
 
 fn servers(pool: &str, list: Value<'_>, findings: &mut Findings) -> Opt<Vec<Table<Server>>> {

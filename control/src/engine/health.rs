@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::config::Config;
-use crate::health::{CheckSpec, HealthEvent};
+use crate::health::{CheckSpec, HealthEvent, check_ca};
 use crate::plan::{Health, Plan};
 use ringlead_flow::ServerId;
 use std::collections::BTreeMap;
@@ -53,6 +53,16 @@ impl Engine {
     }
 }
 
+/// Refuses files of certificates that cannot be used. Reads them, so it runs off the control thread.
+pub(super) fn check_files(config: &Config) -> Result<(), String> {
+    for check in &config.checks {
+        if let Some(ca) = check.probe.ca() {
+            check_ca(ca).map_err(|why| format!("[health.{}] {why}", check.name))?;
+        }
+    }
+    Ok(())
+}
+
 /// One check for each configured server whose pool has one.
 fn check_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
     let mut specs = Vec::new();
@@ -64,7 +74,9 @@ fn check_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
             specs.push(CheckSpec {
                 id: id.0,
                 target: SocketAddr::new(server.address.ip(), port),
+                probe: Arc::clone(&check.probe),
                 interval: check.interval,
+                interval_changing: check.interval_changing,
                 timeout: check.timeout,
                 rise: check.rise,
                 fall: check.fall,

@@ -3,12 +3,14 @@
 
 mod addresses;
 mod devices;
+mod fit;
 mod hand_over;
 mod health;
 mod listening;
 mod load;
 mod neighbours;
 mod network;
+pub mod operator;
 mod persistence;
 mod pools;
 mod publish;
@@ -18,6 +20,7 @@ mod requests;
 mod routes;
 mod snat;
 mod start;
+mod state_file;
 pub mod status;
 mod stop;
 mod succeed;
@@ -77,6 +80,8 @@ pub struct NodePort {
     pub ifindex: u32,
     /// Its Ethernet address.
     pub mac: [u8; 6],
+    /// Its MTU at the start, bytes.
+    pub mtu: u32,
     /// Whether its device takes VLAN tags off before XDP sees them.
     pub strips_vlan: bool,
     /// The driver mode in words: `af-xdp native copy`.
@@ -199,6 +204,7 @@ pub struct Engine {
     sources: snat::Exhaustion,
     forgetting: persistence::Forgetting,
     pools: pools::PoolWatch,
+    operator: operator::OperatorWatch,
     taken_over: Option<status::TakeOverStatus>,
     started: Instant,
     ready: bool,
@@ -231,6 +237,7 @@ impl Engine {
             sources: snat::Exhaustion::default(),
             forgetting: persistence::Forgetting::default(),
             pools: pools::PoolWatch::default(),
+            operator: operator::OperatorWatch::default(),
             taken_over: None,
             started: Instant::now(),
             ready: false,
@@ -287,6 +294,8 @@ impl Engine {
         self.forget_clients().await;
         self.forget_ghosts().await;
         self.raise_weights().await;
+        self.end_said().await;
+        self.answer_waits();
     }
 
     /// Says once when a worker stops beating, and once when it beats again.

@@ -2,9 +2,9 @@
 
 use super::Engine;
 use super::report::Reporter;
-use super::status::{PoolStatus, ServerStatus};
-use crate::config::{Algorithm, OperatorState, PoolConfig, ServerConfig};
-use crate::plan::Reach;
+use super::status::{PoolStatus, SaidStatus, ServerStatus};
+use crate::config::{Algorithm, PoolConfig, ServerConfig};
+use crate::plan::{Reach, Said};
 use ringlead_pick::default_size;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -61,6 +61,12 @@ impl Engine {
     }
 }
 
+impl SaidStatus {
+    fn of(said: &Said) -> Self {
+        Self { reason: said.reason.clone(), since: said.since, until: said.until }
+    }
+}
+
 impl Reporter {
     pub(super) fn pool_status(&self, pool: &PoolConfig) -> PoolStatus {
         let (hash, table_size) = match pool.algorithm {
@@ -106,7 +112,9 @@ impl Reporter {
             weight_now: self.plan.weight_now(pool, server),
             backup: server.backup,
             flows_max: server.flows_max,
-            operator: operator_name(record.operator).to_owned(),
+            operator: record.operator.name().to_owned(),
+            operator_file: server.state.name().to_owned(),
+            said: self.plan.said(&pool.name, &server.name).map(SaidStatus::of),
             health: record.health.name().to_owned(),
             reason: record.reason.clone(),
             eligible: self.plan.eligible(record),
@@ -114,14 +122,6 @@ impl Reporter {
             next_hop,
             neighbour,
         })
-    }
-}
-
-fn operator_name(state: OperatorState) -> &'static str {
-    match state {
-        OperatorState::Ready => "ready",
-        OperatorState::Drain => "drain",
-        OperatorState::Offline => "offline",
     }
 }
 

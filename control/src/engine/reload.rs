@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::addresses::local_soon;
+use super::health::check_files;
 use super::publish::drop_elsewhere;
 use super::routes::Ask;
 use crate::config::{self, Config, needs_restart};
@@ -75,6 +76,7 @@ impl Engine {
         }
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
         self.note_new_services();
+        self.note_said().await;
         self.resolve_routes(Ask::New).await;
         // Servers nobody knows yet are checked while the old tables still serve: a pool whose servers are all new is
         // never without one.
@@ -99,6 +101,7 @@ impl Engine {
 /// The plan after another configuration, and what would be steered then. Takes as long as the configuration is, so it runs off
 /// the control thread.
 fn prepare(last: &Plan, config: Config, local: &BTreeSet<IpAddr>) -> Result<(Arc<Plan>, Rules), String> {
+    check_files(&config)?;
     let mut plan = last.clone();
     plan.adopt(config).map_err(|e| e.to_string())?;
     let rules = plan.rules(&local_soon(local, &plan));

@@ -9,12 +9,14 @@ use tokio::sync::oneshot;
 
 /// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket. The
 /// configuration has a secret, the key of the hash, so reading it takes the admin socket.
-const COMMANDS: [(&str, Access); 6] = [
+const COMMANDS: [(&str, Access); 8] = [
     ("status", Access::ReadOnly),
     ("reload", Access::Admin),
     ("confirm", Access::Admin),
     ("undo", Access::Admin),
     ("config", Access::Admin),
+    ("server", Access::Admin),
+    ("server-wait", Access::ReadOnly),
     (HAND_OVER, Access::Admin),
 ];
 
@@ -63,6 +65,15 @@ impl Engine {
                 let offset = offset.and_then(|offset| usize::try_from(offset).ok());
                 tell(answer, self.undo.page(offset.unwrap_or(usize::MAX)));
             }
+            "server" => {
+                let said = self.say(&request.arguments).await;
+                tell(answer, said.and_then(|change| json(&change)));
+            }
+            "server-wait" => {
+                if let Err((answer, why)) = self.wait_for_flows(&request.arguments, answer) {
+                    tell(answer, Err(why));
+                }
+            }
             other => tell(answer, Err(unknown(other))),
         }
     }
@@ -76,7 +87,7 @@ fn patience(request: &Request) -> Result<Option<Duration>, String> {
     Ok(Some(Duration::from_secs(seconds)))
 }
 
-fn tell(answer: oneshot::Sender<Value>, said: Result<Value, String>) {
+pub(super) fn tell(answer: oneshot::Sender<Value>, said: Result<Value, String>) {
     // The asker may have gone; then nobody needs the answer.
     let _ = answer.send(said.unwrap_or_else(|why| serde_json::json!({ "error": why })));
 }
@@ -98,7 +109,7 @@ fn unknown(name: &str) -> String {
     format!("unknown command `{name}`; this version knows {}", known.join(", "))
 }
 
-fn json(answer: &impl Serialize) -> Result<Value, String> {
+pub(super) fn json(answer: &impl Serialize) -> Result<Value, String> {
     serde_json::to_value(answer).map_err(|error| error.to_string())
 }
 

@@ -1,6 +1,7 @@
 //! Starting, in the order in which nobody is reset and no frame goes to a server that is not known to be up.
 
 use super::addresses::local_soon;
+use super::health::check_files;
 use super::routes::Ask;
 use super::{Engine, EngineError, failed};
 use crate::config::Addresses;
@@ -16,12 +17,17 @@ impl Engine {
     /// Until the sockets are steered to, frames of services are dropped, not given to the kernel, which would reset the
     /// flows of a predecessor that died.
     pub(super) async fn start(&mut self) -> Result<(), EngineError> {
+        // Nothing else runs on this thread yet that would wait for the disk.
+        check_files(self.plan.config()).map_err(EngineError)?;
+        self.load_said().await;
+        self.note_said().await;
         self.note_new_services();
         self.refresh_devices().await;
         self.refresh_local().await;
         self.check_sources(self.plan.config()).await.map_err(EngineError)?;
         self.resolve_routes(Ask::All).await;
         self.warn_missing_addresses();
+        self.warn_of_misfits();
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();
         let rules = self.plan.rules(&local_soon(&self.local, &self.plan));

@@ -177,8 +177,12 @@ pub struct ServerStatus {
     pub backup: bool,
     /// The most flows that it may have.
     pub flows_max: Option<u32>,
-    /// `ready`, `drain` or `offline`: what the operator wants.
+    /// `ready`, `drain` or `offline`: what the operator wants, by command or else by the file.
     pub operator: String,
+    /// What the file says.
+    pub operator_file: String,
+    /// The command that `operator` comes from; `None`: it comes from the file.
+    pub said: Option<SaidStatus>,
     /// `up`, `down`, `unknown` or `unchecked`: what the checks say.
     pub health: String,
     /// Why, in words.
@@ -191,6 +195,17 @@ pub struct ServerStatus {
     pub next_hop: String,
     /// Whether the next hop's Ethernet address is known.
     pub neighbour: Option<String>,
+}
+
+/// What an operator said of a server at run time.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SaidStatus {
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// Until when; `None`: until another command.
+    pub until: Option<u64>,
 }
 
 /// One `[persistence.NAME]`.

@@ -25,12 +25,14 @@ impl Engine {
     }
 
     async fn prepare_beside(&mut self) -> Result<(), EngineError> {
+        self.load_said().await;
         self.note_new_services();
         self.refresh_devices().await;
         self.refresh_local().await;
         self.check_sources(self.plan.config()).await.map_err(EngineError)?;
         self.resolve_routes(Ask::All).await;
         self.warn_missing_addresses();
+        self.warn_of_misfits();
         steerable(&self.plan.rules(&local_soon(&self.local, &self.plan))).map_err(EngineError)?;
         // The predecessor's maps have the node's own addresses, so answers to checks stay the kernel's.
         self.sync_checks();
@@ -75,6 +77,7 @@ impl Engine {
         let gap = monotonic().saturating_sub(Duration::from_nanos(stopped_ns));
         self.ready = true;
         self.tell_taken_over(imported, gap);
+        self.catch_up_said().await;
         self.sync_neighbours(Ask::All).await;
         self.sync_addresses(true).await;
         self.refresh_local().await;

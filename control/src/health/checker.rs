@@ -10,9 +10,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::probe::{self, Outcome};
+use super::trust::Trust;
 use super::{CheckSpec, CheckStatus, HealthEvent, LastResult, Machine, State};
 
-/// Connects under way at one time, over all checks. With `n` checks that all time out, detection stays within its
+/// Attempts, and so sockets, under way at one time, over all checks. With `n` checks that all time out, detection stays within its
 /// bound while `n * timeout / interval` is less than this.
 pub const CONNECTS_MAX: usize = 512;
 /// The first check of a server starts within this, or its interval when that is less.
@@ -28,6 +29,7 @@ pub struct Checker {
     checks: BTreeMap<u32, Check>,
     events: mpsc::Sender<HealthEvent>,
     connects: Arc<Semaphore>,
+    trust: Arc<Trust>,
 }
 
 /// What [`Checker::reconcile`] did, in numbers of checks.
@@ -60,13 +62,15 @@ impl Checker {
     /// checks with something to tell wait; the others go on.
     #[must_use]
     pub fn new(events: mpsc::Sender<HealthEvent>) -> Self {
-        Self { checks: BTreeMap::new(), events, connects: Arc::new(Semaphore::new(CONNECTS_MAX)) }
+        let connects = Arc::new(Semaphore::new(CONNECTS_MAX));
+        Self { checks: BTreeMap::new(), events, connects, trust: Arc::default() }
     }
 
     /// Make the running checks these ones. Of several with one id the last counts.
     ///
     /// Events of stopped checks may still be in the channel: see [`HealthEvent::target`]. Must be called on a runtime.
     pub fn reconcile(&mut self, specs: Vec<CheckSpec>) -> Reconciled {
+        self.trust.forget();
         let wanted: BTreeMap<u32, CheckSpec> = specs.into_iter().map(|spec| (spec.id, spec)).collect();
         let before = self.checks.len();
         self.checks
@@ -103,6 +107,7 @@ impl Checker {
             progress: Arc::clone(&progress),
             events: self.events.clone(),
             connects: Arc::clone(&self.connects),
+            trust: Arc::clone(&self.trust),
             random: RandomState::new(),
         };
         Check { spec: sender, progress, task: tokio::spawn(runner.run()) }
@@ -134,6 +139,7 @@ struct Runner {
     progress: Arc<Mutex<Progress>>,
     events: mpsc::Sender<HealthEvent>,
     connects: Arc<Semaphore>,
+    trust: Arc<Trust>,
     random: RandomState,
 }
 
@@ -148,7 +154,7 @@ impl Runner {
             // The semaphore is never closed; without a permit the check goes on rather than stop silently.
             let permit = self.connects.acquire().await.ok();
             let started = Instant::now();
-            let outcome = probe::connect(spec.target, spec.timeout).await;
+            let outcome = probe::attempt(&spec.probe, spec.target, spec.timeout, &self.trust).await;
             drop(permit);
             let (event, passed) = self.settle(&spec, outcome, due, started);
             if let Some(event) = event
@@ -157,7 +163,7 @@ impl Runner {
                 return;
             }
             if let Some(stream) = passed {
-                let next = due + shortened(spec.interval, self.fraction(round));
+                let next = due + shortened(self.interval(&spec), self.fraction(round));
                 probe::close(stream, next.min(Instant::now() + CLOSE_MAX)).await;
             }
             if self.wait(due, round).await.is_err() {
@@ -176,12 +182,16 @@ impl Runner {
     ) -> (Option<HealthEvent>, Option<tokio::net::TcpStream>) {
         let now = Instant::now();
         let took = now - started;
-        let (result, reason, stream) = match outcome {
-            Outcome::Passed(stream) => (Some(true), "connected".to_owned(), Some(stream)),
-            Outcome::Failed(reason) => (Some(false), reason, None),
+        let (mut stream, mut certificate_ends) = (None, None);
+        let (result, reason) = match outcome {
+            Outcome::Passed(passed) => {
+                (stream, certificate_ends) = (passed.stream, passed.certificate_ends);
+                (Some(true), passed.words)
+            }
+            Outcome::Failed(reason) => (Some(false), reason),
             Outcome::Inconclusive(reason) => {
                 tracing::warn!(target = %spec.target, reason, "health check could not be made");
-                (None, reason, None)
+                (None, reason)
             }
         };
         let mut progress = lock(&self.progress);
@@ -189,7 +199,13 @@ impl Runner {
         if change.is_some() {
             progress.since = Some(now.into_std());
         }
-        let last = LastResult { at: now.into_std(), took, waited: started - due, reason: reason.clone() };
+        let last = LastResult {
+            at: now.into_std(),
+            took,
+            waited: started - due,
+            reason: reason.clone(),
+            certificate_ends,
+        };
         progress.last = Some(last);
         let event = change.map(|state| HealthEvent {
             id: spec.id,
@@ -204,13 +220,20 @@ impl Runner {
     /// Wait until the next check is due, by the newest spec. An error when the checker is gone.
     async fn wait(&mut self, due: Instant, round: u64) -> Result<(), watch::error::RecvError> {
         loop {
-            let interval = self.spec.borrow_and_update().interval;
+            let spec = self.spec.borrow_and_update().clone();
+            let interval = self.interval(&spec);
             let next = due + shortened(interval, self.fraction(round));
             tokio::select! {
                 () = sleep_until(next) => return Ok(()),
                 changed = self.spec.changed() => changed?,
             }
         }
+    }
+
+    /// From this check to the next: shorter while the state is about to change, so that it does so sooner.
+    fn interval(&self, spec: &CheckSpec) -> Duration {
+        let changing = lock(&self.progress).machine.is_changing();
+        spec.interval_changing.filter(|_| changing).unwrap_or(spec.interval)
     }
 
     /// A number in [0, 1) that differs from check to check and from round to round.

@@ -48,6 +48,16 @@ impl Machine {
         self.state
     }
 
+    /// Whether the last result speaks against what is decided: more like it change that.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        match self.state {
+            State::Unknown => false,
+            State::Up => !self.passing,
+            State::Down => self.passing,
+        }
+    }
+
     /// How many results in a row agree with the last one.
     #[must_use]
     pub fn consecutive(&self) -> u32 {
@@ -97,6 +107,19 @@ mod tests {
         machine.record(true, 1, 5);
         assert_eq!(machine.record(false, 1, 5), None);
         assert_eq!(machine.record(false, 1, 2), Some(Down));
+    }
+
+    #[test]
+    fn it_is_changing_while_results_speak_against_the_state() {
+        let mut machine = Machine::default();
+        assert!(!machine.is_changing(), "nothing is decided yet");
+        for (passed, changing) in [(true, false), (false, true), (true, false), (false, true), (false, false)]
+        {
+            machine.record(passed, 2, 2);
+            assert_eq!(machine.is_changing(), changing, "{machine:?}");
+        }
+        machine.record(true, 2, 2);
+        assert!(machine.is_changing(), "up again is a change too");
     }
 
     /// The definition, read off the whole history.

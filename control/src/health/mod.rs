@@ -1,20 +1,25 @@
 //! Health checks: is a server answering?
 //!
-//! TCP connects from the kernel's own stack (the XDP program leaves their replies to the kernel), one task a check.
+//! Asked from the kernel's own stack (the XDP program leaves the replies to the kernel), one task a check.
 //! [`Machine`] decides from results alone, without I/O or clock; [`Checker`] runs the checks and tells changes.
 //!
 //! Health (up, down) is kept apart from what the operator wants (ready, drain, offline).
 
 mod checker;
+mod kinds;
 mod machine;
 mod probe;
+mod trust;
 mod words;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 pub use checker::{CONNECTS_MAX, Checker, Reconciled};
+pub use kinds::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 pub use machine::{Machine, State};
+pub use trust::check_ca;
 pub use words::in_words;
 
 /// One thing to check, and how.
@@ -22,12 +27,16 @@ pub use words::in_words;
 pub struct CheckSpec {
     /// The caller's name for it; opaque here, unique in a list.
     pub id: u32,
-    /// Where to connect.
+    /// Whom to ask; the port means nothing for ICMP.
     pub target: SocketAddr,
+    /// What to ask.
+    pub probe: Arc<Probe>,
     /// From the start of one check to the start of the next. Shortened at random by up to 10 % so that checks do not
     /// march in step; never lengthened, so that the bound on detection holds. Less than 10 ms is taken as 10 ms.
     pub interval: Duration,
-    /// A connection that is not there after this long is a failure. At most `interval`, or checks come later than
+    /// The same while the last result speaks against what is decided; `None`: no other. At most `interval`.
+    pub interval_changing: Option<Duration>,
+    /// An answer that is not there after this long is a failure. At most `interval`, or checks come later than
     /// asked: the next one starts when the last is decided.
     pub timeout: Duration,
     /// Successes in a row that bring a server which is down up. 0 means 1.
@@ -47,7 +56,8 @@ pub struct HealthEvent {
     pub target: SocketAddr,
     /// Up or down.
     pub up: bool,
-    /// The result that decided it: "connected", "connection refused", "timed out after 1 s".
+    /// The result that decided it: "connected", "connection refused",
+    /// "HTTP 503, expected 200-299".
     pub reason: String,
     /// How long that result took.
     pub took: Duration,
@@ -82,4 +92,6 @@ pub struct LastResult {
     pub waited: Duration,
     /// What happened.
     pub reason: String,
+    /// When the server's certificate ends, if it showed one.
+    pub certificate_ends: Option<SystemTime>,
 }

@@ -2,8 +2,10 @@
 //!
 //! Pure bookkeeping: no I/O, no clock. The engine feeds it and publishes what it makes; replay uses the same.
 
+mod fit;
 mod ids;
 mod nodes;
+mod operator;
 mod pools;
 mod rules;
 mod servers;
@@ -11,6 +13,8 @@ mod snapshot;
 mod snat;
 mod sticky;
 
+pub use fit::Narrow;
+pub use operator::{Refused, SAID_MAX, Said, StateChange};
 pub use pools::Strength;
 pub use servers::{Health, Reach, ServerKey, ServerRecord, Way};
 pub use snat::clash as snat_clash;
@@ -78,6 +82,8 @@ pub struct Plan {
     snat: SnatPools,
     /// What tells a pool's clients from others' in a persistence table.
     salts: BTreeMap<String, u32>,
+    /// What operators said at run time.
+    said: Arc<operator::Sayings>,
     sticky: StickyTables,
     seed: [u8; 16],
     /// The time of the last snapshot; `None` while nobody has said what time it is.
@@ -102,6 +108,7 @@ impl Plan {
             pools: PoolCache::default(),
             snat: SnatPools::default(),
             salts: BTreeMap::new(),
+            said: Arc::default(),
             sticky: StickyTables::new(),
             seed: [0; 16],
             now: None,
@@ -173,7 +180,7 @@ impl Plan {
                 let key = ServerKey::of(pool, server);
                 let id = self.server_ids.assign(key.clone()).ok_or(OutOfIds("server"))?;
                 let record = self.servers.entry(id).or_insert_with(|| ServerRecord::new(ServerId(id), key));
-                record.keep(checked, server.state);
+                record.keep(checked, operator::wanted(&self.said, pool, server));
                 seen.insert(id);
             }
         }

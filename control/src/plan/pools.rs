@@ -1,6 +1,6 @@
 //! Pools as the packet path sees them: who is in, with which share. Those that did not change are shared with the last snapshot.
 
-use super::{Plan, ServerRecord};
+use super::{Plan, ServerRecord, operator};
 use crate::config::{Algorithm, OperatorState, PoolConfig, ServerConfig};
 use ringlead_flow::ServerId;
 use ringlead_l4::tables::{Chooser, Pool, SERVICES_MAX};
@@ -137,7 +137,8 @@ impl Plan {
             return Some(Arc::clone(&built.pool));
         }
         let (mut recipe, _) = self.recipe(index, config);
-        let first = |server: &&ServerConfig| server.state == OperatorState::Ready && !server.backup;
+        let is_ready = |s: &ServerConfig| operator::wanted(&self.said, config, s) == OperatorState::Ready;
+        let first = |server: &&ServerConfig| is_ready(server) && !server.backup;
         let first = config.servers.iter().filter(first);
         recipe.members = first.filter_map(|s| Some((self.server_id(config, s)?, s.weight))).collect();
         Some(Arc::new(self.made(config, &recipe)))

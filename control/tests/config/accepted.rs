@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringlead_control::config::{
@@ -9,6 +10,7 @@ use ringlead_control::config::{
     OperatorState, PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig,
     ZeroCopy,
 };
+use ringlead_control::health::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 use ringlead_pick::HashBy;
 use ringlead_wire::tunnel::{Encapsulation, Variant};
 use ringlead_wire::{Endpoint, Protocol};
@@ -198,7 +200,9 @@ fn pools_and_checks() {
     assert_eq!(everything.health, None);
     let check = |name: &str, interval, timeout, rise, fall, port| CheckConfig {
         name: name.to_owned(),
+        probe: Arc::new(Probe::Tcp),
         interval: Duration::from_millis(interval),
+        interval_changing: (name == "web").then_some(Duration::from_millis(500)),
         timeout: Duration::from_millis(timeout),
         rise,
         fall,
@@ -207,6 +211,37 @@ fn pools_and_checks() {
     assert_eq!(config.checks[web.health.unwrap()], check("web", 5_000, 1_500, 1, 5, Some(8_081)));
     let quick = &config.checks[dns.health.unwrap()];
     assert_eq!(quick, &check("quick", 250, 250, 2, 3, None), "a short interval shortens the timeout");
+}
+
+#[test]
+fn checks_of_every_type() {
+    let probe = |name: &str| (*good().checks.iter().find(|c| c.name == name).unwrap().probe).clone();
+    assert_eq!(probe("ping"), Probe::Icmp);
+    let page = HttpProbe {
+        tls: None,
+        method: "HEAD".to_owned(),
+        path: "/healthz?full=1".to_owned(),
+        host: Some("app.example.net".to_owned()),
+        headers: vec![("x-probe".to_owned(), "1".to_owned()), ("accept".to_owned(), "*/*".to_owned())],
+        statuses: vec![(200, 299), (301, 301)],
+        body_contains: Some("ok".to_owned()),
+    };
+    assert_eq!(probe("page"), Probe::Http(page));
+    let tls = TlsProbe { ca: Some("/etc/ca.pem".into()), sni: Some("app.example.net".to_owned()) };
+    assert_eq!(probe("handshake"), Probe::Tls(tls));
+    let Probe::Http(secure) = probe("secure") else { panic!("https is http inside TLS") };
+    assert_eq!(secure.tls, Some(TlsProbe::default()), "any certificate unless `ca` says whose");
+    assert_eq!((secure.method.as_str(), secure.path.as_str()), ("GET", "/"));
+    assert_eq!((secure.host, secure.statuses, secure.body_contains), (None, vec![(200, 299)], None));
+    let udp = UdpProbe { send: "ping".to_owned(), reply: Some("pong".to_owned()) };
+    assert_eq!(probe("datagram"), Probe::Udp(udp));
+    let dns = DnsProbe {
+        name: "example.net".to_owned(),
+        kind: "A",
+        rcode: "NOERROR",
+        answer: Some("192.0.2.7".to_owned()),
+    };
+    assert_eq!(probe("name"), Probe::Dns(dns));
 }
 
 #[test]
@@ -272,6 +307,42 @@ server = [ {{ name = "s1", address = "10.0.0.1:80" }} ]
     let (config, warnings) = config::parse("shared.toml", &text).unwrap_or_else(|e| panic!("{e}"));
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(config.services.iter().map(|s| s.pool).collect::<Vec<_>>(), [0, 1, 1]);
+}
+
+/// Where a flow of another mode may be in the table, or nobody asked for a size, source ports say nothing about it.
+#[test]
+fn source_ports_are_counted_where_all_flows_need_one() {
+    let warned = |max_flows: &str, mode: &str| {
+        let text = format!(
+            r#"{}{max_flows}
+[port.wan]
+device = "eth0"
+[snat.out]
+addresses = "10.0.0.200"
+ports = "10000-12999"
+[service.a]
+listen = "192.0.2.1:80"
+protocol = "tcp"
+mode = "snat"
+pool = "a"
+[service.b]
+listen = "192.0.2.1:81"
+protocol = "tcp"
+mode = "{mode}"
+pool = "a"
+[pool.a]
+algorithm = "maglev"
+server = [ {{ name = "s1", address = "10.0.0.1:80" }} ]
+"#,
+            "version = 1\n[dataplane]\ncores = [1]\n"
+        );
+        let (_, warnings) = config::parse("ports.toml", &text).unwrap_or_else(|e| panic!("{e}"));
+        warnings.iter().map(|warning| warning.code).collect::<Vec<_>>()
+    };
+    assert_eq!(warned("max-flows = 3001", "snat"), [config::codes::SNAT_SMALL]);
+    assert!(warned("max-flows = 3000", "snat").is_empty());
+    assert!(warned("max-flows = 3001", "nat").is_empty());
+    assert!(warned("", "snat").is_empty());
 }
 
 #[test]

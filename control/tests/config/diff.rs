@@ -69,3 +69,20 @@ fn what_needs_a_restart_is_named_and_the_secret_is_not_told() {
     assert!(found.iter().any(|line| line.starts_with("dataplane.hash-key: needs a restart")), "{found:?}");
     assert!(!found.concat().contains("7f3a91"), "{found:?}");
 }
+
+/// Headers are where credentials are.
+#[test]
+fn a_check_says_what_changed_but_not_its_headers() {
+    let check = "[health.page]\ntype = \"http\"\nheaders = \"Authorization: Bearer s3cret\"\n";
+    let base = config::EXAMPLE.to_owned();
+    let [old, new] = [
+        format!("{base}\n{check}"),
+        format!("{base}\n{}expect = {{ status = \"204\" }}\n", check.replace("s3cret", "0ther")),
+    ];
+    let found = lines(&old, &new);
+    let expected = [
+        "health page: expect { status = \"200-299\" } -> { status = \"204\" }",
+        "health page: headers changed",
+    ];
+    assert_eq!(found, expected);
+}

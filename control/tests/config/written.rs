@@ -16,7 +16,9 @@ fn everything() -> String {
          [service.far]\nlisten = \"198.51.100.1:0\"\nprotocol = \"tcp\"\nmode = \"tunnel\"\ntunnel = \"far\"\npool = \"everything\"\n\
          [service.api]\nlisten = \"192.0.2.12:80\"\nprotocol = \"tcp\"\nmode = \"snat\"\npool = \"web\"\n\
          [service.clamped]\nlisten = \"192.0.2.13:80\"\nprotocol = \"tcp\"\nmode = \"snat\"\npool = \"web\"\nmss-clamp = 1360\n\
-         [service.gue]\nlisten = \"192.0.2.14:0\"\nprotocol = \"udp\"\nmode = \"tunnel\"\npool = \"everything\"\n"
+         [service.gue]\nlisten = \"192.0.2.14:0\"\nprotocol = \"udp\"\nmode = \"tunnel\"\npool = \"everything\"\n\
+         [health.asked]\ntype = \"dns\"\nquery = \"example.net AAAA\"\n\
+         [health.odd]\ntype = \"udp\"\n[health.odd.expect]\nreply = \"a\\n\\\"b\\u0001\\\\\"\n"
     )
 }
 
@@ -124,6 +126,7 @@ fn keys() -> Vec<(String, Value)> {
         ("tunnel", "/far", "/properties/tunnel/additionalProperties"),
         ("persistence", "/source-24", "/properties/persistence/additionalProperties"),
         ("health", "/web", "/properties/health/additionalProperties"),
+        ("health", "/name/expect", "/properties/health/additionalProperties/properties/expect"),
     ];
     let mut keys = Vec::new();
     for (kind, name, table) in instances {
@@ -192,11 +195,18 @@ fn the_effective_file_names_every_default() {
         }
     }
     assert!(seen >= 20, "{seen}");
-    for path in
-        ["/pool/everything/hash", "/pool/everything/table-size", "/health/quick/timeout", "/service/api/snat"]
-    {
+    for path in ["/pool/everything/hash", "/pool/everything/table-size", "/service/api/snat"] {
         assert!(effective.pointer(path).is_some(), "{path}");
     }
+    assert_eq!(effective["health"]["secure"]["request"], "GET /");
+    assert_eq!(effective["health"]["secure"]["expect"], json!({ "status": "200-299" }));
+    assert_eq!(
+        effective["health"]["page"]["expect"],
+        json!({ "status": "200-299, 301", "body-contains": "ok" })
+    );
+    assert_eq!(effective["health"]["asked"]["expect"], json!({ "rcode": "NOERROR" }));
+    assert_eq!(effective["health"]["web"].get("expect"), None);
+    assert_eq!(effective["health"]["odd"]["expect"]["reply"], "a\n\"b\u{1}\\");
     assert_eq!(effective["health"]["quick"]["timeout"], "250ms");
     assert_eq!(effective["service"]["gue"]["on-no-server"], "drop");
     assert_eq!(effective["service"]["gue"]["tunnel"], "gue");

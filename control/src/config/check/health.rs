@@ -1,11 +1,12 @@
 //! `[health.NAME]`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::model::CheckConfig;
 use super::super::raw::{Health, Named};
-use super::super::values::{choice, duration, in_words, number};
-use super::{Findings, codes, optional, required, values};
+use super::super::values::{duration, in_words, number};
+use super::{Findings, codes, optional, probe, values};
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
@@ -15,8 +16,6 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const RISE_DEFAULT: u32 = 2;
 const FALL_DEFAULT: u32 = 3;
 
-const TYPES_LATER: [&str; 6] = ["icmp", "http", "https", "dns", "udp", "script"];
-
 /// One entry a table, `None` where something was wrong.
 pub(super) fn check(tables: &[Named<Health>], findings: &mut Findings) -> Vec<Option<CheckConfig>> {
     tables.iter().map(|named| one(named, findings)).collect()
@@ -25,10 +24,10 @@ pub(super) fn check(tables: &[Named<Health>], findings: &mut Findings) -> Vec<Op
 fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
     let raw = &named.table.raw;
     let named_well = values::name("health check", &named.name, findings);
-    let kind = required(&named.table, "type", &raw.r#type, "\"tcp\"", findings)
-        .and_then(|v| choice("type", v, &[("tcp", ())], &TYPES_LATER, findings));
+    let probe = probe::check(&named.table, findings);
     let interval =
         optional(raw.interval.as_ref(), |v| duration("interval", v, INTERVAL_MIN..=HOUR, findings));
+    let changing = changing(raw, interval.ok().flatten().unwrap_or(INTERVAL_DEFAULT), findings);
     let timeout = optional(raw.timeout.as_ref(), |v| duration("timeout", v, TIMEOUT_MIN..=HOUR, findings));
     let rise = optional(raw.rise.as_ref(), |v| number("rise", v, 1..=100, findings));
     let fall = optional(raw.fall.as_ref(), |v| number("fall", v, 1..=100, findings));
@@ -37,17 +36,33 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
     let timeout = timeout.ok()?;
     let in_time = in_time(raw, interval, timeout, findings);
     (named_well && in_time).then_some(())?;
-    kind?;
     let interval = interval.unwrap_or(INTERVAL_DEFAULT);
     Some(CheckConfig {
         name: named.name.get_ref().clone(),
+        probe: Arc::new(probe?),
         interval,
+        interval_changing: changing.ok()?,
         // A short interval alone shortens the timeout with it.
         timeout: timeout.unwrap_or(TIMEOUT_DEFAULT.min(interval)),
         rise: rise.ok()?.unwrap_or(RISE_DEFAULT),
         fall: fall.ok()?.unwrap_or(FALL_DEFAULT),
         port: port.ok()?,
     })
+}
+
+/// `interval-changing`, which is there to find changes sooner.
+fn changing(raw: &Health, interval: Duration, findings: &mut Findings) -> Result<Option<Duration>, ()> {
+    let read = |v: &_| duration("interval-changing", v, INTERVAL_MIN..=HOUR, findings);
+    let changing = optional(raw.interval_changing.as_ref(), read)?;
+    let (Some(changing), Some(written)) = (changing, &raw.interval_changing) else { return Ok(None) };
+    if changing <= interval {
+        return Ok(Some(changing));
+    }
+    let message = format!("`interval-changing` is longer than the interval, {}", in_words(interval));
+    findings
+        .error(codes::RANGE, written.span(), message)
+        .help("it is the time between checks while their results speak against a server's state");
+    Err(())
 }
 
 /// A check must be over when the next one starts.

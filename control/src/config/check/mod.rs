@@ -7,6 +7,7 @@ mod node;
 mod persistence;
 mod pool;
 mod port;
+mod probe;
 mod service;
 mod snat;
 mod together;

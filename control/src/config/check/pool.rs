@@ -218,6 +218,7 @@ fn check_port(
     findings: &mut Findings,
 ) {
     if check.port.is_none()
+        && check.probe.has_port()
         && let Some(any) = addresses.iter().find(|a| a.address.port() == 0)
     {
         findings

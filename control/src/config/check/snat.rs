@@ -1,6 +1,6 @@
 //! `[snat.NAME]`: addresses and ports that servers see in place of clients'.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -175,7 +175,44 @@ pub(super) fn together(
                 .also(snat, "this node answers for it");
         }
     }
+    enough(file, snats, services, pools, findings);
     unused(file, services, findings);
+}
+
+/// Where all services are snat, more flows than there are source ports never come about. Other modes' flows need none, so that
+/// beside them nothing can be said.
+fn enough(
+    file: &File,
+    snats: &[Checked],
+    services: &[service::Checked],
+    pools: &[pool::Checked],
+    findings: &mut Findings,
+) {
+    let Some(wanted) = file.dataplane.as_ref().and_then(|table| table.raw.max_flows.as_ref()) else { return };
+    // A port of an address is one for each transport, and servers' family decides which addresses are used.
+    let mut used = BTreeSet::new();
+    for service in services.iter().filter(|service| !service.local) {
+        let Some((Mode::Snat { snat }, _)) = service.mode else { return };
+        let servers = service.pools().filter_map(|p| pools.get(p)).filter_map(|pool| pool.addresses.first());
+        for v4 in servers.map(|server| server.address.is_ipv4()) {
+            used.extend(service.listen.iter().map(|(listen, _)| (snat, v4, listen.protocol)));
+        }
+    }
+    let mut ports = 0;
+    for (snat, v4, _) in &used {
+        let Some(model) = snats.get(*snat).and_then(|checked| checked.model.as_ref()) else { return };
+        ports += model.addresses.iter().filter(|ip| ip.is_v4() == *v4).count() * model.ports.len();
+    }
+    if ports == 0 || i64::try_from(ports).is_ok_and(|ports| ports >= *wanted.get_ref()) {
+        return;
+    }
+    let message = format!("max-flows = {}, and source ports for {ports} flows", wanted.get_ref());
+    let entry = findings.warning(codes::SNAT_SMALL, wanted.span(), message);
+    let pool = used.first().and_then(|(snat, ..)| snats.get(*snat)?.addresses.first());
+    if let Some((_, addresses)) = pool {
+        entry.also(addresses, "each address has one flow a port and transport");
+    }
+    entry.help("add addresses, or lower max-flows: the rest of the table is never used");
 }
 
 /// The pool must have addresses that its servers can answer to.

@@ -1,14 +1,21 @@
 //! `[health.NAME]`: is a server answering?
 
+use std::sync::Arc;
 use std::time::Duration;
 
-/// `[health.NAME]`: a TCP connect check.
+use crate::health::Probe;
+
+/// `[health.NAME]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckConfig {
     /// NAME.
     pub name: String,
+    /// `type`, with what is asked and which answer is good.
+    pub probe: Arc<Probe>,
     /// `interval` from one check of a server to its next, 100 ms to 1 h.
     pub interval: Duration,
+    /// `interval-changing`: the same while the last check speaks against the server's state, 100 ms to the interval.
+    pub interval_changing: Option<Duration>,
     /// `timeout` of one check, 10 ms to the interval.
     pub timeout: Duration,
     /// `rise`: good checks in a row that bring a server up, 1 to 100.

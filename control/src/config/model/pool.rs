@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringlead_pick::HashBy;
+use serde::{Deserialize, Serialize};
 
 /// `[pool.NAME]`: servers of one IP family that can stand in for each other.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,7 +73,8 @@ pub struct ServerConfig {
 }
 
 /// What an operator wants of a server; health is another matter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OperatorState {
     /// Takes flows.
     #[default]
@@ -81,4 +83,16 @@ pub enum OperatorState {
     Drain,
     /// Takes no new flow at all; established flows go on.
     Offline,
+}
+
+impl OperatorState {
+    /// As the file, commands and status write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Offline => "offline",
+        }
+    }
 }

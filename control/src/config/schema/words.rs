@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::vocabulary as v;
+use crate::health::DnsProbe;
 
 /// What names are made of.
 pub(super) const NAME: &str = "^[a-z0-9._-]{1,64}$";
@@ -24,6 +25,7 @@ pub(super) fn about(header: &str) -> &'static str {
         h if h == v::SNAT.header => "Addresses and ports that servers see in place of clients'.",
         h if h == v::PERSISTENCE.header => "Who comes back to the same server.",
         h if h == v::HEALTH.header => "A health check.",
+        h if h == v::EXPECT.header => "The answer that a check wants.",
         _ => "",
     }
 }
@@ -57,6 +59,7 @@ pub(super) fn of(header: &str) -> Vec<(&'static str, Value)> {
         h if h == v::SNAT.header => snat(),
         h if h == v::PERSISTENCE.header => persistence(),
         h if h == v::HEALTH.header => health(),
+        h if h == v::EXPECT.header => expect(),
         _ => Vec::new(),
     }
 }
@@ -359,9 +362,29 @@ fn persistence() -> Vec<(&'static str, Value)> {
 }
 
 fn health() -> Vec<(&'static str, Value)> {
+    let mut keys = checking();
+    keys.extend(asking());
+    keys
+}
+
+/// When a check is made, and what its results do.
+fn checking() -> Vec<(&'static str, Value)> {
     vec![
-        ("type", choice(&["tcp"], "What is asked: tcp is a connection that is accepted.")),
+        (
+            "type",
+            choice(
+                &["icmp", "tcp", "tls", "http", "https", "udp", "dns"],
+                "What is asked: icmp is a ping, tcp a connection that is accepted, tls a handshake.",
+            ),
+        ),
         ("interval", with("2s", text(DURATION, "100ms to 1h: from one check of a server to its next."))),
+        (
+            "interval-changing",
+            text(
+                DURATION,
+                "100ms to 1h, not above the interval: the same while the last check speaks against the server's state. Default: the interval.",
+            ),
+        ),
         (
             "timeout",
             text(
@@ -371,8 +394,54 @@ fn health() -> Vec<(&'static str, Value)> {
         ),
         ("rise", with(2, integer(1, 100, "Good checks in a row that bring a server up."))),
         ("fall", with(3, integer(1, 100, "Bad checks in a row that take it down."))),
-        ("port", integer(1, 65_535, "The port to check. Default: the server's own.")),
+        ("port", integer(1, 65_535, "The port to check, not with icmp. Default: the server's own.")),
     ]
+}
+
+/// What the types ask; `expect` has a table of its own.
+fn asking() -> Vec<(&'static str, Value)> {
+    let header = json!({ "type": "string", "pattern": "^[^:]+:" });
+    let headers = json!({
+        "anyOf": [header, { "type": "array", "items": header, "maxItems": 32 }],
+        "description": "With http and https: \"NAME: VALUE\", or a list of them, sent besides.",
+    });
+    let query = format!("^[^ ]* ({})$", DnsProbe::TYPES.join("|"));
+    vec![
+        ("request", text("^[^ ]+ /", "With http and https: \"METHOD /PATH\". Default: \"GET /\".")),
+        (
+            "host",
+            some_text("With http and https: the Host that is asked for. Default: the server's address."),
+        ),
+        ("headers", headers),
+        (
+            "ca",
+            text(PATH, "With tls and https: a PEM file of whom to trust. Default: any certificate will do."),
+        ),
+        ("sni", some_text("With tls and https: the name that is asked for.")),
+        ("send", some_text("With udp: what is sent. Default: an empty datagram.")),
+        ("query", text(&query, "With dns: \"NAME TYPE\".")),
+    ]
+}
+
+fn expect() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "status",
+            text(
+                "[1-5][0-9][0-9]",
+                "With http and https: statuses and ranges of them. Default: \"200-299\".",
+            ),
+        ),
+        ("body-contains", some_text("With http and https: what the body must have.")),
+        ("reply", some_text("With udp: what the reply must have.")),
+        ("rcode", choice(&DnsProbe::RCODES, "With dns: the response code. Default: NOERROR.")),
+        ("answer", some_text("With dns: the data that a record of the answer must have.")),
+    ]
+}
+
+/// As long as checks send or look for.
+fn some_text(description: &str) -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": 1_024, "description": description })
 }
 
 fn text(pattern: &str, description: &str) -> Value {

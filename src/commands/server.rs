@@ -1,0 +1,141 @@
+//! `ringlead server`: an operator takes a server out and back, and waits for its flows.
+
+use super::daemon;
+use crate::cli::{LeaveArgs, SayArgs, ServerArgs, ServerCommand, Then};
+use ringlead_control::admin::client;
+use ringlead_control::config::OperatorState;
+use ringlead_control::engine::operator::{SayAnswer, SayRequest, WaitAnswer, WaitRequest};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The longest that one question waits; the daemon answers before that, too.
+const ASK_MAX: Duration = Duration::from_secs(20);
+
+/// Tells the daemon. Exit status 0: done; 1: flows are left after the wait; 2: refused, or no answer.
+pub(crate) fn server(command: &ServerCommand) -> ExitCode {
+    let done = match command {
+        ServerCommand::Ready(args) => say(args, OperatorState::Ready),
+        ServerCommand::Drain(args) => leave(args, OperatorState::Drain),
+        ServerCommand::Offline(args) => leave(args, OperatorState::Offline),
+        ServerCommand::Clear(args) => clear(args),
+    };
+    done.unwrap_or_else(|why| {
+        eprintln!("ringlead server: {why}");
+        ExitCode::from(2)
+    })
+}
+
+/// One server of one daemon.
+struct Told<'a> {
+    control: PathBuf,
+    pool: &'a str,
+    server: &'a str,
+    json: bool,
+}
+
+impl<'a> Told<'a> {
+    fn of(args: &'a ServerArgs) -> Result<Self, String> {
+        let parts =
+            args.server.split_once('/').filter(|(pool, server)| !pool.is_empty() && !server.is_empty());
+        let (pool, server) = parts
+            .ok_or_else(|| format!("`{}` is no POOL/SERVER; `ringlead status` lists them", args.server))?;
+        Ok(Self { control: daemon::socket(&args.daemon)?, pool, server, json: args.json })
+    }
+
+    fn say(
+        &self,
+        state: Option<OperatorState>,
+        reason: Option<&String>,
+        lasting: Option<Duration>,
+    ) -> Result<SayAnswer, String> {
+        let request = SayRequest {
+            pool: self.pool.to_owned(),
+            server: self.server.to_owned(),
+            state,
+            reason: reason.cloned(),
+            for_s: lasting.map(|time| time.as_secs()),
+        };
+        let answer: SayAnswer = self.ask("server", &request)?;
+        if let Some(warning) = &answer.warning {
+            eprintln!("ringlead server: {warning}");
+        }
+        if self.json {
+            print(&json!(answer).to_string());
+        } else {
+            let (server, old, new) = (&answer.server, answer.old.name(), answer.new.name());
+            print(&format!("{server}: {old} -> {new}, {}", flows_left(answer.flows)));
+        }
+        Ok(answer)
+    }
+
+    /// Asks again and again until no flow is left or the time is over.
+    fn wait(&self, time: Duration) -> Result<WaitAnswer, String> {
+        let begin = Instant::now();
+        loop {
+            let left = time.saturating_sub(begin.elapsed());
+            let wait_ms = u64::try_from(left.min(ASK_MAX).as_millis()).unwrap_or(u64::MAX);
+            let (pool, server) = (self.pool.to_owned(), self.server.to_owned());
+            let answer: WaitAnswer = self.ask("server-wait", &WaitRequest { pool, server, wait_ms })?;
+            if answer.flows == 0 || begin.elapsed() >= time {
+                return Ok(answer);
+            }
+        }
+    }
+
+    fn ask<T: DeserializeOwned>(&self, command: &str, arguments: &impl Serialize) -> Result<T, String> {
+        let mut request = json!(arguments);
+        if let Some(members) = request.as_object_mut() {
+            members.insert("command".to_owned(), Value::String(command.to_owned()));
+        }
+        let answer = client::request(&self.control, &request).map_err(|error| error.to_string())?;
+        serde_json::from_value(answer)
+            .map_err(|error| format!("the daemon's answer is of another version: {error}"))
+    }
+}
+
+/// A line. A closed pipe is the reader's choice.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn say(args: &SayArgs, state: OperatorState) -> Result<ExitCode, String> {
+    Told::of(&args.server)?.say(Some(state), args.reason.as_ref(), args.lasting)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn clear(args: &ServerArgs) -> Result<ExitCode, String> {
+    Told::of(args)?.say(None, None, None)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
+    let told = Told::of(&args.say.server)?;
+    let (reason, lasting) = (args.say.reason.as_ref(), args.say.lasting);
+    told.say(Some(state), reason, lasting)?;
+    let Some(time) = args.wait else { return Ok(ExitCode::SUCCESS) };
+    let begin = Instant::now();
+    let waited = told.wait(time)?;
+    if told.json {
+        print(&json!(waited).to_string());
+    } else {
+        print(&format!("{}/{}: {} after the wait", told.pool, told.server, flows_left(waited.flows)));
+    }
+    if waited.state != state {
+        return Err(format!("somebody made it {} meanwhile: nothing else is done", waited.state.name()));
+    }
+    if let Some(Then::Offline) = args.then {
+        // The time began with the first command.
+        let left = lasting.map(|time| time.saturating_sub(begin.elapsed()));
+        told.say(Some(OperatorState::Offline), reason, left)?;
+    }
+    Ok(if waited.flows == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn flows_left(flows: u32) -> String {
+    if flows == 1 { "1 flow left".to_owned() } else { format!("{flows} flows left") }
+}
