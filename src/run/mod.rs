@@ -52,7 +52,9 @@ pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
         eprintln!("{warning}");
     }
     // The kernel would promise it, and end some process once the tables fill.
-    let ended = match memory::beyond(loaded.config.dataplane.flows_max) {
+    let flows_max = loaded.config.dataplane.flows_max;
+    let too_much = memory::beyond(flows_max).or_else(|| take_over.then(|| memory::beyond_free(flows_max))?);
+    let ended = match too_much {
         Some(why) if take_over => Err(Failed::Refused(why)),
         Some(why) => Err(Failed::Broken(why)),
         None if take_over => take_over::serve(config_path, loaded),

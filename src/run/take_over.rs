@@ -14,7 +14,7 @@ use ringlead_control::handover::{Imported, import};
 use ringlead_control::lock::{InstanceLock, LockError};
 use ringlead_control::net::Net;
 use ringlead_control::plan::Plan;
-use ringlead_io::steer::{Loaded, Steering};
+use ringlead_io::steer::{Loaded, SteerError, Steering};
 use ringlead_l4::Shared;
 use serde_json::Value;
 use std::fs::File;
@@ -73,7 +73,11 @@ async fn serve_on_runtime(
     let mut engine = Engine::new(plan, config_path.to_owned(), effective.into(), node, net);
     engine.prepare(&mut signals).await.map_err(|EngineError(why)| Failed::Refused(why))?;
 
-    let loaded = Loaded::beside(&config.node.bpf_dir).map_err(|error| Failed::Refused(error.to_string()))?;
+    let refused = |error: SteerError| Failed::Refused(error.to_string());
+    let mut loaded = Loaded::beside(&config.node.bpf_dir).map_err(refused)?;
+    if let Some(loaded) = &mut loaded {
+        loaded.fits(&engine.rules_soon()).map_err(refused)?;
+    }
 
     let left = ask(&config).await?;
     let lock = take_lock(&config)?;
@@ -114,7 +118,7 @@ fn put_on(
 
 /// Asks the predecessor to let go, and waits until it has. One that died meanwhile has.
 async fn ask(config: &Config) -> Result<Left, Failed> {
-    let (path, request) = (config.node.control.clone(), introduction(&config.node));
+    let (path, request) = (config.node.control.clone(), introduction(config));
     let asked_ns = monotonic_ns();
     let asked = spawn_blocking(move || client::request_file(&path, &request, ANSWER_MAX)).await;
     match asked.map_err(failed("asking the predecessor"))? {
@@ -138,7 +142,11 @@ fn take_lock(config: &Config) -> Result<InstanceLock, Failed> {
         match InstanceLock::take(&config.node.state_dir) {
             Ok(lock) => return Ok(lock),
             Err(LockError::Held { .. }) if begin.elapsed() < LOCK_MAX => sleep(PAUSE),
-            Err(error) => return Err(Failed::Refused(error.to_string())),
+            Err(error) => {
+                return Err(Failed::Broken(format!(
+                    "the predecessor has let go, but its lock is not free: {error}"
+                )));
+            }
         }
     }
 }

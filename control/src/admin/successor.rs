@@ -8,9 +8,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    SendFlags, recv, recvmsg, sendmsg,
 };
 use serde_json::{Map, Value, json};
 
@@ -39,6 +40,17 @@ impl Successor {
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(Duration::from_secs(READ_MAX_S)))?;
         Ok(Self { arguments, pid, stream })
+    }
+
+    /// Whether it has hung up: it was killed, or lost its patience.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let mut byte = [0];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match recv(&self.stream, &mut byte, flags) {
+            Ok((_, length)) => length == 0,
+            Err(error) => error != Errno::AGAIN,
+        }
     }
 
     /// Sends it away; it learns why.

@@ -77,15 +77,6 @@ impl Engine {
         places
     }
 
-    /// Adds the addresses that a VLAN device lacks, which may have come, or got its network, only now.
-    pub(super) async fn sync_vlan_addresses(&self) {
-        let mut wanted = self.wanted_addresses();
-        wanted.retain(|(ifindex, _)| self.devices.outlet(*ifindex).is_some_and(|at| at.vlan.is_some()));
-        if !wanted.is_empty() {
-            self.add_addresses(&wanted).await;
-        }
-    }
-
     async fn add_addresses(&self, wanted: &BTreeSet<Place>) {
         if wanted.is_empty() {
             return;

@@ -2,6 +2,7 @@
 
 use super::{Engine, monotonic};
 use crate::admin::Successor;
+use crate::config::{Config, NodeConfig, PortConfig};
 use crate::handover;
 use crate::plan::Plan;
 use ringlead_io::steer::Steering;
@@ -32,30 +33,56 @@ pub struct Leaving {
 
 /// What a successor tells of itself, for the one that it wants to follow to compare.
 #[must_use]
-pub fn introduction(config: &crate::config::NodeConfig) -> Value {
+pub fn introduction(config: &Config) -> Value {
     let mut request: Map<String, Value> =
-        places(config).map(|(name, path)| (name.to_owned(), json!(path))).into_iter().collect();
+        places(&config.node).map(|(name, path)| (name.to_owned(), json!(path))).into_iter().collect();
     request.insert("command".to_owned(), json!(crate::admin::HAND_OVER));
+    let ports: Vec<String> = config.ports.iter().map(attachment).collect();
+    request.insert("ports".to_owned(), json!(ports));
     Value::Object(request)
 }
 
 /// What both must have in common.
-fn places(node: &crate::config::NodeConfig) -> [(&'static str, &Path); 3] {
+fn places(node: &NodeConfig) -> [(&'static str, &Path); 3] {
     [("state-dir", &node.state_dir), ("control", &node.control), ("bpf-dir", &node.bpf_dir)]
+}
+
+/// A port as both must have it: one that the successor lacks would keep its addresses, and a program attached in another way
+/// leaves the port bare for a moment, in which the kernel resets clients.
+fn attachment(port: &PortConfig) -> String {
+    format!("{} (attach = {:?})", port.device, port.attach).to_lowercase()
+}
+
+/// Why this successor cannot follow, if so.
+fn unfit(config: &Config, successor: &Successor) -> Option<String> {
+    let said = |name: &str| successor.arguments.get(name);
+    let place = places(&config.node)
+        .into_iter()
+        .find(|(name, path)| said(name).and_then(Value::as_str).map(Path::new) != Some(*path))
+        .map(|(name, path)| format!("`{name}` is {} here", path.display()));
+    let ports: Vec<&str> =
+        said("ports").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let port = || {
+        let mut own = config.ports.iter().map(attachment);
+        own.find(|port| !ports.contains(&port.as_str())).map(|port| format!("there is a port on {port} here"))
+    };
+    let differs = place.or_else(port)?;
+    Some(format!("{differs}, which must be the same to take over; stop and start instead"))
 }
 
 impl Engine {
     /// A file for the stream, if this successor can follow; else it is told why not, and all goes on.
     pub(super) fn agree(&self, successor: Successor) -> Option<(Successor, File)> {
-        let node = &self.plan.config().node;
-        let differs = places(node).into_iter().find(|(name, path)| {
-            successor.arguments.get(*name).and_then(Value::as_str).map(Path::new) != Some(*path)
-        });
-        let refused = match (differs, handover::memory_file()) {
-            (Some((name, path)), _) => {
-                let path = path.display();
-                format!("`{name}` is {path} here and must be the same to take over; stop and start instead")
-            }
+        if successor.is_gone() {
+            tracing::warn!(
+                event = "hand-over",
+                pid = successor.pid,
+                "the successor that asked has gone: serving on"
+            );
+            return None;
+        }
+        let refused = match (unfit(self.plan.config(), &successor), handover::memory_file()) {
+            (Some(why), _) => why,
             (None, Err(error)) => format!("no memory file for the flows: {error}"),
             // The successor reads the file, which may be the one that is to be undone.
             (None, Ok(file)) => match self.nothing_waits() {

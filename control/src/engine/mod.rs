@@ -207,6 +207,8 @@ pub struct Engine {
     operator: operator::OperatorWatch,
     taken_over: Option<status::TakeOverStatus>,
     started: Instant,
+    /// When neighbours were last looked at for some that nobody keeps resolved.
+    managed_at: Instant,
     ready: bool,
 }
 
@@ -240,6 +242,7 @@ impl Engine {
             operator: operator::OperatorWatch::default(),
             taken_over: None,
             started: Instant::now(),
+            managed_at: Instant::now(),
             ready: false,
         }
     }
@@ -291,6 +294,7 @@ impl Engine {
         self.free_retired();
         self.watch_workers();
         self.watch_sources();
+        self.manage_again().await;
         self.forget_clients().await;
         self.forget_ghosts().await;
         self.raise_weights().await;

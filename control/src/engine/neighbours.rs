@@ -8,6 +8,7 @@ use crate::plan::HopKey;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 impl Engine {
     /// Has the kernel keep every next hop resolved, and copies what it knows into the workers' table. Those that it keeps
@@ -42,7 +43,16 @@ impl Engine {
         }
     }
 
-    /// Notes that the kernel may not keep a neighbour resolved any more: the next time it is asked to again.
+    /// Asks the kernel again, every few seconds, to keep those resolved that it may not any more.
+    pub(super) async fn manage_again(&mut self) {
+        const PAUSE: Duration = Duration::from_secs(5);
+        if self.managed_at.elapsed() >= PAUSE {
+            self.managed_at = Instant::now();
+            self.sync_neighbours(Ask::New).await;
+        }
+    }
+
+    /// Notes that the kernel may not keep a neighbour resolved any more: it is asked to again by [`Self::manage_again`].
     pub(super) fn note_unmanaged(&mut self, ifindex: u32, ip: IpAddr) {
         if let Some(hop) = self.hop_on(ifindex, ip) {
             self.managed.remove(&hop);

@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 struct Needs {
     devices: bool,
     addresses: bool,
+    /// Addresses of services and sources may be gone, or belong on one more device.
+    missing: bool,
     routes: bool,
     neighbours: bool,
 }
@@ -34,8 +36,12 @@ impl Engine {
             if self.refresh_local().await {
                 self.steer();
                 needs.routes = true;
+                needs.missing = true;
             }
-            self.sync_vlan_addresses().await;
+        }
+        if needs.missing {
+            // A port that goes down loses its IPv6 addresses, and anybody may delete one.
+            self.sync_addresses(false).await;
         }
         let neighbours = if needs.neighbours { Ask::All } else { Ask::New };
         if needs.routes && self.resolve_routes(Ask::All).await {
@@ -60,8 +66,10 @@ impl Engine {
             NetEvent::Routes => needs.routes = true,
             NetEvent::Link { ifindex, up, mac, vlan, .. } => {
                 let Some(port) = self.node.ports.iter().find(|port| port.ifindex == ifindex) else {
-                    if self.note_vlan(ifindex, vlan) {
-                        (needs.addresses, needs.routes, needs.neighbours) = (true, true, true);
+                    // One that goes down loses routes and neighbours, also without a word about them.
+                    if self.note_vlan(ifindex, vlan) || self.devices.outlet(ifindex).is_some() {
+                        (needs.addresses, needs.missing) = (true, true);
+                        (needs.routes, needs.neighbours) = (true, true);
                     }
                     return;
                 };
@@ -74,8 +82,8 @@ impl Engine {
                     );
                 }
                 tracing::info!(event = "port", port = name, up);
-                needs.routes = true;
-                needs.neighbours = true;
+                (needs.addresses, needs.missing) = (true, true);
+                (needs.routes, needs.neighbours) = (true, true);
             }
             NetEvent::LinkRemoved { ifindex } => {
                 if self.devices.forget(ifindex) {
@@ -90,7 +98,8 @@ impl Engine {
                 if let Some(steering) = &mut self.node.steering {
                     steering.distrust();
                 }
-                *needs = Needs { devices: true, addresses: true, routes: true, neighbours: true };
+                *needs =
+                    Needs { devices: true, addresses: true, missing: true, routes: true, neighbours: true };
             }
         }
     }

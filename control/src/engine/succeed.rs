@@ -33,7 +33,7 @@ impl Engine {
         self.resolve_routes(Ask::All).await;
         self.warn_missing_addresses();
         self.warn_of_misfits();
-        steerable(&self.plan.rules(&local_soon(&self.local, &self.plan))).map_err(EngineError)?;
+        steerable(&self.rules_soon()).map_err(EngineError)?;
         // The predecessor's maps have the node's own addresses, so answers to checks stay the kernel's.
         self.sync_checks();
         self.first_results().await;
@@ -46,6 +46,12 @@ impl Engine {
     #[must_use]
     pub fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.plan)
+    }
+
+    /// The rules of the steering program once this node has the addresses of its services and sources.
+    #[must_use]
+    pub fn rules_soon(&self) -> ringlead_io::steer::Rules {
+        self.plan.rules(&local_soon(&self.local, &self.plan))
     }
 
     /// The rules for the steering program to begin with: it is put on the ports with them.

@@ -36,7 +36,7 @@ SET(servers, 65536);
 /* (address, protocol) of the same: for their fragments. */
 SET(server_addresses, 65536);
 /* Addresses of this node. */
-SET(local_addresses, 4096);
+SET(local_addresses, 65536);
 
 /* SNAT ranges, cut into prefixes of the port (at most 30 a range), so that a changed range is a difference of two sets. */
 struct {

@@ -20,7 +20,7 @@ use steer_common::{ifindex, in_namespace, sh};
 const HOLDER: &str = "RINGLEAD_TEST_HOLDER_DIR";
 
 /// The directory of this version's maps and links.
-const LAYOUT: &str = "v2";
+const LAYOUT: &str = "v3";
 
 #[test]
 fn native_is_taken_when_the_driver_can() {
@@ -195,15 +195,15 @@ fn rules_that_do_not_fit_change_nothing() {
         let mut steering = Steering::open(dir, &[]).unwrap();
         steering.reconcile(&rules()).unwrap();
         let mut many = Rules::default();
-        many.local.extend((0..4097_u32).map(|i| Ip::from_v4((0x0a00_0000 + i).to_be_bytes())));
-        let full = |error| matches!(error, SteerError::Full { map: "local_addresses", max: 4096, .. });
+        many.local.extend((0..=65_536_u32).map(|i| Ip::from_v4((0x0a00_0000 + i).to_be_bytes())));
+        let full = |error| matches!(error, SteerError::Full { map: "local_addresses", max: 65_536, .. });
         assert!(full(steering.reconcile(&many).unwrap_err()));
         assert!(full(steering.fits(&many).unwrap_err()));
         assert_eq!(steering.reconcile(&rules()).unwrap(), Changes::default());
         many.local.pop_first();
         assert!(full(steering.fits(&many).unwrap_err()), "beside those that are there");
         steering.fits(&rules()).unwrap();
-        assert_eq!(steering.reconcile(&many).unwrap().added, 4096, "a full map can be exchanged");
+        assert_eq!(steering.reconcile(&many).unwrap().added, 65_536, "a full map can be exchanged");
         steering.detach_all().unwrap();
     });
 }

@@ -53,6 +53,16 @@ impl Loaded {
         Steering::load(dir, &layout).map(|steering| Some(Self(steering)))
     }
 
+    /// Whether the maps have room for `rules` beside what that daemon has in them: to be asked before it lets go.
+    ///
+    /// # Errors
+    /// [`SteerError::Full`] or [`SteerError::Kernel`].
+    pub fn fits(&mut self, rules: &Rules) -> Result<(), SteerError> {
+        let fits = self.0.fits(rules);
+        self.0.distrust(); // that daemon may change them yet
+        fits
+    }
+
     /// As [`Steering::open_with`], once that daemon has let go.
     ///
     /// # Errors
