@@ -109,7 +109,7 @@ fn once_quiet(tunnels: &Tunnels) -> Vec<Counters> {
     last
 }
 
-/// In this tunnel, over this family: packets of both families. Nothing in any other way, and nothing damaged.
+/// In this tunnel, over this family: packets of both families. Nothing else in any other way, and nothing damaged.
 fn only_these_were_taken(kind: Kind, outer: Family, after: &Counters, before: &Counters) {
     let of = |counters: &Counters| match kind {
         Kind::Ipip => counters.ipip,
@@ -123,7 +123,10 @@ fn only_these_were_taken(kind: Kind, outer: Family, after: &Counters, before: &C
     let (was, is) = (families(of(before)), families(of(after)));
     let new = [is[0] - was[0], is[1] - was[1]];
     assert!(new.iter().all(|count| *count > 100), "{kind:?} over {outer:?}: {after:?}");
-    assert_eq!(after.taken() - before.taken(), new[0] + new[1], "another way than {kind:?} over {outer:?}");
+    // None before the reload to the second family. After it a client's port that comes again finds its old flow, which keeps its server.
+    let others = after.taken() - before.taken() - new[0] - new[1];
+    let others_max = if outer == Family::ALL[0] { 0 } else { (new[0] + new[1]) / 50 };
+    assert!(others <= others_max, "{others} in another way than {kind:?} over {outer:?}: {after:?}");
     assert_eq!((after.refused, after.dropped_ecn), (0, 0), "{after:?}");
 }
 
