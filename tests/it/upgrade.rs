@@ -250,6 +250,7 @@ fn a_refused_take_over_leaves_the_old_one_serving() {
             (good.replace("version = 1", "version = 1\nnonsense = 2"), "nonsense"),
             (good.replace("device = \"l1\"", "device = \"l9\""), "l9"),
             (good.replace("bpf-dir = \"", "bpf-dir = \"/sys/fs/bpf/other"), "bpf-dir"),
+            (good.replace("type = \"tcp\"", "type = \"https\"\nca = \"/nowhere/ca.pem\""), "/nowhere/ca.pem"),
             // Another way to be attached, which would leave the port without a program for a moment.
             (good.replace("device = \"l0\"", "device = \"l0\"\nattach = \"generic\""), "port on l0"),
         ] {

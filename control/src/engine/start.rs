@@ -12,15 +12,12 @@ use tokio::time::{Instant, timeout_at};
 const FIRST_RESULTS_MAX: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// snapshot → acknowledged → neighbours → maps → addresses → sockets.
-    ///
-    /// Until the sockets are steered to, frames of services are dropped, not given to the kernel, which would reset the
-    /// flows of a predecessor that died.
-    pub(super) async fn start(&mut self) -> Result<(), EngineError> {
+    /// Looks at the node before anything is changed: files, devices, addresses, routes. Refuses what cannot work here and warns
+    /// of what may not.
+    pub(super) async fn survey(&mut self) -> Result<(), EngineError> {
         // Nothing else runs on this thread yet that would wait for the disk.
         check_files(self.plan.config()).map_err(EngineError)?;
         self.load_said().await;
-        self.note_said().await;
         self.note_new_services();
         self.refresh_devices().await;
         self.refresh_local().await;
@@ -28,6 +25,16 @@ impl Engine {
         self.resolve_routes(Ask::All).await;
         self.warn_missing_addresses();
         self.warn_of_misfits();
+        Ok(())
+    }
+
+    /// snapshot → acknowledged → neighbours → maps → addresses → sockets.
+    ///
+    /// Until the sockets are steered to, frames of services are dropped, not given to the kernel, which would reset the
+    /// flows of a predecessor that died.
+    pub(super) async fn start(&mut self) -> Result<(), EngineError> {
+        self.survey().await?;
+        self.note_said().await;
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();
         let rules = self.plan.rules(&local_soon(&self.local, &self.plan));

@@ -25,14 +25,7 @@ impl Engine {
     }
 
     async fn prepare_beside(&mut self) -> Result<(), EngineError> {
-        self.load_said().await;
-        self.note_new_services();
-        self.refresh_devices().await;
-        self.refresh_local().await;
-        self.check_sources(self.plan.config()).await.map_err(EngineError)?;
-        self.resolve_routes(Ask::All).await;
-        self.warn_missing_addresses();
-        self.warn_of_misfits();
+        self.survey().await?;
         steerable(&self.rules_soon()).map_err(EngineError)?;
         // The predecessor's maps have the node's own addresses, so answers to checks stay the kernel's.
         self.sync_checks();
