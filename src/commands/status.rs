@@ -10,7 +10,8 @@ use ringlead_control::engine::status::{PoolStatus, ServerStatus, ServiceStatus, 
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Asks and prints. Exit status 0: every service has a server, or a listener; 1: some have none; 2: no answer.
+/// Asks and prints. Exit status 0: every service has a server, or a listener; 1: some have none, or a pool is in panic; 2: no
+/// answer.
 pub(crate) fn status(args: &StatusArgs) -> ExitCode {
     match ask(args) {
         Ok(answer) => {
@@ -24,7 +25,10 @@ pub(crate) fn status(args: &StatusArgs) -> ExitCode {
             };
             // A closed pipe is the reader's choice.
             let _ = writeln!(std::io::stdout(), "{text}");
-            let degraded = status.is_ok_and(|status| status.services.iter().any(is_served_by_nobody));
+            let degraded = status.is_ok_and(|status| {
+                status.services.iter().any(is_served_by_nobody)
+                    || status.pools.iter().any(|pool| pool.panic.is_some())
+            });
             if degraded { ExitCode::from(1) } else { ExitCode::SUCCESS }
         }
         Err(why) => refused(&why),
@@ -68,6 +72,14 @@ fn tables(status: &Status) -> String {
     }
     if let Some(left) = status.reload.waits_s {
         text.push_str(&format!("the last reload is waiting for confirm, {left} s left\n"));
+    }
+    for pool in &status.pools {
+        if let Some(then) = &pool.panic {
+            let name = &pool.name;
+            text.push_str(&format!(
+                "PANIC in pool {name}: most servers look dead, new flows go to: {then}\n"
+            ));
+        }
     }
     text.push_str(&services(status));
     text.push_str(&pools(&status.pools));
@@ -201,7 +213,7 @@ fn servers(pools: &[PoolStatus]) -> String {
                 weight(s),
                 operator(s),
                 s.health.clone(),
-                s.reason.clone(),
+                reason(s),
                 s.flows_max.map_or_else(|| s.flows.to_string(), |max| format!("{}/{max}", s.flows)),
                 format!("{} ({})", s.next_hop, s.neighbour.as_deref().unwrap_or("unresolved")),
             ]
@@ -209,6 +221,14 @@ fn servers(pools: &[PoolStatus]) -> String {
     });
     let head = ["server", "address", "weight", "operator", "health", "reason", "flows", "next hop"];
     table("servers", &head, rows.collect())
+}
+
+/// Why it is up or down, and how long a report still holds.
+fn reason(server: &ServerStatus) -> String {
+    server.reported.as_ref().map_or_else(
+        || server.reason.clone(),
+        |report| format!("{}, {} s left", server.reason, report.left_s),
+    )
 }
 
 fn sources(status: &Status) -> String {

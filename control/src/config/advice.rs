@@ -155,4 +155,8 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "C160",
         "Each type of check asks something else. Take the key out, or use a type that the message names.",
     ),
+    (
+        "C162",
+        "Without a health check every server is up and the threshold is never met: set `health`, or take `panic` out. With then = \"backup\" the pool needs servers with backup = true.",
+    ),
 ];

@@ -108,6 +108,12 @@ impl Scene {
                 expect if words.header == words::HEALTH.header && known.name == "expect" => {
                     self.expect(table, expect)
                 }
+                Some(DeValue::Table(inner)) if words.header == words::HEALTH.header => {
+                    Some(self.inline(&words::PASSIVE, inner))
+                }
+                Some(DeValue::Table(inner)) if words.header == words::POOL.header => {
+                    Some(self.inline(&words::PANIC, inner))
+                }
                 Some(value) => Some(written_as(value)),
                 None if self.defaults => self.absent(words.header, known.name, table).map(|v| as_toml(&v)),
                 None => None,
@@ -158,7 +164,8 @@ impl Scene {
             };
         }
         if header == words::HEALTH.header {
-            return of_check(table, key).or_else(default);
+            let reported = text(table, "type") == Some("report");
+            return of_check(table, key).or_else(|| if reported { None } else { default() });
         }
         default()
     }
@@ -185,6 +192,9 @@ impl Scene {
 /// What depends on a check's type or interval.
 fn of_check(check: &DeTable<'_>, key: &str) -> Option<Value> {
     match (key, text(check, "type")) {
+        // Nothing is asked of servers whose health is reported.
+        ("unreported", Some("report")) => Some(json!("up")),
+        (_, Some("report")) => None,
         ("timeout", _) => Some(json!(timeout(check))),
         ("request", Some("http" | "https")) => Some(json!("GET /")),
         ("status", Some("http" | "https")) => Some(json!("200-299")),
@@ -215,7 +225,7 @@ fn written_as(value: &DeValue<'_>) -> String {
             format!("[{}]", items.join(", "))
         }
         DeValue::Boolean(yes) => yes.to_string(),
-        // No key of this version takes one but `expect`, which is written by its own vocabulary.
+        // Tables in tables are written by their own vocabularies.
         DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => String::new(),
     }
 }

@@ -127,6 +127,16 @@ pub(super) struct Pool {
     /// Read one by one, so that each has its own findings.
     #[serde(skip)]
     pub(super) server: Opt<Vec<Table<Server>>>,
+    /// Read on its own, so that it has its own findings.
+    #[serde(skip)]
+    pub(super) panic: Option<Table<Panic>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Panic {
+    pub(super) below: Opt<i64>,
+    pub(super) then: Opt<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -186,6 +196,17 @@ pub(super) struct Health {
     /// Read on its own, so that it has its own findings.
     #[serde(skip)]
     pub(super) expect: Option<Table<Expect>>,
+    /// The same.
+    #[serde(skip)]
+    pub(super) passive: Option<Table<Passive>>,
+    pub(super) unreported: Opt<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Passive {
+    pub(super) errors: Opt<i64>,
+    pub(super) window: Opt<String>,
 }
 
 #[derive(Deserialize, Default)]

@@ -28,8 +28,21 @@ const fn key(name: &'static str, expects: &'static str) -> Key {
 }
 
 /// All but [`ROOT`].
-pub(super) const TABLES: [&Table; 11] =
-    [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &TUNNEL, &SNAT, &PERSISTENCE, &HEALTH, &EXPECT];
+pub(super) const TABLES: [&Table; 13] = [
+    &NODE,
+    &DATAPLANE,
+    &PORT,
+    &SERVICE,
+    &POOL,
+    &PANIC,
+    &SERVER,
+    &TUNNEL,
+    &SNAT,
+    &PERSISTENCE,
+    &HEALTH,
+    &EXPECT,
+    &PASSIVE,
+];
 
 /// The tables below the root, by the first word of their headers, in the root's order.
 pub(super) const TABLES_BY_KIND: [(&str, &Table); 9] = [
@@ -133,8 +146,15 @@ pub(super) const POOL: Table = Table {
         key("slow-start", "a duration as a string"),
         key("min-servers", "an integer"),
         key("health", "the name of a health check as a string"),
+        key("panic", "a table"),
         key("server", "a list of tables"),
     ],
+    later: &[],
+};
+
+pub(super) const PANIC: Table = Table {
+    header: "panic of [pool.NAME]",
+    keys: &[key("below", "an integer"), key("then", "a string")],
     later: &[],
 };
 
@@ -201,8 +221,16 @@ pub(super) const HEALTH: Table = Table {
         key("send", "a string"),
         key("query", "a string \"NAME TYPE\""),
         key("expect", "a table"),
+        key("passive", "a table"),
+        key("unreported", "a string"),
     ],
-    later: &["via", "passive"],
+    later: &["via"],
+};
+
+pub(super) const PASSIVE: Table = Table {
+    header: "passive of [health.NAME]",
+    keys: &[key("errors", "an integer"), key("window", "a duration as a string")],
+    later: &[],
 };
 
 pub(super) const EXPECT: Table = Table {

@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::diagnostics::Findings;
 use super::raw::{
-    Dataplane, Expect, File, Health, Named, Node, Opt, Persistence, Pool, Port, Server, Service, Snat, Table,
-    Tunnel, Version,
+    Dataplane, File, Health, Named, Node, Opt, Persistence, Pool, Port, Server, Service, Snat, Table, Tunnel,
+    Version,
 };
 use super::source::Span;
 use super::values::{a_or_an, quoted};
@@ -83,12 +83,19 @@ fn pools(value: Option<Value<'_>>, findings: &mut Findings) -> Vec<Named<Pool>> 
     tables
         .into_iter()
         .map(|(name, path, span, mut table)| {
-            let list = table.remove("server");
+            let (list, panic) = (table.remove("server"), table.remove("panic"));
             let mut table = read::<Pool>(&words::POOL, path, span, table, findings);
             if let Some(list) = list {
                 table.raw.server = servers(&table.path, list, findings);
                 if table.raw.server.is_none() {
                     table.broken.insert("server".to_owned());
+                }
+            }
+            if let Some(value) = panic {
+                let example = "panic = { below = 50, then = \"all\" }";
+                table.raw.panic = inner(&words::PANIC, example, &table.path, value, findings);
+                if table.raw.panic.as_ref().is_none_or(|panic| !panic.broken.is_empty()) {
+                    table.broken.insert("panic".to_owned());
                 }
             }
             Named { name, table }
@@ -102,27 +109,44 @@ fn checks(value: Option<Value<'_>>, findings: &mut Findings) -> Vec<Named<Health
     tables
         .into_iter()
         .map(|(name, path, span, mut table)| {
-            let expect = table.remove("expect");
+            let (expect, passive) = (table.remove("expect"), table.remove("passive"));
             let mut table = read::<Health>(&words::HEALTH, path, span, table, findings);
-            table.raw.expect = expect.and_then(|value| expected(&table.path, value, findings));
+            table.raw.expect = expect.and_then(|value| {
+                inner(&words::EXPECT, "expect = { status = \"200-299\" }", &table.path, value, findings)
+            });
             if table.raw.expect.as_ref().is_some_and(|expect| !expect.broken.is_empty()) {
                 table.broken.insert("expect".to_owned());
+            }
+            if let Some(value) = passive {
+                let example = "passive = { errors = 10, window = \"10s\" }";
+                table.raw.passive = inner(&words::PASSIVE, example, &table.path, value, findings);
+                if table.raw.passive.as_ref().is_none_or(|passive| !passive.broken.is_empty()) {
+                    table.broken.insert("passive".to_owned());
+                }
             }
             Named { name, table }
         })
         .collect()
 }
 
-fn expected(check: &str, value: Value<'_>, findings: &mut Findings) -> Option<Table<Expect>> {
-    let path = format!("{}.expect]", check.trim_end_matches(']'));
+/// A table that is a key of another: `expect` of `[health.NAME]`. The example begins with the key.
+fn inner<T: DeserializeOwned + Default>(
+    words: &words::Table,
+    example: &str,
+    outer: &str,
+    value: Value<'_>,
+    findings: &mut Findings,
+) -> Option<Table<T>> {
+    let key = example.split(' ').next().unwrap_or_default();
+    let path = format!("{}.{key}]", outer.trim_end_matches(']'));
     let span = value.span();
     match into_table(value) {
-        Ok(table) => Some(read(&words::EXPECT, path, span, table, findings)),
+        Ok(table) => Some(read(words, path, span, table, findings)),
         Err(found) => {
             findings
                 .error(codes::TYPE, span, format!("{path} must be a table"))
                 .label(found)
-                .help("write expect = { status = \"200-299\" }");
+                .help(format!("write {example}"));
             None
         }
     }

@@ -56,7 +56,7 @@ impl Engine {
 /// Refuses files of certificates that cannot be used. Reads them, so it runs off the control thread.
 pub(super) fn check_files(config: &Config) -> Result<(), String> {
     for check in &config.checks {
-        if let Some(ca) = check.probe.ca() {
+        if let Some(ca) = check.probe.as_ref().and_then(|probe| probe.ca()) {
             check_ca(ca).map_err(|why| format!("[health.{}] {why}", check.name))?;
         }
     }
@@ -68,13 +68,14 @@ fn check_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
     let mut specs = Vec::new();
     for pool in &config.pools {
         let Some(check) = pool.health.and_then(|index| config.checks.get(index)) else { continue };
+        let Some(probe) = &check.probe else { continue };
         for server in &pool.servers {
             let Some(id) = plan.server_id(pool, server) else { continue };
             let port = check.port.unwrap_or_else(|| server.address.port());
             specs.push(CheckSpec {
                 id: id.0,
                 target: SocketAddr::new(server.address.ip(), port),
-                probe: Arc::clone(&check.probe),
+                probe: Arc::clone(probe),
                 interval: check.interval,
                 interval_changing: check.interval_changing,
                 timeout: check.timeout,

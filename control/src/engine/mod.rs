@@ -11,6 +11,7 @@ mod load;
 mod neighbours;
 mod network;
 pub mod operator;
+mod passive;
 mod persistence;
 mod pools;
 mod publish;
@@ -205,6 +206,7 @@ pub struct Engine {
     forgetting: persistence::Forgetting,
     pools: pools::PoolWatch,
     operator: operator::OperatorWatch,
+    passive: passive::PassiveWatch,
     taken_over: Option<status::TakeOverStatus>,
     started: Instant,
     /// When neighbours were last looked at for some that nobody keeps resolved.
@@ -240,6 +242,7 @@ impl Engine {
             forgetting: persistence::Forgetting::default(),
             pools: pools::PoolWatch::default(),
             operator: operator::OperatorWatch::default(),
+            passive: passive::PassiveWatch::default(),
             taken_over: None,
             started: Instant::now(),
             managed_at: Instant::now(),
@@ -299,6 +302,7 @@ impl Engine {
         self.forget_ghosts().await;
         self.raise_weights().await;
         self.end_said().await;
+        self.watch_traffic().await;
         self.answer_waits();
     }
 

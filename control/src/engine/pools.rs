@@ -2,9 +2,9 @@
 
 use super::Engine;
 use super::report::Reporter;
-use super::status::{PoolStatus, SaidStatus, ServerStatus};
-use crate::config::{Algorithm, PoolConfig, ServerConfig};
-use crate::plan::{Reach, Said};
+use super::status::{PoolStatus, ReportedStatus, SaidStatus, ServerStatus};
+use crate::config::{Algorithm, PanicThen, PoolConfig, ServerConfig};
+use crate::plan::{Alive, Plan, Reach, Reported, Said};
 use ringlead_pick::default_size;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ const WEIGHTS_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct PoolWatch {
     /// The pools that were told to be short of servers.
     weak: BTreeSet<String>,
+    /// The pools whose panic was told.
+    panics: BTreeSet<String>,
     /// When the last snapshot was built.
     built: Option<Instant>,
 }
@@ -35,6 +37,7 @@ impl Engine {
         self.pools.built = Some(Instant::now());
         let mut weak = BTreeSet::new();
         for pool in &self.plan.config().pools {
+            self.pools.tell_panic(pool, &self.plan);
             let Some(strength) = self.plan.strength(&pool.name) else { continue };
             let was_weak = self.pools.weak.contains(&pool.name);
             let (name, min_servers) = (pool.name.as_str(), strength.servers_min);
@@ -58,6 +61,46 @@ impl Engine {
             }
         }
         self.pools.weak = weak;
+        let names = self.plan.config().pools.iter().map(|pool| pool.name.as_str());
+        let names: BTreeSet<&str> = names.collect();
+        self.pools.panics.retain(|pool| names.contains(pool.as_str()));
+    }
+}
+
+impl PoolWatch {
+    /// Says once when a panic begins, and once when it is over.
+    fn tell_panic(&mut self, pool: &PoolConfig, plan: &Plan) {
+        let (name, Alive { ready, up }) = (pool.name.as_str(), plan.alive(pool));
+        match plan.panic(name) {
+            Some(then) if self.panics.insert(name.to_owned()) => {
+                let answer = match then {
+                    PanicThen::All => "the checks are disbelieved: every ready server gets flows",
+                    PanicThen::Nobody => "no server gets flows",
+                    PanicThen::Backup => "only the backups get flows",
+                };
+                tracing::error!(
+                    event = "panic",
+                    pool = name,
+                    panic = true,
+                    up,
+                    ready,
+                    then = then.name(),
+                    "most servers look dead: {answer}"
+                );
+            }
+            None if self.panics.remove(name) => {
+                tracing::warn!(event = "panic", pool = name, panic = false, up, ready, "the panic is over");
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+impl ReportedStatus {
+    fn of(reported: &Reported) -> Self {
+        let left = reported.until.saturating_duration_since(Instant::now());
+        let (up, reason) = (reported.up, reported.reason.clone());
+        Self { up, reason, since: reported.since, left_s: left.as_secs_f64().ceil() }
     }
 }
 
@@ -85,6 +128,7 @@ impl Reporter {
             slow_start_s: pool.slow_start.map(|ramp| ramp.as_secs_f64()),
             min_servers: pool.servers_min,
             below_min_servers: strength.is_some_and(|strength| strength.below_min()),
+            panic: self.plan.panic(&pool.name).map(|then| then.name().to_owned()),
             backups_in_use: strength.is_some_and(|strength| strength.uses_backups()),
             servers: pool.servers.iter().filter_map(|server| self.server_status(pool, server)).collect(),
         }
@@ -117,6 +161,8 @@ impl Reporter {
             said: self.plan.said(&pool.name, &server.name).map(SaidStatus::of),
             health: record.health.name().to_owned(),
             reason: record.reason.clone(),
+            health_source: record.source.name().to_owned(),
+            reported: record.reported.as_ref().map(ReportedStatus::of),
             eligible: self.plan.eligible(record),
             flows: self.shared.loads.get(id.0).into(),
             next_hop,

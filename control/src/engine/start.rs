@@ -75,7 +75,7 @@ impl Engine {
     }
 
     fn waits_for_results(&self) -> bool {
-        self.plan.servers().any(|server| server.health == crate::plan::Health::Unknown)
+        self.plan.servers().any(|server| server.checked && server.health == crate::plan::Health::Unknown)
     }
 
     /// Addresses that somebody else keeps must be there, or nothing will arrive.

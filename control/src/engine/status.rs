@@ -156,6 +156,9 @@ pub struct PoolStatus {
     pub min_servers: usize,
     /// Whether there are fewer.
     pub below_min_servers: bool,
+    /// Whom its panic sends new flows to: `all`, `none` or `backup`; `None`: there is no panic.
+    #[serde(default)]
+    pub panic: Option<String>,
     /// Whether backups get flows now.
     pub backups_in_use: bool,
     /// Its servers.
@@ -183,10 +186,16 @@ pub struct ServerStatus {
     pub operator_file: String,
     /// The command that `operator` comes from; `None`: it comes from the file.
     pub said: Option<SaidStatus>,
-    /// `up`, `down`, `unknown` or `unchecked`: what the checks say.
+    /// `up`, `down`, `unknown` or `unchecked`.
     pub health: String,
     /// Why, in words.
     pub reason: String,
+    /// Who says so: `check`, `passive` (clients' connections), `report` or `nobody`.
+    #[serde(default)]
+    pub health_source: String,
+    /// What was reported of it, and counts before what is found here.
+    #[serde(default)]
+    pub reported: Option<ReportedStatus>,
     /// Whether new flows may go there.
     pub eligible: bool,
     /// Flows now.
@@ -195,6 +204,19 @@ pub struct ServerStatus {
     pub next_hop: String,
     /// Whether the next hop's Ethernet address is known.
     pub neighbour: Option<String>,
+}
+
+/// What somebody reported of a server's health.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ReportedStatus {
+    /// Up or down.
+    pub up: bool,
+    /// Why, in the reporter's words.
+    pub reason: Option<String>,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// Seconds until it ends.
+    pub left_s: f64,
 }
 
 /// What an operator said of a server at run time.

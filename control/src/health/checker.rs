@@ -99,6 +99,16 @@ impl Checker {
         self.checks.values().map(Check::status).collect()
     }
 
+    /// Takes a server down for another reason than a check's result: only the next successes of its check bring it up, `rises`
+    /// times as many as `rise` says. `false`: there is no such check, and nothing was done. It sends no event.
+    pub fn fall(&mut self, id: u32, rises: u32) -> bool {
+        let Some(check) = self.checks.get(&id) else { return false };
+        let mut progress = lock(&check.progress);
+        progress.machine.fall(rises);
+        progress.since = Some(std::time::Instant::now());
+        true
+    }
+
     fn start(&self, spec: CheckSpec) -> Check {
         let progress = Arc::new(Mutex::new(Progress::default()));
         let (sender, receiver) = watch::channel(spec);

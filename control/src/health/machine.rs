@@ -21,6 +21,8 @@ pub struct Machine {
     state: State,
     passing: bool,
     consecutive: u32,
+    /// So many times `rise` are needed to come up: 0 means 1.
+    rises: u32,
 }
 
 impl Machine {
@@ -33,13 +35,23 @@ impl Machine {
             self.passing = passed;
             self.consecutive = 1;
         }
-        let (wanted, needed) = if passed { (State::Up, rise) } else { (State::Down, fall) };
+        let (wanted, needed) = if passed {
+            (State::Up, rise.max(1).saturating_mul(self.rises.max(1)))
+        } else {
+            (State::Down, fall)
+        };
         let enough = self.state == State::Unknown || self.consecutive >= needed.max(1);
         if wanted == self.state || !enough {
             return None;
         }
         self.state = wanted;
+        self.rises = 0;
         Some(wanted)
+    }
+
+    /// Takes it down, whatever the results say. `rises` times `rise` successes from now on bring it up; 0 means 1.
+    pub fn fall(&mut self, rises: u32) {
+        *self = Self { state: State::Down, passing: false, consecutive: 0, rises };
     }
 
     /// What is decided.
@@ -99,6 +111,23 @@ mod tests {
     #[test]
     fn zero_means_one() {
         assert_eq!(changes(&[true, false, true], 0, 0), [(0, Up), (1, Down), (2, Up)]);
+    }
+
+    #[test]
+    fn who_was_taken_down_needs_new_successes_and_more_of_them_each_time() {
+        for (rises, needed) in [(0, 2), (1, 2), (4, 8)] {
+            let mut machine = Machine::default();
+            for _ in 0..100 {
+                machine.record(true, 2, 3);
+            }
+            machine.fall(rises);
+            assert_eq!((machine.state(), machine.is_changing()), (Down, false));
+            let back = (1..=100).find(|_| machine.record(true, 2, 3) == Some(Up));
+            assert_eq!(back, Some(needed));
+            // As before, once it is up.
+            assert_eq!([(); 3].map(|()| machine.record(false, 2, 3)), [None, None, Some(Down)]);
+            assert_eq!([(); 2].map(|()| machine.record(true, 2, 3)), [None, Some(Up)]);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod checker;
 mod kinds;
 mod machine;
+pub mod passive;
 mod probe;
 mod trust;
 mod words;

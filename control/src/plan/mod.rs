@@ -6,6 +6,7 @@ mod fit;
 mod ids;
 mod nodes;
 mod operator;
+mod panic;
 mod pools;
 mod rules;
 mod servers;
@@ -15,11 +16,12 @@ mod sticky;
 
 pub use fit::Narrow;
 pub use operator::{Refused, SAID_MAX, Said, StateChange};
+pub use panic::Alive;
 pub use pools::Strength;
-pub use servers::{Health, Reach, ServerKey, ServerRecord, Way};
+pub use servers::{Health, Reach, Reported, ServerKey, ServerRecord, Source, Way};
 pub use snat::clash as snat_clash;
 
-use crate::config::{Config, OperatorState, PoolConfig, ServerConfig};
+use crate::config::{Config, OperatorState, PanicThen, PoolConfig, ServerConfig};
 use ids::Ids;
 use pools::PoolCache;
 use ringlead_flow::ServerId;
@@ -27,6 +29,7 @@ use ringlead_l4::neighbours::{NEIGHBOURS_MAX, NeighbourId};
 use ringlead_l4::tables::{SERVERS_MAX, SERVICES_MAX, ServiceId};
 use ringlead_pick::FrontHash;
 use ringlead_wire::Vid;
+use servers::{Finder, Found};
 use snat::SnatPools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -80,6 +83,8 @@ pub struct Plan {
     hops: Ids<HopKey>,
     pools: PoolCache,
     snat: SnatPools,
+    /// The pools in panic, as of the last snapshot.
+    panics: BTreeMap<String, PanicThen>,
     /// What tells a pool's clients from others' in a persistence table.
     salts: BTreeMap<String, u32>,
     /// What operators said at run time.
@@ -107,6 +112,7 @@ impl Plan {
             hops: Ids::new(NEIGHBOURS_MAX),
             pools: PoolCache::default(),
             snat: SnatPools::default(),
+            panics: BTreeMap::new(),
             salts: BTreeMap::new(),
             said: Arc::default(),
             sticky: StickyTables::new(),
@@ -175,12 +181,12 @@ impl Plan {
         }
         let mut seen = BTreeSet::new();
         for pool in &config.pools {
-            let checked = pool.health.is_some();
+            let finder = Finder::of(pool.health.and_then(|index| config.checks.get(index)));
             for server in &pool.servers {
                 let key = ServerKey::of(pool, server);
                 let id = self.server_ids.assign(key.clone()).ok_or(OutOfIds("server"))?;
                 let record = self.servers.entry(id).or_insert_with(|| ServerRecord::new(ServerId(id), key));
-                record.keep(checked, operator::wanted(&self.said, pool, server));
+                record.keep(finder, operator::wanted(&self.said, pool, server));
                 seen.insert(id);
             }
         }
@@ -195,13 +201,21 @@ impl Plan {
         Ok(())
     }
 
-    /// Sets a server's health; returns whether that changed who may get new flows.
+    /// Takes over what a server's checks say; returns whether that changed who may get new flows.
     pub fn set_health(&mut self, id: ServerId, health: Health, reason: String) -> bool {
-        let Some(record) = self.servers.get_mut(&id.0) else { return false };
-        let changed = record.health != health;
-        record.health = health;
-        record.reason = reason;
-        changed
+        let found = Found { health, reason, source: Source::Check };
+        self.servers.get_mut(&id.0).is_some_and(|record| record.find(found))
+    }
+
+    /// Takes a server down for what clients' connections show, until its checks say otherwise; returns the same.
+    pub fn set_failing(&mut self, id: ServerId, reason: String) -> bool {
+        let found = Found { health: Health::Down, reason, source: Source::Passive };
+        self.servers.get_mut(&id.0).is_some_and(|record| record.find(found))
+    }
+
+    /// Takes over what was reported of a server, or that nothing is any more; returns the same.
+    pub fn set_reported(&mut self, id: ServerId, reported: Option<Reported>) -> bool {
+        self.servers.get_mut(&id.0).is_some_and(|record| record.report(reported))
     }
 
     /// Sets how a server is reached; returns whether that changed anything.
@@ -276,7 +290,8 @@ impl Plan {
     pub fn eligible(&self, record: &ServerRecord) -> bool {
         !record.ghost
             && record.operator == OperatorState::Ready
-            && record.health.is_up()
+            && record.is_taken_for_up()
             && !matches!(record.reach, Reach::Unreachable(_))
+            && !record.barred
     }
 }

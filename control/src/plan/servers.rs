@@ -1,13 +1,13 @@
 //! What control knows of one server: operator state, health, how it is reached.
 
 use super::HopKey;
-use crate::config::{OperatorState, PoolConfig, ServerConfig};
+use crate::config::{CheckConfig, OperatorState, PanicThen, PoolConfig, ServerConfig};
 use ringlead_flow::ServerId;
 use ringlead_l4::neighbours::NeighbourId;
 use ringlead_wire::Protocol;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What makes a server the same one across reloads.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -56,6 +56,86 @@ impl Health {
             Self::Unknown => "unknown",
             Self::Up => "up",
             Self::Down => "down",
+        }
+    }
+}
+
+/// Who says what a server's health is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// Nobody: the pool has no check, or no check has ended yet.
+    Nobody,
+    /// A check of this node's.
+    Check,
+    /// Clients' connections, which failed.
+    Passive,
+    /// Somebody who reported it.
+    Report,
+}
+
+impl Source {
+    /// As status writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Check => "check",
+            Self::Passive => "passive",
+            Self::Report => "report",
+        }
+    }
+}
+
+/// What is said of a server's health, by whom, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Found {
+    pub health: Health,
+    pub reason: String,
+    pub source: Source,
+}
+
+/// What somebody reported; it counts before what is found here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reported {
+    /// Up or down.
+    pub up: bool,
+    /// Why, in the reporter's words.
+    pub reason: Option<String>,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// When it ends.
+    pub until: Instant,
+}
+
+impl Reported {
+    fn found(&self) -> Found {
+        let reason =
+            self.reason.as_ref().map_or_else(|| "reported".to_owned(), |why| format!("reported: {why}"));
+        let health = if self.up { Health::Up } else { Health::Down };
+        Found { health, reason, source: Source::Report }
+    }
+}
+
+/// What finds out whether servers of a pool are up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Finder {
+    /// Nothing.
+    Nobody,
+    /// Checks.
+    Check,
+    /// Somebody reports; until then they are taken for up, or not.
+    Report {
+        /// Taken for up.
+        up: bool,
+    },
+}
+
+impl Finder {
+    pub(super) fn of(check: Option<&CheckConfig>) -> Self {
+        match check {
+            None => Self::Nobody,
+            Some(check) if check.probe.is_some() => Self::Check,
+            Some(check) => Self::Report { up: check.unreported_up },
         }
     }
 }
@@ -124,10 +204,20 @@ pub struct ServerRecord {
     pub key: ServerKey,
     /// What the operator wants.
     pub operator: OperatorState,
-    /// What the checks say.
+    /// What counts: what was reported, or else what is found here.
     pub health: Health,
     /// Why, in words.
     pub reason: String,
+    /// Who says so.
+    pub source: Source,
+    /// What is found here: by checks, or by clients' connections.
+    pub(super) found: Found,
+    /// What somebody reported.
+    pub reported: Option<Reported>,
+    /// Whom its pool's panic sends to: `None` while there is none.
+    pub panic: Option<PanicThen>,
+    /// Whether that leaves it without new flows.
+    pub(super) barred: bool,
     /// How it is reached.
     pub reach: Reach,
     /// Removed from the configuration, but flows may still hold its id.
@@ -136,7 +226,7 @@ pub struct ServerRecord {
     pub nat: BTreeSet<Protocol>,
     /// The same without past ones.
     pub(super) nat_now: BTreeSet<Protocol>,
-    /// Whether its pool has a health check; of a ghost: had.
+    /// Whether checks ask it; of a ghost: did.
     pub checked: bool,
     /// Whether the last snapshot let it get new flows.
     pub(super) was_eligible: bool,
@@ -156,6 +246,11 @@ impl ServerRecord {
             operator: OperatorState::Ready,
             health: Health::Unknown,
             reason: String::new(),
+            source: Source::Nobody,
+            found: Found { health: Health::Unknown, reason: String::new(), source: Source::Nobody },
+            reported: None,
+            panic: None,
+            barred: false,
             reach: Reach::Unknown,
             ghost: false,
             nat: BTreeSet::new(),
@@ -169,20 +264,53 @@ impl ServerRecord {
     }
 
     /// It is in the configuration (again).
-    pub(super) fn keep(&mut self, checked: bool, operator: OperatorState) {
+    pub(super) fn keep(&mut self, finder: Finder, operator: OperatorState) {
         // Checks go on while it is a ghost, so what they say holds when it comes back.
         self.ghost = false;
         self.operator = operator;
-        self.checked = checked;
-        match (checked, self.health) {
-            (false, _) => {
-                self.health = Health::Unchecked;
-                self.reason = "the pool has no health check".to_owned();
+        self.checked = finder == Finder::Check;
+        let nobody =
+            |health, reason: &str| Found { health, reason: reason.to_owned(), source: Source::Nobody };
+        match (finder, self.found.health) {
+            (Finder::Nobody, _) => self.found = nobody(Health::Unchecked, "the pool has no health check"),
+            (Finder::Report { up: true }, _) => {
+                self.found = nobody(Health::Unchecked, "nobody reports on it: taken for up");
+            }
+            (Finder::Report { up: false }, _) => {
+                self.found = nobody(Health::Unknown, "nobody reports on it");
             }
             // A pool that gets its first check goes on serving until that says otherwise.
-            (true, Health::Unchecked | Health::Unknown) => self.reason = "no check has ended yet".to_owned(),
-            (true, Health::Up | Health::Down) => {}
+            (Finder::Check, health @ (Health::Unchecked | Health::Unknown)) => {
+                self.found = nobody(health, "no check has ended yet");
+            }
+            (Finder::Check, Health::Up | Health::Down) => {}
         }
+        self.settle();
+    }
+
+    /// Takes over what was found here; returns whether that changed who may get new flows.
+    pub(super) fn find(&mut self, found: Found) -> bool {
+        self.found = found;
+        self.settle()
+    }
+
+    /// Takes over what was reported, or that nothing is any more; returns the same.
+    pub(super) fn report(&mut self, reported: Option<Reported>) -> bool {
+        self.reported = reported;
+        self.settle()
+    }
+
+    fn settle(&mut self) -> bool {
+        let found = self.reported.as_ref().map_or_else(|| self.found.clone(), Reported::found);
+        let changed = self.health != found.health;
+        (self.health, self.reason, self.source) = (found.health, found.reason, found.source);
+        changed
+    }
+
+    /// Whether it is up as far as its pool's servers are chosen by that: in a panic that sends to all, checks are disbelieved.
+    #[must_use]
+    pub const fn is_taken_for_up(&self) -> bool {
+        self.health.is_up() || matches!((self.panic, self.health), (Some(PanicThen::All), Health::Down))
     }
 
     /// Whether it is steered for flows of a service that does not use it any more.

@@ -12,6 +12,7 @@ impl Plan {
     #[must_use]
     pub fn snapshot(&mut self) -> Tables {
         self.epoch += 1;
+        self.note_panics();
         self.note_gone();
         self.note_ramps();
         self.build_sticky();
@@ -115,13 +116,14 @@ fn tunnel_of(config: &TunnelConfig) -> Option<Tunnel> {
 /// What the packet path needs of a server; `None` while nobody knows how to reach it.
 fn server(record: &ServerRecord) -> Option<Server> {
     let Reach::Via { neighbour, .. } = record.reach else { return None };
+    let serves = !record.ghost && record.is_taken_for_up() && !record.barred;
     Some(Server {
         name: Arc::from(format!("{}/{}", record.key.pool, record.key.name)),
         ip: Ip::from(record.key.address.ip()),
         port: record.key.address.port(),
         neighbour,
-        down: record.health == super::Health::Down,
-        admits: !record.ghost && record.operator != OperatorState::Offline && record.health.is_up(),
-        accepts: !record.ghost && record.operator == OperatorState::Ready && record.health.is_up(),
+        down: record.health == super::Health::Down && !record.is_taken_for_up(),
+        admits: serves && record.operator != OperatorState::Offline,
+        accepts: serves && record.operator == OperatorState::Ready,
     })
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ringlead_control::config::{
     self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, Idle, Mode, NodeConfig, OnNoServer,
-    OperatorState, PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig,
-    ZeroCopy,
+    OperatorState, PanicConfig, PanicThen, PassiveConfig, PersistenceConfig, Profile, Queues, RxChecksum,
+    ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
 };
 use ringlead_control::health::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 use ringlead_pick::HashBy;
@@ -200,14 +200,25 @@ fn pools_and_checks() {
     assert_eq!(everything.health, None);
     let check = |name: &str, interval, timeout, rise, fall, port| CheckConfig {
         name: name.to_owned(),
-        probe: Arc::new(Probe::Tcp),
+        probe: Some(Arc::new(Probe::Tcp)),
         interval: Duration::from_millis(interval),
         interval_changing: (name == "web").then_some(Duration::from_millis(500)),
         timeout: Duration::from_millis(timeout),
         rise,
         fall,
         port,
+        passive: (name == "web").then_some(PassiveConfig { errors: 20, window: Duration::from_secs(30) }),
+        unreported_up: true,
     };
+    assert_eq!(
+        web.panic,
+        Some(PanicConfig { below: 40, then: PanicThen::All }),
+        "none where it is not written: {:?}",
+        dns.panic
+    );
+    assert_eq!(dns.panic, None);
+    let reported = config.checks.iter().find(|check| check.name == "agent").unwrap();
+    assert_eq!((&reported.probe, reported.unreported_up), (&None, false));
     assert_eq!(config.checks[web.health.unwrap()], check("web", 5_000, 1_500, 1, 5, Some(8_081)));
     let quick = &config.checks[dns.health.unwrap()];
     assert_eq!(quick, &check("quick", 250, 250, 2, 3, None), "a short interval shortens the timeout");
@@ -215,7 +226,9 @@ fn pools_and_checks() {
 
 #[test]
 fn checks_of_every_type() {
-    let probe = |name: &str| (*good().checks.iter().find(|c| c.name == name).unwrap().probe).clone();
+    let probe = |name: &str| {
+        (**good().checks.iter().find(|c| c.name == name).unwrap().probe.as_ref().unwrap()).clone()
+    };
     assert_eq!(probe("ping"), Probe::Icmp);
     let page = HttpProbe {
         tls: None,

@@ -5,12 +5,13 @@ use std::fmt;
 use ahash::RandomState;
 use ringlead_wire::TcpFlags;
 
-use crate::flow::{EntryRef, Flow, FlowSpec, Inserted, Side};
+use crate::flow::{EntryRef, Flow, FlowSpec, Inserted, ServerId, Side};
 use crate::hit::Hit;
 use crate::key::{Key, V4, V6};
 use crate::link::Link;
 use crate::packed::Packed;
 use crate::slot::{INDEX_BITS, Spot};
+use crate::state::Outcome;
 use crate::table::{BURST, Candidates, Table};
 use crate::tick::Tick;
 use crate::tuple::Tuple;
@@ -209,7 +210,7 @@ impl FlowTable {
     /// other transports). Whether the flow still lives; one that ended, or whose entry is another flow's by now, is
     /// left alone.
     pub fn touch(&self, flow: &Flow, flags: TcpFlags, now: Tick) -> bool {
-        self.touch_entry(flow.entry, flow.side, flags, now)
+        self.touch_entry(flow.entry, flow.side, flags, now).0
     }
 
     /// As [`touch`](Self::touch), for one packet of a burst that was looked up together: nothing is read or written when the
@@ -217,22 +218,52 @@ impl FlowTable {
     ///
     /// `changed` is the burst's own note, `false` at first: whether a packet of it changed more about its flow than when it
     /// was last seen. From then on what the look-up read may be out of date, and is not relied on.
+    ///
+    /// `tell` hears what the packet shows of the flow's server, once for each attempt of a client and each way to fail or not.
     #[inline]
-    pub fn touch_hit(&self, hit: &Hit, flags: TcpFlags, now: Tick, changed: &mut bool) {
+    pub fn touch_hit(
+        &self,
+        hit: &Hit,
+        flags: TcpFlags,
+        now: Tick,
+        changed: &mut bool,
+        tell: &mut impl FnMut(ServerId, Outcome),
+    ) {
         if *changed || !hit.state.is_settled(hit.side, flags, now) {
-            *changed |= self.touch_changing(hit, flags, now);
+            *changed |= self.touch_changing(hit, flags, now, tell);
         }
     }
 
     /// Touches, and says whether that may have changed more than when the flow was last seen.
     #[inline(never)]
-    fn touch_changing(&self, hit: &Hit, flags: TcpFlags, now: Tick) -> bool {
-        self.touch_entry(hit.entry, hit.side, flags, now);
+    fn touch_changing(
+        &self,
+        hit: &Hit,
+        flags: TcpFlags,
+        now: Tick,
+        tell: &mut impl FnMut(ServerId, Outcome),
+    ) -> bool {
+        if let (_, Some(outcome)) = self.touch_entry(hit.entry, hit.side, flags, now) {
+            tell(hit.server_id(), outcome);
+        }
         !hit.state.after(hit.side, flags, now).is_seen_as(hit.state)
     }
 
-    fn touch_entry(&self, entry: EntryRef, side: Side, flags: TcpFlags, now: Tick) -> bool {
+    fn touch_entry(
+        &self,
+        entry: EntryRef,
+        side: Side,
+        flags: TcpFlags,
+        now: Tick,
+    ) -> (bool, Option<Outcome>) {
         if entry.v4 { self.v4.touch(entry, side, flags, now) } else { self.v6.touch(entry, side, flags, now) }
+    }
+
+    /// Notes that the server of a TCP flow cannot be reached, as an ICMP error says. `true`: the flow is one whose client
+    /// waits for an answer, and it is the first to hear of it.
+    pub fn tell_failure(&self, flow: impl Into<EntryRef>) -> bool {
+        let entry = flow.into();
+        if entry.v4 { self.v4.tell_failure(entry) } else { self.v6.tell_failure(entry) }
     }
 
     /// Changes the way back to the client. A change that runs into another one is lost: the next packet of the client

@@ -28,7 +28,7 @@ pub use flow_table::{Count, FlowTable, Sizes, TableError};
 pub use hit::Hit;
 pub use link::Link;
 pub use packed::Packed;
-pub use state::State;
+pub use state::{Outcome, State};
 pub use tcp::Phase;
 pub use tick::Tick;
 pub use timer::Profile;

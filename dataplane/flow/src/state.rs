@@ -7,7 +7,19 @@ use crate::tcp::{Phase, Seen};
 use crate::tick::Tick;
 use crate::timer::Profile;
 
+/// What a flow shows of its server: whether it took the connection that its client asked for (TCP only).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Outcome {
+    /// It answered; where its packets pass elsewhere, the client acknowledged an answer.
+    Answered,
+    /// The client had to repeat its SYN.
+    Unanswered,
+    /// It sent a RST (RFC 9293 §3.10.7.1); where its packets pass elsewhere, the client did.
+    Refused,
+}
+
 /// `{generation 16, stage 3, seen 5, datagram 1, one-sided 1, attempt 4, mixed 1, profile 1, last-seen 32}`, highest bits first.
+/// The attempt is that of an insert; of a live flow its lowest bit says that the server's failure to answer has been told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct State(pub(crate) u64);
 
@@ -33,6 +45,8 @@ impl State {
     const PROFILE: u32 = 32;
     const MIXED: u64 = 1 << 33;
     const ATTEMPT: u32 = 34;
+    /// Of a live flow only.
+    const TOLD: u64 = 1 << Self::ATTEMPT;
     const ONE_SIDED: u64 = 1 << 38;
     const DATAGRAM: u64 = 1 << 39;
 
@@ -144,7 +158,62 @@ impl State {
         } else {
             self.seen()
         };
-        self.with(seen, self.last_seen().later(now))
+        let next = self.with(seen, self.last_seen().later(now));
+        if flags.0 & (TcpFlags::SYN | TcpFlags::RST) == 0 { next } else { self.judged(next, side, flags) }
+    }
+
+    /// `next` with the note that the server failed, where this packet shows it: the client repeats its SYN, the server refuses
+    /// it, or, where the server's packets pass elsewhere, the client takes it back.
+    #[inline(never)]
+    const fn judged(self, next: Self, side: Side, flags: TcpFlags) -> Self {
+        if !self.is_unanswered() {
+            // A client that opens anew on the ports of an ended connection makes another attempt.
+            return if next.is_unanswered() { Self(next.0 & !Self::TOLD) } else { next };
+        }
+        let shows = match side {
+            Side::Client => flags.is_syn() || flags.is_rst() && self.is_one_sided(),
+            Side::Server => flags.is_rst(),
+        };
+        if shows { Self(next.0 | Self::TOLD) } else { next }
+    }
+
+    /// Whether this is a TCP flow whose client asked for a connection, and of whose server nothing but a RST was seen: nor,
+    /// where the server's packets pass elsewhere, an ACK of the client's.
+    #[inline]
+    pub(crate) const fn is_unanswered(self) -> bool {
+        self.0 & Self::DATAGRAM == 0 && !self.seen().is_answered(self.is_one_sided())
+    }
+
+    /// What the change from this state to `next` says of the server.
+    #[inline]
+    pub(crate) const fn outcome(self, next: Self) -> Option<Outcome> {
+        if (self.0 ^ next.0) >> Self::ATTEMPT == 0 { None } else { self.outcome_of_change(next) }
+    }
+
+    #[inline(never)]
+    const fn outcome_of_change(self, next: Self) -> Option<Outcome> {
+        if self.is_unanswered() && !next.is_unanswered() {
+            Some(Outcome::Answered)
+        } else if next.0 & !self.0 & Self::TOLD == 0 {
+            None
+        } else if next.seen().is_reset() {
+            Some(Outcome::Refused)
+        } else {
+            Some(Outcome::Unanswered)
+        }
+    }
+
+    /// The same with the note that the server's failure was told; `None` where there is none to tell, or no more.
+    pub(crate) const fn told(self) -> Option<Self> {
+        if self.is_unanswered() && self.0 & Self::TOLD == 0 { Some(Self(self.0 | Self::TOLD)) } else { None }
+    }
+
+    /// Whether a flow that ends in this state was never answered, and nobody has been told. A client that took its SYN back
+    /// did not wait for the answer.
+    #[inline]
+    #[must_use]
+    pub const fn ends_unanswered(self) -> bool {
+        self.told().is_some() && !self.seen().is_reset()
     }
 
     /// Whether one more packet certainly leaves the state as it is: data or a bare ACK of an end that has acknowledged

@@ -16,7 +16,7 @@ use crate::packed::Packed;
 use crate::processor::{matches, prefetch};
 use crate::shard::Shard;
 use crate::slot::{Slot, Spot, WIDTH};
-use crate::state::{Stage, State};
+use crate::state::{Outcome, Stage, State};
 use crate::step::step;
 use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed};
 use crate::tick::Tick;
@@ -178,24 +178,45 @@ impl<K: Key> Table<K> {
     }
 
     /// See [`FlowTable::touch`](crate::FlowTable::touch).
-    pub(crate) fn touch(&self, at: EntryRef, side: Side, flags: TcpFlags, now: Tick) -> bool {
+    pub(crate) fn touch(
+        &self,
+        at: EntryRef,
+        side: Side,
+        flags: TcpFlags,
+        now: Tick,
+    ) -> (bool, Option<Outcome>) {
         let entry = self.entry(at.index);
         let mut state = entry.state();
         for _ in 0..TRIES {
             if !state.is_live(at.generation) {
-                return false;
+                return (false, None);
             }
             let next = state.after(side, flags, now);
             if next == state {
-                return true;
+                return (true, None);
             }
             match entry.change(state, next) {
-                Ok(()) => return true,
+                Ok(()) => return (true, state.outcome(next)),
                 Err(found) => state = found,
             }
         }
         // Eight others refreshed it meanwhile.
-        true
+        (true, None)
+    }
+
+    /// See [`FlowTable::tell_failure`](crate::FlowTable::tell_failure).
+    pub(crate) fn tell_failure(&self, at: EntryRef) -> bool {
+        let entry = self.entry(at.index);
+        let mut state = entry.state();
+        for _ in 0..TRIES {
+            let told = if state.is_live(at.generation) { state.told() } else { None };
+            let Some(told) = told else { return false };
+            match entry.change(state, told) {
+                Ok(()) => return true,
+                Err(found) => state = found,
+            }
+        }
+        false
     }
 
     /// Gives a flow the marks and the time of its last packet that it had elsewhere.

@@ -69,6 +69,18 @@ impl Seen {
         Self(if flags.is_fin() { bits | fin } else { bits })
     }
 
+    /// Whether the server acknowledged anything; of one that is never seen: the client, which had to be answered first.
+    #[inline]
+    pub(crate) const fn is_answered(self, one_sided: bool) -> bool {
+        self.0 & if one_sided { Self::CLIENT_ACK } else { Self::SERVER_ACK } != 0
+    }
+
+    /// Whether the last segment was a RST.
+    #[inline]
+    pub(crate) const fn is_reset(self) -> bool {
+        self.0 & Self::RST != 0
+    }
+
     /// Whether that end has acknowledged something, and no RST came since.
     #[inline]
     pub(crate) const fn is_acknowledged(self, side: Side) -> bool {

@@ -76,7 +76,7 @@ fn packets_of_both_ends_move_the_flow_and_keep_it_mixed() {
         let later = NOW.plus(9);
         let mut changed = false;
         let hit = find(&table, &spec.server.unwrap(), later).unwrap();
-        table.touch_hit(&hit, TcpFlags(TcpFlags::SYN | TcpFlags::ACK), later, &mut changed);
+        table.touch_hit(&hit, TcpFlags(TcpFlags::SYN | TcpFlags::ACK), later, &mut changed, &mut |_, _| {});
         assert!(table.touch(&flow, ACK, later));
         table.set_link(&flow, link(9));
         let hit = find(&table, &spec.client, later).unwrap();

@@ -124,7 +124,7 @@ fn packets_of_one_burst_count_one_after_the_other() {
         assert_eq!(table.lookup_burst(&keys, &mut hits, NOW), 3);
         let mut changed = false;
         for (side, flags) in packets {
-            table.touch_hit(&hits[usize::from(*side)], *flags, NOW, &mut changed);
+            table.touch_hit(&hits[usize::from(*side)], *flags, NOW, &mut changed, &mut |_, _| {});
         }
         table.lookup(&flow.client, NOW).unwrap().state.phase()
     };
@@ -148,7 +148,7 @@ fn a_packet_in_a_later_tick_refreshes_its_flow() {
     let later = NOW.plus(4);
     assert_eq!(table.lookup_burst(&[Packed::from(&flow.client)], &mut hits, later), 1);
     let mut changed = false;
-    table.touch_hit(&hits[0], ACK, later, &mut changed);
+    table.touch_hit(&hits[0], ACK, later, &mut changed, &mut |_, _| {});
     assert_eq!(table.lookup(&flow.client, later).unwrap().state.last_seen(), later);
     assert!(!changed, "only when it was last seen");
 }

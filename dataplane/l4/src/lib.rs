@@ -3,6 +3,7 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod adopt;
+pub mod attempts;
 pub mod counters;
 pub mod drops;
 pub mod neighbours;

@@ -1,5 +1,6 @@
 //! Stage: known flows. Hash all, prefetch all, then look all up.
 
+use crate::attempts::note_errors;
 use crate::burst::Fate;
 use crate::drops::Reason;
 use crate::parse::narrow;
@@ -25,7 +26,9 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
     if worker.tables.mixed {
         found |= burst.wide.look_up(keys, &mut burst.hits, found, flows, now);
     }
-    let mut changed = false;
+    let (mut changed, mut errors) = (false, false);
+    let attempts = &*worker.attempts;
+    let mut tell = |server, outcome| attempts.note(server, outcome);
     for k in 0..burst.lives.min(BURST) {
         if found >> k & 1 == 0 {
             burst.misses.push(narrow(k));
@@ -49,10 +52,15 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
             burst.misses.push(narrow(k));
         } else if meta.kind != Kind::IcmpError {
             // RFC 4787 R12: an ICMP error neither refreshes nor ends a flow.
-            flows.touch_hit(hit, meta.flags, now, &mut changed);
+            flows.touch_hit(hit, meta.flags, now, &mut changed, &mut tell);
+        } else {
+            errors = true;
         }
     }
     burst.found = found;
+    if errors {
+        note_errors(worker);
+    }
 }
 
 /// A UDP packet or a SYN can go to another server without breaking anything that still works.

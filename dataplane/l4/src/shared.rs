@@ -1,5 +1,6 @@
 //! What a worker shares with the other workers and with control.
 
+use crate::attempts::Attempts;
 use crate::counters::Counters;
 use crate::neighbours::Neighbours;
 use crate::tables::Tables;
@@ -22,6 +23,8 @@ pub struct Shared {
     pub loads: Arc<Loads>,
     /// One set a worker.
     pub counters: Arc<[Arc<Counters>]>,
+    /// What clients' attempts to connect show of servers: one set a worker.
+    pub attempts: Arc<[Arc<Attempts>]>,
 }
 
 impl Shared {
@@ -40,6 +43,7 @@ impl Shared {
             neighbours: Arc::new(Neighbours::new(neighbours)),
             loads: Arc::new(Loads::new(servers)),
             counters: (0..workers).map(|_| Arc::new(Counters::new())).collect(),
+            attempts: (0..workers).map(|_| Arc::new(Attempts::new(servers))).collect(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::emit;
 use crate::removed::is_current;
 use crate::settle;
 use crate::worker::Worker;
-use ringlead_flow::Tick;
+use ringlead_flow::{Outcome, Tick};
 use ringlead_io::Port;
 
 /// A worker that has not beaten for this long loses its shards to the next one, in nanoseconds.
@@ -83,11 +83,14 @@ impl<P: Port> Worker<P> {
             self.next_shard = shard + 1;
             if self.ages(shard, now_ns) {
                 let (counters, tables, loads) = (&self.counters, &self.tables, &self.shared.loads);
-                let latest = &mut self.latest;
+                let (attempts, latest) = (&self.attempts, &mut self.latest);
                 let mut gone = |word| !tables.has_service(word) && is_current(tables, latest);
                 self.flows.sweep(shard, self.tick, AGE_BUDGET, &mut gone, &mut |flow| {
                     loads.sub(flow.server_id.0);
                     counters.flows_ended.add(1);
+                    if flow.state.ends_unanswered() {
+                        attempts.note(flow.server_id, Outcome::Unanswered);
+                    }
                     tables.give_port_back(flow);
                 });
                 break;

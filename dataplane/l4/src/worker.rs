@@ -1,6 +1,7 @@
 //! One worker: its packet memory, its queues and its share of everything else.
 
 use crate::answer::ANSWERS_PER_MS;
+use crate::attempts::Attempts;
 use crate::burst::Burst;
 use crate::counters::Counters;
 use crate::drops::{self, Reason};
@@ -79,6 +80,7 @@ pub struct Worker<P> {
     pub(crate) shared: Shared,
     pub(crate) flows: Arc<FlowTable>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) attempts: Arc<Attempts>,
     pub(crate) burst: Box<Burst>,
     pub(crate) held: Held,
     pub(crate) cursors: Box<[Cursor]>,
@@ -123,7 +125,9 @@ impl<P: Port> Worker<P> {
         }
         let counters =
             shared.counters.get(config.index).cloned().unwrap_or_else(|| Arc::new(Counters::new()));
+        let attempts = shared.attempts.get(config.index).cloned();
         Self {
+            attempts: attempts.unwrap_or_else(|| Arc::new(Attempts::new(0))),
             egress,
             macs,
             frame_max: longest,

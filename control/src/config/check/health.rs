@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::model::CheckConfig;
+use super::super::model::{CheckConfig, PassiveConfig};
 use super::super::raw::{Health, Named};
-use super::super::values::{duration, in_words, number};
+use super::super::values::{choice, duration, in_words, number};
+use super::probe::Asked;
 use super::{Findings, codes, optional, probe, values};
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
@@ -13,6 +14,10 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(3_600);
+const ERRORS_DEFAULT: u32 = 10;
+const WINDOW_DEFAULT: Duration = Duration::from_secs(10);
+const WINDOW_MIN: Duration = Duration::from_secs(1);
+const WINDOW_MAX: Duration = Duration::from_secs(600);
 const RISE_DEFAULT: u32 = 2;
 const FALL_DEFAULT: u32 = 3;
 
@@ -32,6 +37,10 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
     let rise = optional(raw.rise.as_ref(), |v| number("rise", v, 1..=100, findings));
     let fall = optional(raw.fall.as_ref(), |v| number("fall", v, 1..=100, findings));
     let port = optional(raw.port.as_ref(), |v| number("port", v, 1..=65_535, findings));
+    let passive = passive(named, findings);
+    let unreported = optional(raw.unreported.as_ref(), |v| {
+        choice("unreported", v, &[("up", true), ("down", false)], &[], findings)
+    });
     let interval = interval.ok()?;
     let timeout = timeout.ok()?;
     let in_time = in_time(raw, interval, timeout, findings);
@@ -39,7 +48,10 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
     let interval = interval.unwrap_or(INTERVAL_DEFAULT);
     Some(CheckConfig {
         name: named.name.get_ref().clone(),
-        probe: Arc::new(probe?),
+        probe: match probe? {
+            Asked::Server(probe) => Some(Arc::new(probe)),
+            Asked::Nobody => None,
+        },
         interval,
         interval_changing: changing.ok()?,
         // A short interval alone shortens the timeout with it.
@@ -47,7 +59,24 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
         rise: rise.ok()?.unwrap_or(RISE_DEFAULT),
         fall: fall.ok()?.unwrap_or(FALL_DEFAULT),
         port: port.ok()?,
+        passive: passive.ok()?,
+        unreported_up: unreported.ok()?.unwrap_or(true),
     })
+}
+
+/// `passive`.
+fn passive(named: &Named<Health>, findings: &mut Findings) -> Result<Option<PassiveConfig>, ()> {
+    let table = &named.table;
+    let Some(raw) = table.raw.passive.as_ref().map(|passive| &passive.raw) else {
+        return if table.lacks("passive") { Ok(None) } else { Err(()) };
+    };
+    let errors = optional(raw.errors.as_ref(), |v| number("errors", v, 1..=1_000_000, findings));
+    let window = optional(raw.window.as_ref(), |v| duration("window", v, WINDOW_MIN..=WINDOW_MAX, findings));
+    let passive = PassiveConfig {
+        errors: errors?.unwrap_or(ERRORS_DEFAULT),
+        window: window?.unwrap_or(WINDOW_DEFAULT),
+    };
+    if table.lacks("passive") { Ok(Some(passive)) } else { Err(()) }
 }
 
 /// `interval-changing`, which is there to find changes sooner.

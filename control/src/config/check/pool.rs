@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use toml::Spanned;
 
-use super::super::model::{CheckConfig, OperatorState, PoolConfig, ServerConfig};
+use super::super::model::{CheckConfig, OperatorState, PanicConfig, PanicThen, PoolConfig, ServerConfig};
 use super::super::raw::{Health, Named, Pool, Server, Table};
 use super::super::source::Span;
 use super::super::values::{address, choice, number, quoted};
@@ -18,6 +18,10 @@ const FLOWS_MAX: i64 = 100_000_000;
 
 const STATES: [(&str, OperatorState); 3] =
     [("ready", OperatorState::Ready), ("drain", OperatorState::Drain), ("offline", OperatorState::Offline)];
+
+const BELOW_DEFAULT: u8 = 50;
+const THEN: [(&str, PanicThen); 3] =
+    [("all", PanicThen::All), ("none", PanicThen::Nobody), ("backup", PanicThen::Backup)];
 
 /// A pool with what later checks point at.
 pub(super) struct Checked {
@@ -61,6 +65,7 @@ fn pool(
     let named_well = values::name("pool", &named.name, findings);
     let choosing = algorithm::check(&named.table, findings);
     let check = optional(raw.health.as_ref(), |v| find_check(v, health, findings));
+    let panic = panic(&named.table, findings);
     let (servers, addresses) = servers(&named.table, findings);
     one_family(&addresses, findings);
     if let (Ok(Some(check)), Some(reference)) = (check, &raw.health)
@@ -77,10 +82,37 @@ fn pool(
             slow_start: choosing.slow_start,
             servers_min: choosing.servers_min,
             health: check.ok()?,
+            panic: panic.ok()?,
             servers: servers?,
         })
     };
     Checked { model: build(), name: named.name.clone(), addresses }
+}
+
+/// `panic`, which must be able to begin, and to be of use.
+fn panic(table: &Table<Pool>, findings: &mut Findings) -> Result<Option<PanicConfig>, ()> {
+    let raw = &table.raw;
+    let Some(written) = &raw.panic else { return if table.lacks("panic") { Ok(None) } else { Err(()) } };
+    let below = optional(written.raw.below.as_ref(), |v| number("below", v, 1..=100, findings));
+    let then = required(written, "then", &written.raw.then, "\"all\"", findings)
+        .and_then(|v| choice("then", v, &THEN, &[], findings));
+    let span = written.span.clone();
+    let mut is_idle = raw.health.is_none() && table.lacks("health");
+    if is_idle {
+        findings
+            .error(codes::PANIC_IDLE, span, format!("{} has no health check: all servers are up", table.path))
+            .help("set `health`, or take `panic` out");
+    } else if then == Some(PanicThen::Backup)
+        && let Some(servers) = &raw.server
+        && !servers.get_ref().iter().any(algorithm::is_backup)
+    {
+        is_idle = true;
+        findings
+            .error(codes::PANIC_IDLE, span, format!("{} has no backup servers to turn to", table.path))
+            .help("give servers backup = true, or use then = \"all\" or \"none\"");
+    }
+    let (below, then) = (below?.unwrap_or(BELOW_DEFAULT), then.ok_or(())?);
+    if is_idle || !table.lacks("panic") { Err(()) } else { Ok(Some(PanicConfig { below, then })) }
 }
 
 fn find_check(
@@ -218,7 +250,7 @@ fn check_port(
     findings: &mut Findings,
 ) {
     if check.port.is_none()
-        && check.probe.has_port()
+        && check.probe.as_ref().is_some_and(|probe| probe.has_port())
         && let Some(any) = addresses.iter().find(|a| a.address.port() == 0)
     {
         findings

@@ -27,9 +27,21 @@ enum Kind {
     Https,
     Udp,
     Dns,
+    Report,
 }
 
-const KINDS: [(&str, Kind); 7] = [
+/// Those that ask the server something.
+const ACTIVE: &[Kind] = &[Kind::Icmp, Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns];
+
+/// Who is asked.
+pub(super) enum Asked {
+    /// The server.
+    Server(Probe),
+    /// Nobody: somebody reports.
+    Nobody,
+}
+
+const KINDS: [(&str, Kind); 8] = [
     ("icmp", Kind::Icmp),
     ("tcp", Kind::Tcp),
     ("tls", Kind::Tls),
@@ -37,10 +49,18 @@ const KINDS: [(&str, Kind); 7] = [
     ("https", Kind::Https),
     ("udp", Kind::Udp),
     ("dns", Kind::Dns),
+    ("report", Kind::Report),
 ];
 
 /// Which types have which keys; those of `expect` too.
-const KEYS: [(&str, &[Kind]); 13] = [
+const KEYS: [(&str, &[Kind]); 20] = [
+    ("interval", ACTIVE),
+    ("interval-changing", ACTIVE),
+    ("timeout", ACTIVE),
+    ("rise", ACTIVE),
+    ("fall", ACTIVE),
+    ("passive", ACTIVE),
+    ("unreported", &[Kind::Report]),
     ("port", &[Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns]),
     ("request", &[Kind::Http, Kind::Https]),
     ("host", &[Kind::Http, Kind::Https]),
@@ -57,7 +77,7 @@ const KEYS: [(&str, &[Kind]); 13] = [
 ];
 
 /// `None` where something was wrong, which was reported.
-pub(super) fn check(table: &Table<Health>, findings: &mut Findings) -> Option<Probe> {
+pub(super) fn check(table: &Table<Health>, findings: &mut Findings) -> Option<Asked> {
     let raw = &table.raw;
     let kind = required(table, "type", &raw.r#type, "\"tcp\"", findings)?;
     let kind = choice("type", kind, &KINDS, &TYPES_LATER, findings)?;
@@ -70,9 +90,10 @@ pub(super) fn check(table: &Table<Health>, findings: &mut Findings) -> Option<Pr
         Kind::Https => tls(raw, findings).and_then(|tls| http(raw, Some(tls), findings)).map(Probe::Http),
         Kind::Udp => udp(raw, findings).map(Probe::Udp),
         Kind::Dns => dns(table, findings).map(Probe::Dns),
+        Kind::Report => return fits.then_some(Asked::Nobody),
     };
     let is_whole = table.lacks("expect");
-    (fits && is_whole).then_some(probe?)
+    (fits && is_whole).then_some(Asked::Server(probe?))
 }
 
 /// Reports keys that checks of this type do not have.
@@ -98,6 +119,13 @@ fn only_its_own(raw: &Health, kind: Kind, findings: &mut Findings) -> bool {
 fn keys(raw: &Health) -> Vec<(&'static str, Span)> {
     let mut keys = Vec::new();
     let mut note = |key, span: Option<Span>| keys.extend(span.map(|span| (key, span)));
+    note("interval", raw.interval.as_ref().map(Spanned::span));
+    note("interval-changing", raw.interval_changing.as_ref().map(Spanned::span));
+    note("timeout", raw.timeout.as_ref().map(Spanned::span));
+    note("rise", raw.rise.as_ref().map(Spanned::span));
+    note("fall", raw.fall.as_ref().map(Spanned::span));
+    note("passive", raw.passive.as_ref().map(|passive| passive.span.clone()));
+    note("unreported", raw.unreported.as_ref().map(Spanned::span));
     note("port", raw.port.as_ref().map(Spanned::span));
     note("request", raw.request.as_ref().map(Spanned::span));
     note("host", raw.host.as_ref().map(Spanned::span));

@@ -10,8 +10,8 @@ use crate::health::Probe;
 pub struct CheckConfig {
     /// NAME.
     pub name: String,
-    /// `type`, with what is asked and which answer is good.
-    pub probe: Arc<Probe>,
+    /// `type`, with what is asked and which answer is good; `None`: nothing is asked, health is reported.
+    pub probe: Option<Arc<Probe>>,
     /// `interval` from one check of a server to its next, 100 ms to 1 h.
     pub interval: Duration,
     /// `interval-changing`: the same while the last check speaks against the server's state, 100 ms to the interval.
@@ -24,4 +24,17 @@ pub struct CheckConfig {
     pub fall: u32,
     /// `port` to check instead of the server's own; not 0.
     pub port: Option<u16>,
+    /// `passive`: what clients' connections show counts, too; never where nothing is asked.
+    pub passive: Option<PassiveConfig>,
+    /// `unreported`, where nothing is asked: whether servers that nobody reports on are taken for up.
+    pub unreported_up: bool,
+}
+
+/// `passive` of `[health.NAME]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PassiveConfig {
+    /// `errors`: connections that fail, 1 to 1 000 000.
+    pub errors: u32,
+    /// `window` in which they do, 1 s to 10 min.
+    pub window: Duration,
 }

@@ -10,10 +10,10 @@ mod port;
 mod service;
 mod source;
 
-pub use health::CheckConfig;
+pub use health::{CheckConfig, PassiveConfig};
 pub use node::{DataplaneConfig, Idle, NodeConfig};
 pub use persistence::PersistenceConfig;
-pub use pool::{Algorithm, OperatorState, PoolConfig, ServerConfig};
+pub use pool::{Algorithm, OperatorState, PanicConfig, PanicThen, PoolConfig, ServerConfig};
 pub use port::{Attach, Faces, PortConfig, Queues, RxChecksum, ZeroCopy};
 pub use service::{Addresses, LocalService, Mode, OnNoServer, Profile, ServiceConfig};
 pub use source::{SnatConfig, SourcePrefix, TunnelConfig};

@@ -19,8 +19,42 @@ pub struct PoolConfig {
     pub servers_min: usize,
     /// `health`: an index into [`Config::checks`]; `None`: never checked, always up.
     pub health: Option<usize>,
+    /// `panic`: what happens when most servers look dead; `None`: nothing special.
+    pub panic: Option<PanicConfig>,
     /// `server`: 1 to 1000, names and addresses all different, at least one of them no backup.
     pub servers: Vec<ServerConfig>,
+}
+
+/// `panic` of `[pool.NAME]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PanicConfig {
+    /// `below`, 1 to 100: percent of the servers that are ready and no backups; with fewer of them up it begins.
+    pub below: u8,
+    /// `then`.
+    pub then: PanicThen,
+}
+
+/// Who gets new flows of a pool in panic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PanicThen {
+    /// Every server that is ready and no backup: the checks are disbelieved.
+    All,
+    /// Nobody.
+    Nobody,
+    /// The backups, and nobody else.
+    Backup,
+}
+
+impl PanicThen {
+    /// As the file and status write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Nobody => "none",
+            Self::Backup => "backup",
+        }
+    }
 }
 
 /// How a pool chooses.

@@ -73,9 +73,11 @@ fn table(words: &Table) -> Value {
         let server =
             json!({ "type": "array", "minItems": 1, "maxItems": 1000, "items": table(&vocabulary::SERVER) });
         insert(&mut out, "server", server);
+        insert(&mut out, "panic", table(&vocabulary::PANIC));
     }
     if words.header == vocabulary::HEALTH.header {
         insert(&mut out, "expect", table(&vocabulary::EXPECT));
+        insert(&mut out, "passive", table(&vocabulary::PASSIVE));
     }
     if words.header == vocabulary::SERVICE.header
         && let Some(out) = out.as_object_mut()
@@ -108,8 +110,10 @@ mod tests {
             let mut described: Vec<_> = words::of(table.header).into_iter().map(|(key, _)| key).collect();
             described.sort_unstable();
             let apart = if table.header.is_empty() { vocabulary::PLAIN.to_vec() } else { known };
-            let mut apart: Vec<_> =
-                apart.into_iter().filter(|key| !["server", "expect"].contains(key)).collect();
+            let mut apart: Vec<_> = apart
+                .into_iter()
+                .filter(|key| !["server", "expect", "passive", "panic"].contains(key))
+                .collect();
             apart.sort_unstable();
             assert_eq!(described, apart, "{}", table.header);
             assert!(!words::about(table.header).is_empty(), "{}", table.header);

@@ -26,6 +26,8 @@ pub(super) fn about(header: &str) -> &'static str {
         h if h == v::PERSISTENCE.header => "Who comes back to the same server.",
         h if h == v::HEALTH.header => "A health check.",
         h if h == v::EXPECT.header => "The answer that a check wants.",
+        h if h == v::PASSIVE.header => "What clients' connections show of a server, besides checks.",
+        h if h == v::PANIC.header => "What a pool does when most of its servers look dead.",
         _ => "",
     }
 }
@@ -39,6 +41,7 @@ pub(super) fn required(header: &str) -> &'static [&'static str] {
         h if h == v::SERVICE.header => &["listen", "protocol"],
         h if h == v::POOL.header => &["algorithm", "server"],
         h if h == v::SERVER.header => &["name", "address"],
+        h if h == v::PANIC.header => &["then"],
         h if h == v::SNAT.header => &["addresses"],
         h if [v::TUNNEL.header, v::PERSISTENCE.header, v::HEALTH.header].contains(&h) => &["type"],
         _ => &[],
@@ -70,6 +73,36 @@ pub(super) fn of(header: &str) -> Vec<(&'static str, Value)> {
         h if h == v::PERSISTENCE.header => persistence(),
         h if h == v::HEALTH.header => health(),
         h if h == v::EXPECT.header => expect(),
+        h if h == v::PASSIVE.header => vec![
+            (
+                "errors",
+                with(
+                    10,
+                    integer(
+                        1,
+                        1_000_000,
+                        "So many connections that fail within the window take a server down.",
+                    ),
+                ),
+            ),
+            ("window", with("10s", text(DURATION, "1s to 10m: what is looked back on."))),
+        ],
+        h if h == v::PANIC.header => vec![
+            (
+                "below",
+                with(
+                    50,
+                    integer(1, 100, "Percent of the servers that are ready and no backups: with fewer up."),
+                ),
+            ),
+            (
+                "then",
+                choice(
+                    &["all", "none", "backup"],
+                    "Who gets new flows: all of them (the checks are disbelieved), nobody, or the backups alone.",
+                ),
+            ),
+        ],
         _ => Vec::new(),
     }
 }
@@ -383,8 +416,8 @@ fn checking() -> Vec<(&'static str, Value)> {
         (
             "type",
             choice(
-                &["icmp", "tcp", "tls", "http", "https", "udp", "dns"],
-                "What is asked: icmp is a ping, tcp a connection that is accepted, tls a handshake.",
+                &["icmp", "tcp", "tls", "http", "https", "udp", "dns", "report"],
+                "What is asked: icmp is a ping, tcp a connection that is accepted, tls a handshake; with report nothing: others say.",
             ),
         ),
         ("interval", with("2s", text(DURATION, "100ms to 1h: from one check of a server to its next."))),
@@ -430,6 +463,13 @@ fn asking() -> Vec<(&'static str, Value)> {
         ("sni", some_text("With tls and https: the name that is asked for.")),
         ("send", some_text("With udp: what is sent. Default: an empty datagram.")),
         ("query", text(&query, "With dns: \"NAME TYPE\".")),
+        (
+            "unreported",
+            choice(
+                &["up", "down"],
+                "With report: what servers are taken for that nobody reports on. Default: up.",
+            ),
+        ),
     ]
 }
 

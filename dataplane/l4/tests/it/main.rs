@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod attempts;
 mod choose;
 mod drops;
 mod dsr;
