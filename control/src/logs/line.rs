@@ -83,10 +83,8 @@ pub(super) fn journal(entry: &Entry) -> Vec<u8> {
     for (name, value) in &entry.fields {
         let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let name = format!("RINGLEAD_{}", name.to_ascii_uppercase());
-        match value {
-            Value::String(text) => field(&mut out, &name, text),
-            other => field(&mut out, &name, &other.to_string()),
-        }
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        field(&mut out, &name, &text);
     }
     out
 }
