@@ -184,6 +184,8 @@ pub(crate) enum ServerCommand {
     Offline(LeaveArgs),
     /// Forget what was said: the configuration's `state` counts again.
     Clear(ServerArgs),
+    /// Say for a monitoring system whether it is up; counts before ringlead's own checks, and ends by itself.
+    Report(ReportArgs),
 }
 
 /// Which server, and how to answer.
@@ -212,6 +214,34 @@ pub(crate) struct SayArgs {
     /// For how long, in whole seconds (`1h`, `90s`): then the configuration's `state` counts again.
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) lasting: Option<Duration>,
+}
+
+/// A report of a server's health.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Which server.
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// What is reported.
+    #[arg(value_name = "HEALTH")]
+    pub(crate) health: Reported,
+    /// For how long it counts, in whole seconds up to 24 h. Default: 30s.
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) lasting: Option<Duration>,
+    /// Why; status shows it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// What may be reported.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Reported {
+    /// It serves.
+    Up,
+    /// It does not.
+    Down,
+    /// Nothing any more: ringlead's own checks count again.
+    Clear,
 }
 
 /// A state that lets a server's flows end.

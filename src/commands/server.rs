@@ -1,10 +1,11 @@
 //! `ringlead server`: an operator takes a server out and back, and waits for its flows.
 
 use super::daemon;
-use crate::cli::{LeaveArgs, SayArgs, ServerArgs, ServerCommand, Then};
+use crate::cli::{LeaveArgs, ReportArgs, Reported, SayArgs, ServerArgs, ServerCommand, Then};
 use ringlead_control::admin::client;
 use ringlead_control::config::OperatorState;
 use ringlead_control::engine::operator::{SayAnswer, SayRequest, WaitAnswer, WaitRequest};
+use ringlead_control::engine::requests::reported::{ReportAnswer, ReportRequest, ReportedHealth};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ pub(crate) fn server(command: &ServerCommand) -> ExitCode {
         ServerCommand::Drain(args) => leave(args, OperatorState::Drain),
         ServerCommand::Offline(args) => leave(args, OperatorState::Offline),
         ServerCommand::Clear(args) => clear(args),
+        ServerCommand::Report(args) => report(args),
     };
     done.unwrap_or_else(|why| {
         eprintln!("ringlead server: {why}");
@@ -110,6 +112,30 @@ fn say(args: &SayArgs, state: OperatorState) -> Result<ExitCode, String> {
 
 fn clear(args: &ServerArgs) -> Result<ExitCode, String> {
     Told::of(args)?.say(None, None, None)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says for somebody else whether a server is up.
+fn report(args: &ReportArgs) -> Result<ExitCode, String> {
+    let told = Told::of(&args.server)?;
+    let request = ReportRequest {
+        pool: told.pool.to_owned(),
+        server: told.server.to_owned(),
+        health: match args.health {
+            Reported::Up => ReportedHealth::Up,
+            Reported::Down => ReportedHealth::Down,
+            Reported::Clear => ReportedHealth::Clear,
+        },
+        for_s: args.lasting.map(|time| time.as_secs()),
+        reason: args.reason.clone(),
+    };
+    let answer: ReportAnswer = told.ask("report", &request)?;
+    if told.json {
+        print(&json!(answer).to_string());
+    } else {
+        let lasting = answer.for_s.map(|seconds| format!(", reported for {seconds} s")).unwrap_or_default();
+        print(&format!("{}: {} -> {}{lasting}", answer.server, answer.old, answer.new));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -159,4 +159,8 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "C162",
         "Without a health check every server is up and the threshold is never met: set `health`, or take `panic` out. With then = \"backup\" the pool needs servers with backup = true.",
     ),
+    (
+        "C180",
+        "The journal keeps every field apart. Take `format` out, and choose by journalctl's -o; or write to = \"stderr\" or a path.",
+    ),
 ];

@@ -72,6 +72,7 @@ codes! {
     NODES_POOL = "C156", "A pool of nodes cannot serve layer l4: this node is one of its servers.";
     CHECK_KEY = "C160", "Checks of this type do not have this option.";
     PANIC_IDLE = "C162", "A pool's panic has nothing to go by, or nobody to turn to.";
+    JOURNAL_FORMAT = "C180", "A log to the journal has no format to choose.";
 }
 
 /// What a code means; `None` when there is no such code.

@@ -114,6 +114,9 @@ impl Scene {
                 Some(DeValue::Table(inner)) if words.header == words::POOL.header => {
                     Some(self.inline(&words::PANIC, inner))
                 }
+                log if words.header == words::OBSERVE.header && known.name == "log" => {
+                    self.log(&words::LOG, log)
+                }
                 Some(value) => Some(written_as(value)),
                 None if self.defaults => self.absent(words.header, known.name, table).map(|v| as_toml(&v)),
                 None => None,
@@ -126,6 +129,13 @@ impl Scene {
     fn inline(&self, words: &Table, table: &DeTable<'_>) -> String {
         let pairs = self.pairs(words, table).into_iter().map(|(name, value)| format!("{name} = {value}"));
         format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+    }
+
+    /// A log of `[observe]`; `None`: not written, and no default wanted.
+    fn log(&self, words: &Table, written: Option<&DeValue<'_>>) -> Option<String> {
+        let none = DeTable::new();
+        let table = written.and_then(DeValue::as_table);
+        (table.is_some() || self.defaults).then(|| self.inline(words, table.unwrap_or(&none)))
     }
 
     /// The answer that a check wants; `None`: any.
@@ -162,6 +172,9 @@ impl Scene {
                 "port" => Some(json!(6080)),
                 _ => default(),
             };
+        }
+        if header == words::LOG.header && key == "format" && text(table, "to") == Some("journal") {
+            return None;
         }
         if header == words::HEALTH.header {
             let reported = text(table, "type") == Some("report");

@@ -15,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest that one question for a server's last flow waits: less than the door allows for an answer.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 /// The longest reason, in bytes.
-const REASON_MAX: usize = 256;
+pub(super) const REASON_MAX: usize = 256;
 /// The longest that something can be said for, in seconds: a year.
 const FOR_MAX_S: u64 = 366 * 24 * 3_600;
 
@@ -242,7 +242,7 @@ impl Engine {
 }
 
 /// The arguments of a command.
-fn parsed<T: serde::de::DeserializeOwned>(arguments: &Map<String, Value>) -> Result<T, String> {
+pub(super) fn parsed<T: serde::de::DeserializeOwned>(arguments: &Map<String, Value>) -> Result<T, String> {
     serde_json::from_value(Value::Object(arguments.clone())).map_err(|error| error.to_string())
 }
 
@@ -261,6 +261,6 @@ fn check(request: &SayRequest) -> Result<(), String> {
 }
 
 /// Seconds since 1970.
-fn unix_now() -> u64 {
+pub(super) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -2,9 +2,11 @@
 
 use super::Engine;
 use super::report::Reporter;
-use super::status::{PoolStatus, ReportedStatus, SaidStatus, ServerStatus};
+use super::status::{ConnectionStatus, PoolStatus, ReportedStatus, SaidStatus, ServerStatus};
 use crate::config::{Algorithm, PanicThen, PoolConfig, ServerConfig};
 use crate::plan::{Alive, Plan, Reach, Reported, Said};
+use ringlead_flow::ServerId;
+use ringlead_l4::attempts::Attempted;
 use ringlead_pick::default_size;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -134,6 +136,13 @@ impl Reporter {
         }
     }
 
+    fn connections(&self, id: ServerId) -> ConnectionStatus {
+        let workers = self.shared.attempts.iter();
+        let all = workers.fold(Attempted::default(), |sum, worker| sum.plus(worker.of(id)));
+        let Attempted { answered, unanswered, refused, unreachable } = all;
+        ConnectionStatus { answered, unanswered, refused, unreachable }
+    }
+
     fn server_status(&self, pool: &PoolConfig, server: &ServerConfig) -> Option<ServerStatus> {
         let id = self.plan.server_id(pool, server)?;
         let record = self.plan.server(id)?;
@@ -163,6 +172,7 @@ impl Reporter {
             reason: record.reason.clone(),
             health_source: record.source.name().to_owned(),
             reported: record.reported.as_ref().map(ReportedStatus::of),
+            connections: self.connections(id),
             eligible: self.plan.eligible(record),
             flows: self.shared.loads.get(id.0).into(),
             next_hop,

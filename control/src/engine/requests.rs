@@ -1,5 +1,7 @@
 //! What the command line may ask: one table of commands, who may use each, and which function answers.
 
+pub mod reported;
+
 use super::{CONFIRM_S_MAX, Engine};
 use crate::admin::{Access, HAND_OVER, Request};
 use serde::Serialize;
@@ -9,7 +11,7 @@ use tokio::sync::oneshot;
 
 /// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket. The
 /// configuration has a secret, the key of the hash, so reading it takes the admin socket.
-const COMMANDS: [(&str, Access); 8] = [
+const COMMANDS: [(&str, Access); 9] = [
     ("status", Access::ReadOnly),
     ("reload", Access::Admin),
     ("confirm", Access::Admin),
@@ -17,6 +19,7 @@ const COMMANDS: [(&str, Access); 8] = [
     ("config", Access::Admin),
     ("server", Access::Admin),
     ("server-wait", Access::ReadOnly),
+    ("report", Access::Admin),
     (HAND_OVER, Access::Admin),
 ];
 
@@ -73,6 +76,10 @@ impl Engine {
                 if let Err((answer, why)) = self.wait_for_flows(&request.arguments, answer) {
                     tell(answer, Err(why));
                 }
+            }
+            "report" => {
+                let reported = self.report_health(&request.arguments).await;
+                tell(answer, reported.and_then(|change| json(&change)));
             }
             other => tell(answer, Err(unknown(other))),
         }

@@ -196,6 +196,9 @@ pub struct ServerStatus {
     /// What was reported of it, and counts before what is found here.
     #[serde(default)]
     pub reported: Option<ReportedStatus>,
+    /// What clients' connections showed since start.
+    #[serde(default)]
+    pub connections: ConnectionStatus,
     /// Whether new flows may go there.
     pub eligible: bool,
     /// Flows now.
@@ -204,6 +207,19 @@ pub struct ServerStatus {
     pub next_hop: String,
     /// Whether the next hop's Ethernet address is known.
     pub neighbour: Option<String>,
+}
+
+/// How the TCP connections went that clients asked a server for, as far as this node saw; counters of 32 bits, which wrap.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct ConnectionStatus {
+    /// The server took them.
+    pub answered: u32,
+    /// The SYN was repeated, or the flow ended, without an answer.
+    pub unanswered: u32,
+    /// The server reset them at once.
+    pub refused: u32,
+    /// An ICMP error said that the server cannot be reached.
+    pub unreachable: u32,
 }
 
 /// What somebody reported of a server's health.

@@ -34,7 +34,7 @@ use snat::SnatPools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use sticky::StickyTables;
 
 /// A next hop: how frames leave, and the address whose Ethernet address they need.
@@ -216,6 +216,18 @@ impl Plan {
     /// Takes over what was reported of a server, or that nothing is any more; returns the same.
     pub fn set_reported(&mut self, id: ServerId, reported: Option<Reported>) -> bool {
         self.servers.get_mut(&id.0).is_some_and(|record| record.report(reported))
+    }
+
+    /// Ends what was reported until `now` or before; returns whose reports ended, and whether that changed who may get new flows.
+    pub fn end_reports(&mut self, now: Instant) -> (Vec<ServerKey>, bool) {
+        let (mut ended, mut changed) = (Vec::new(), false);
+        for record in self.servers.values_mut() {
+            if record.reported.as_ref().is_some_and(|reported| reported.until <= now) {
+                changed |= record.report(None);
+                ended.push(record.key.clone());
+            }
+        }
+        (ended, changed)
     }
 
     /// Sets how a server is reached; returns whether that changed anything.

@@ -79,6 +79,9 @@ fn table(words: &Table) -> Value {
         insert(&mut out, "expect", table(&vocabulary::EXPECT));
         insert(&mut out, "passive", table(&vocabulary::PASSIVE));
     }
+    if words.header == vocabulary::OBSERVE.header {
+        insert(&mut out, "log", table(&vocabulary::LOG));
+    }
     if words.header == vocabulary::SERVICE.header
         && let Some(out) = out.as_object_mut()
     {
@@ -112,7 +115,7 @@ mod tests {
             let apart = if table.header.is_empty() { vocabulary::PLAIN.to_vec() } else { known };
             let mut apart: Vec<_> = apart
                 .into_iter()
-                .filter(|key| !["server", "expect", "passive", "panic"].contains(key))
+                .filter(|key| !["server", "expect", "passive", "panic", "log"].contains(key))
                 .collect();
             apart.sort_unstable();
             assert_eq!(described, apart, "{}", table.header);

@@ -28,6 +28,8 @@ pub(super) fn about(header: &str) -> &'static str {
         h if h == v::EXPECT.header => "The answer that a check wants.",
         h if h == v::PASSIVE.header => "What clients' connections show of a server, besides checks.",
         h if h == v::PANIC.header => "What a pool does when most of its servers look dead.",
+        h if h == v::OBSERVE.header => "What is told of what happens, and where.",
+        h if h == v::LOG.header => "The daemon's own log.",
         _ => "",
     }
 }
@@ -73,36 +75,10 @@ pub(super) fn of(header: &str) -> Vec<(&'static str, Value)> {
         h if h == v::PERSISTENCE.header => persistence(),
         h if h == v::HEALTH.header => health(),
         h if h == v::EXPECT.header => expect(),
-        h if h == v::PASSIVE.header => vec![
-            (
-                "errors",
-                with(
-                    10,
-                    integer(
-                        1,
-                        1_000_000,
-                        "So many connections that fail within the window take a server down.",
-                    ),
-                ),
-            ),
-            ("window", with("10s", text(DURATION, "1s to 10m: what is looked back on."))),
-        ],
-        h if h == v::PANIC.header => vec![
-            (
-                "below",
-                with(
-                    50,
-                    integer(1, 100, "Percent of the servers that are ready and no backups: with fewer up."),
-                ),
-            ),
-            (
-                "then",
-                choice(
-                    &["all", "none", "backup"],
-                    "Who gets new flows: all of them (the checks are disbelieved), nobody, or the backups alone.",
-                ),
-            ),
-        ],
+        h if h == v::PASSIVE.header => passive(),
+        h if h == v::PANIC.header => panic(),
+        h if h == v::OBSERVE.header => Vec::new(),
+        h if h == v::LOG.header => log(),
         _ => Vec::new(),
     }
 }
@@ -473,6 +449,35 @@ fn asking() -> Vec<(&'static str, Value)> {
     ]
 }
 
+fn passive() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "errors",
+            with(
+                10,
+                integer(1, 1_000_000, "So many connections that fail within the window take a server down."),
+            ),
+        ),
+        ("window", with("10s", text(DURATION, "1s to 10m: what is looked back on."))),
+    ]
+}
+
+fn panic() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "below",
+            with(50, integer(1, 100, "Percent of the servers that are ready and no backups: with fewer up.")),
+        ),
+        (
+            "then",
+            choice(
+                &["all", "none", "backup"],
+                "Who gets new flows: all of them (the checks are disbelieved), nobody, or the backups alone.",
+            ),
+        ),
+    ]
+}
+
 fn expect() -> Vec<(&'static str, Value)> {
     vec![
         (
@@ -486,6 +491,29 @@ fn expect() -> Vec<(&'static str, Value)> {
         ("reply", some_text("With udp: what the reply must have.")),
         ("rcode", choice(&DnsProbe::RCODES, "With dns: the response code. Default: NOERROR.")),
         ("answer", some_text("With dns: the data that a record of the answer must have.")),
+    ]
+}
+
+fn log() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "to",
+            with(
+                "stderr",
+                text("^(stderr$|journal$|/)", "stderr, journal, or a path: opened anew on SIGUSR1."),
+            ),
+        ),
+        (
+            "format",
+            with("text", choice(&["text", "json"], "How a line is written; the journal has its own form.")),
+        ),
+        (
+            "level",
+            with(
+                "info",
+                choice(&["error", "warn", "info", "debug", "trace"], "This is written and what is worse."),
+            ),
+        ),
     ]
 }
 

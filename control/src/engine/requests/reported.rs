@@ -1,0 +1,177 @@
+//! Central reporting: a monitoring system says whether a server is up, for a time, and that counts before what is found here.
+
+use super::super::Engine;
+use super::super::operator::{REASON_MAX, parsed, unix_now};
+use crate::plan::{Reported, Source};
+use ringlead_flow::ServerId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a report counts that does not say for how long.
+pub const FOR_DEFAULT: Duration = Duration::from_secs(30);
+/// The longest that one counts: who reports goes on reporting.
+pub const FOR_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// How often it is looked whether reports are over.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What is reported of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReportedHealth {
+    /// It serves.
+    Up,
+    /// It does not.
+    Down,
+    /// Nothing any more: what is found here counts again.
+    Clear,
+}
+
+/// The command `report`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportRequest {
+    /// The pool's name.
+    pub pool: String,
+    /// The server's name.
+    pub server: String,
+    /// What of it.
+    pub health: ReportedHealth,
+    /// For how many seconds it counts, 1 to [`FOR_MAX`]; [`FOR_DEFAULT`] where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_s: Option<u64>,
+    /// Why, in the reporter's words: a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The answer to `report`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ReportAnswer {
+    /// `POOL/SERVER`.
+    pub server: String,
+    /// Its health before, as status writes it.
+    pub old: String,
+    /// Its health now.
+    pub new: String,
+    /// Who says so now: `report`, or whoever did before.
+    pub source: String,
+    /// For how many seconds; absent: it is no report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_s: Option<u64>,
+}
+
+/// When reports were last looked at.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct ReportWatch {
+    looked: Option<Instant>,
+}
+
+impl Engine {
+    /// Takes a report over and publishes what it changes.
+    pub(in crate::engine) async fn report_health(
+        &mut self,
+        arguments: &Map<String, Value>,
+    ) -> Result<ReportAnswer, String> {
+        let request: ReportRequest = parsed(arguments)?;
+        check(&request)?;
+        let (record, _) =
+            self.plan.configured(&request.pool, &request.server).map_err(|why| why.to_string())?;
+        let (id, old) = (record.id, record.health);
+        let lasting = request.for_s.map_or(FOR_DEFAULT, Duration::from_secs);
+        let reported = match request.health {
+            ReportedHealth::Clear => None,
+            health => Some(Reported {
+                up: health == ReportedHealth::Up,
+                reason: request.reason,
+                since: unix_now(),
+                until: Instant::now() + lasting,
+            }),
+        };
+        let is_report = reported.is_some();
+        if Arc::make_mut(&mut self.plan).set_reported(id, reported) {
+            self.tell_report(id);
+            self.publish_and_steer().await;
+        }
+        let now = self.plan.server(id).map(|record| (record.health, record.source));
+        let (new, source) = now.unwrap_or((old, Source::Nobody));
+        Ok(ReportAnswer {
+            server: format!("{}/{}", request.pool, request.server),
+            old: old.name().to_owned(),
+            new: new.name().to_owned(),
+            source: source.name().to_owned(),
+            for_s: is_report.then_some(lasting.as_secs()),
+        })
+    }
+
+    /// Ends reports whose time is over: what is found here counts again.
+    pub(in crate::engine) async fn end_reports(&mut self) {
+        let now = Instant::now();
+        if self.reports.looked.is_some_and(|at| now.duration_since(at) < LOOK_EVERY) {
+            return;
+        }
+        self.reports.looked = Some(now);
+        // Copied only where there is something to end.
+        if !self.plan.servers().any(|s| s.reported.as_ref().is_some_and(|reported| reported.until <= now)) {
+            return;
+        }
+        let (ended, changed) = Arc::make_mut(&mut self.plan).end_reports(now);
+        for key in ended {
+            let server = format!("{}/{}", key.pool, key.name);
+            tracing::info!(event = "report", server, "the report is over: what is found here counts");
+        }
+        if changed {
+            self.publish_and_steer().await;
+        }
+    }
+
+    fn tell_report(&self, id: ServerId) {
+        let Some(record) = self.plan.server(id) else { return };
+        let server = format!("{}/{}", record.key.pool, record.key.name);
+        let (up, reason, source) = (record.health.is_up(), record.reason.as_str(), record.source.name());
+        tracing::info!(event = "health", server, up, reason, source);
+    }
+}
+
+fn check(request: &ReportRequest) -> Result<(), String> {
+    if request.health == ReportedHealth::Clear && (request.reason.is_some() || request.for_s.is_some()) {
+        return Err("`clear` takes neither a reason nor a time: what is found here counts again".to_owned());
+    }
+    if request.for_s.is_some_and(|seconds| !(1..=FOR_MAX.as_secs()).contains(&seconds)) {
+        return Err(format!("the time must be 1 to {} seconds", FOR_MAX.as_secs()));
+    }
+    let unfit = |reason: &String| reason.len() > REASON_MAX || reason.chars().any(char::is_control);
+    if request.reason.as_ref().is_some_and(unfit) {
+        return Err(format!("a reason is one line of at most {REASON_MAX} bytes"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(health: ReportedHealth, for_s: Option<u64>, reason: Option<&str>) -> ReportRequest {
+        let reason = reason.map(str::to_owned);
+        ReportRequest { pool: "web".to_owned(), server: "a".to_owned(), health, for_s, reason }
+    }
+
+    #[test]
+    fn a_report_has_bounds() {
+        use ReportedHealth::{Clear, Down, Up};
+        assert_eq!(check(&request(Up, None, None)), Ok(()));
+        assert_eq!(check(&request(Down, Some(1), Some("disk full"))), Ok(()));
+        assert_eq!(check(&request(Down, Some(86_400), None)), Ok(()));
+        for wrong in [
+            request(Up, Some(0), None),
+            request(Up, Some(86_401), None),
+            request(Down, None, Some("two\nlines")),
+            request(Down, None, Some(&"x".repeat(REASON_MAX + 1))),
+            request(Clear, Some(5), None),
+            request(Clear, None, Some("why")),
+        ] {
+            assert!(check(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
