@@ -96,11 +96,11 @@ fn recomputes(tables: &Tables, hit: &Hit) -> bool {
     tables.service(ServiceId::from_u32(hit.service())).is_some_and(|service| service.recomputes())
 }
 
-/// Whether the sweep may end a flow: its ends were told, and have been silent since.
+/// Whether the sweep may end a flow: its ends were told, or had said that they are done, and have been silent since.
 pub(crate) fn is_over(tables: &Tables, server: ServerId, state: State, now: Tick) -> bool {
     let resets = |ends| matches!(ends, Ends::Reset | Ends::Reselect);
     tables.ends_flows
-        && matches!(state.phase(), Phase::Reset)
+        && matches!(state.phase(), Phase::Reset | Phase::Closed)
         && now.since(state.last_seen()) > LINGER
         && tables.server(server).is_some_and(|server| resets(server.ends))
 }
