@@ -156,7 +156,9 @@ fn flows_of_a_server_that_is_down_or_closed_end_as_was_said() {
         drop(second);
         await_server(ringlead, "reselect", "is down", down);
         drop(first);
-        ["keep", "reset", "reset-dsr", "datagrams"].map(|pool| await_server(ringlead, pool, "is down", down));
+        for pool in ["keep", "reset", "reset-dsr", "datagrams"] {
+            await_server(ringlead, pool, "is down", down);
+        }
         let [keep, nat, dsr, again] = begun.map(|made| made.join().unwrap());
         assert!(keep.iter().all(Result::is_ok), "{keep:?}");
         for made in [nat, dsr, again] {
@@ -165,8 +167,9 @@ fn flows_of_a_server_that_is_down_or_closed_end_as_was_said() {
     });
     assert!(drops(&ringlead, "flow-reset") >= 2);
     talks.leave_first(&before);
-    ["reset", "reset-dsr"]
-        .map(|pool| await_server(&ringlead, pool, "has no flow", |entry| entry["flows"] == 0));
+    for pool in ["reset", "reset-dsr"] {
+        await_server(&ringlead, pool, "has no flow", |entry| entry["flows"] == 0);
+    }
 
     let _first = alive(&lab, 1, ALIVE[0]);
     lab.await_servers(&keep, "123");

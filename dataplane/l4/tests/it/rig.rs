@@ -281,11 +281,7 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
         servers: servers.into(),
         listen: Arc::new(listen),
         nat_servers: Arc::new(nat_servers),
-        snat: Arc::default(),
-        snat_pools: Arc::from([]),
-        mixed: false,
-        ends_flows: false,
-        hash,
+        ..Tables::empty(hash)
     }
 }
 
