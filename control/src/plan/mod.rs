@@ -186,7 +186,7 @@ impl Plan {
                 let key = ServerKey::of(pool, server);
                 let id = self.server_ids.assign(key.clone()).ok_or(OutOfIds("server"))?;
                 let record = self.servers.entry(id).or_insert_with(|| ServerRecord::new(ServerId(id), key));
-                record.keep(finder, operator::wanted(&self.said, pool, server));
+                record.keep(pool, finder, operator::wanted(&self.said, pool, server));
                 seen.insert(id);
             }
         }

@@ -1,7 +1,7 @@
 //! What control knows of one server: operator state, health, how it is reached.
 
 use super::HopKey;
-use crate::config::{CheckConfig, OperatorState, PanicThen, PoolConfig, ServerConfig};
+use crate::config::{CheckConfig, OnServerDown, OperatorState, PanicThen, PoolConfig, ServerConfig};
 use ringlead_flow::ServerId;
 use ringlead_l4::neighbours::NeighbourId;
 use ringlead_wire::Protocol;
@@ -226,6 +226,8 @@ pub struct ServerRecord {
     pub nat: BTreeSet<Protocol>,
     /// The same without past ones.
     pub(super) nat_now: BTreeSet<Protocol>,
+    /// What its pool says of its flows while it is down; of a ghost: said.
+    pub on_down: OnServerDown,
     /// Whether checks ask it; of a ghost: did.
     pub checked: bool,
     /// Whether the last snapshot let it get new flows.
@@ -255,6 +257,7 @@ impl ServerRecord {
             ghost: false,
             nat: BTreeSet::new(),
             nat_now: BTreeSet::new(),
+            on_down: OnServerDown::Keep,
             checked: false,
             was_eligible: false,
             ramps_since: None,
@@ -264,10 +267,11 @@ impl ServerRecord {
     }
 
     /// It is in the configuration (again).
-    pub(super) fn keep(&mut self, finder: Finder, operator: OperatorState) {
+    pub(super) fn keep(&mut self, pool: &PoolConfig, finder: Finder, operator: OperatorState) {
         // Checks go on while it is a ghost, so what they say holds when it comes back.
         self.ghost = false;
         self.operator = operator;
+        self.on_down = pool.on_server_down;
         self.checked = finder == Finder::Check;
         let nobody =
             |health, reason: &str| Found { health, reason: reason.to_owned(), source: Source::Nobody };

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use toml::Spanned;
 
-use super::super::model::{CheckConfig, OperatorState, PanicConfig, PanicThen, PoolConfig, ServerConfig};
+use super::super::model::{
+    CheckConfig, OnServerDown, OperatorState, PanicConfig, PanicThen, PoolConfig, ServerConfig,
+};
 use super::super::raw::{Health, Named, Pool, Server, Table};
 use super::super::source::Span;
 use super::super::values::{address, choice, number, quoted};
@@ -19,6 +21,8 @@ const FLOWS_MAX: i64 = 100_000_000;
 const STATES: [(&str, OperatorState); 3] =
     [("ready", OperatorState::Ready), ("drain", OperatorState::Drain), ("offline", OperatorState::Offline)];
 
+const ON_SERVER_DOWN: [(&str, OnServerDown); 3] =
+    [("keep", OnServerDown::Keep), ("reset", OnServerDown::Reset), ("reselect", OnServerDown::Reselect)];
 const BELOW_DEFAULT: u8 = 50;
 const THEN: [(&str, PanicThen); 3] =
     [("all", PanicThen::All), ("none", PanicThen::Nobody), ("backup", PanicThen::Backup)];
@@ -64,6 +68,9 @@ fn pool(
     let raw = &named.table.raw;
     let named_well = values::name("pool", &named.name, findings);
     let choosing = algorithm::check(&named.table, findings);
+    let on_server_down = optional(raw.on_server_down.as_ref(), |v| {
+        choice("on-server-down", v, &ON_SERVER_DOWN, &[], findings)
+    });
     let check = optional(raw.health.as_ref(), |v| find_check(v, health, findings));
     let panic = panic(&named.table, findings);
     let (servers, addresses) = servers(&named.table, findings);
@@ -81,6 +88,7 @@ fn pool(
             algorithm: choosing.algorithm,
             slow_start: choosing.slow_start,
             servers_min: choosing.servers_min,
+            on_server_down: on_server_down.ok()?.unwrap_or_default(),
             health: check.ok()?,
             panic: panic.ok()?,
             servers: servers?,

@@ -12,6 +12,7 @@ mod attempts;
 mod choose;
 mod drops;
 mod dsr;
+mod ending;
 mod flows;
 mod hold;
 mod icmp;
