@@ -155,4 +155,8 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "C160",
         "Each type of check asks something else. Take the key out, or use a type that the message names.",
     ),
+    (
+        "C161",
+        "Checks pass or fail; agents say what they want to be given to their server. Name checks of type agent with `agent`, all others with `health`; a pool may have both.",
+    ),
 ];

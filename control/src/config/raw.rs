@@ -124,6 +124,7 @@ pub(super) struct Pool {
     pub(super) slow_start: Opt<String>,
     pub(super) min_servers: Opt<i64>,
     pub(super) health: Opt<String>,
+    pub(super) agent: Opt<String>,
     /// Read one by one, so that each has its own findings.
     #[serde(skip)]
     pub(super) server: Opt<Vec<Table<Server>>>,

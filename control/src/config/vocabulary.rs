@@ -133,6 +133,7 @@ pub(super) const POOL: Table = Table {
         key("slow-start", "a duration as a string"),
         key("min-servers", "an integer"),
         key("health", "the name of a health check as a string"),
+        key("agent", "the name of a health check of type agent as a string"),
         key("server", "a list of tables"),
     ],
     later: &[],

@@ -2,6 +2,7 @@
 //!
 //! Pure bookkeeping: no I/O, no clock. The engine feeds it and publishes what it makes; replay uses the same.
 
+mod agent;
 mod fit;
 mod ids;
 mod nodes;
@@ -13,6 +14,7 @@ mod snapshot;
 mod snat;
 mod sticky;
 
+pub use agent::{AgentChange, keeps_weights};
 pub use fit::Narrow;
 pub use operator::{Refused, SAID_MAX, Said, StateChange};
 pub use pools::Strength;
@@ -175,12 +177,11 @@ impl Plan {
         }
         let mut seen = BTreeSet::new();
         for pool in &config.pools {
-            let checked = pool.health.is_some();
             for server in &pool.servers {
                 let key = ServerKey::of(pool, server);
                 let id = self.server_ids.assign(key.clone()).ok_or(OutOfIds("server"))?;
                 let record = self.servers.entry(id).or_insert_with(|| ServerRecord::new(ServerId(id), key));
-                record.keep(checked, operator::wanted(&self.said, pool, server));
+                record.keep(pool, operator::wanted(&self.said, pool, server));
                 seen.insert(id);
             }
         }
@@ -275,8 +276,8 @@ impl Plan {
     #[must_use]
     pub fn eligible(&self, record: &ServerRecord) -> bool {
         !record.ghost
-            && record.operator == OperatorState::Ready
-            && record.health.is_up()
+            && record.wanted() == OperatorState::Ready
+            && record.is_up()
             && !matches!(record.reach, Reach::Unreachable(_))
     }
 }

@@ -120,8 +120,8 @@ fn server(record: &ServerRecord) -> Option<Server> {
         ip: Ip::from(record.key.address.ip()),
         port: record.key.address.port(),
         neighbour,
-        down: record.health == super::Health::Down,
-        admits: !record.ghost && record.operator != OperatorState::Offline && record.health.is_up(),
-        accepts: !record.ghost && record.operator == OperatorState::Ready && record.health.is_up(),
+        down: record.is_down(),
+        admits: !record.ghost && record.wanted() != OperatorState::Offline && record.is_up(),
+        accepts: !record.ghost && record.wanted() == OperatorState::Ready && record.is_up(),
     })
 }
