@@ -1,7 +1,7 @@
 //! What control knows of one server: operator state, health, how it is reached.
 
 use super::HopKey;
-use crate::config::{OperatorState, PoolConfig, ServerConfig};
+use crate::config::{OnServerDown, OperatorState, PoolConfig, ServerConfig};
 use crate::health::AgentState;
 use ringlead_flow::ServerId;
 use ringlead_l4::neighbours::NeighbourId;
@@ -141,6 +141,8 @@ pub struct ServerRecord {
     pub nat: BTreeSet<Protocol>,
     /// The same without past ones.
     pub(super) nat_now: BTreeSet<Protocol>,
+    /// What its pool says of its flows while it is down; of a ghost: said.
+    pub on_down: OnServerDown,
     /// Whether its pool has a health check; of a ghost: had.
     pub checked: bool,
     /// Whether the last snapshot let it get new flows.
@@ -167,6 +169,7 @@ impl ServerRecord {
             ghost: false,
             nat: BTreeSet::new(),
             nat_now: BTreeSet::new(),
+            on_down: OnServerDown::Keep,
             checked: false,
             was_eligible: false,
             ramps_since: None,
@@ -182,6 +185,7 @@ impl ServerRecord {
         self.ghost = false;
         (self.operator, self.by_command) = (operator, by_command);
         self.agent = pool.agent.map(|_| self.agent.take().unwrap_or_default());
+        self.on_down = pool.on_server_down;
         self.checked = checked;
         match (checked, self.health) {
             (false, _) => {
