@@ -188,6 +188,23 @@ fn operator(server: &ServerStatus) -> String {
     if server.backup { format!("{text}, backup") } else { text }
 }
 
+/// What the check says or was reported, and what the agent says.
+fn reason(server: &ServerStatus) -> String {
+    let left = server.reported.as_ref().map(|report| format!(", {} s left", report.left_s));
+    let found = format!("{}{}", server.reason, left.unwrap_or_default());
+    let Some(agent) = &server.agent else { return found };
+    let why = agent.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    let notes = [
+        (agent.overruled && agent.wish != "ready")
+            .then(|| "the operator's command stands above it".to_owned()),
+        agent.weight_kept.then(|| "maglev keeps the weight".to_owned()),
+        agent.ignored.as_ref().map(|words| format!("ignored: {words}")),
+        agent.problem.as_ref().map(|problem| format!("no answer now: {problem}")),
+    ];
+    let notes: String = notes.into_iter().flatten().map(|note| format!("; {note}")).collect();
+    format!("{found}; agent: {}{why}{notes}", agent.says)
+}
+
 /// Nothing where no table is configured.
 fn persistence(status: &Status) -> String {
     if status.persistence.is_empty() {
@@ -221,14 +238,6 @@ fn servers(pools: &[PoolStatus]) -> String {
     });
     let head = ["server", "address", "weight", "operator", "health", "reason", "flows", "next hop"];
     table("servers", &head, rows.collect())
-}
-
-/// Why it is up or down, and how long a report still holds.
-fn reason(server: &ServerStatus) -> String {
-    server.reported.as_ref().map_or_else(
-        || server.reason.clone(),
-        |report| format!("{}, {} s left", server.reason, report.left_s),
-    )
 }
 
 fn sources(status: &Status) -> String {

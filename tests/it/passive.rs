@@ -32,7 +32,7 @@ fn server(ringlead: &Ringlead, service: &Service, number: u8) -> Value {
 /// Lets a server's firewall do something with packets from these addresses.
 fn firewall(lab: &Lab, number: u8, from: &str, verdict: &str) {
     let rule = format!(
-        "table inet cut {{ chain in {{ type filter hook input priority 0; ip saddr {from} tcp dport {{ 80, 8080 }} {verdict}; }} }}"
+        "table inet cut {{ chain in {{ type filter hook input priority 0; ip saddr {from} tcp dport {{ 80, 8080 }} {verdict}; }}; }}"
     );
     lab.must_run(Node::Server(number), "nft", &[&rule]);
 }

@@ -156,6 +156,10 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "Each type of check asks something else. Take the key out, or use a type that the message names.",
     ),
     (
+        "C161",
+        "Checks pass or fail; agents say what they want to be given to their server. Name checks of type agent with `agent`, all others with `health`; a pool may have both.",
+    ),
+    (
         "C162",
         "Without a health check every server is up and the threshold is never met: set `health`, or take `panic` out. With then = \"backup\" the pool needs servers with backup = true.",
     ),

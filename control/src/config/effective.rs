@@ -177,6 +177,10 @@ impl Scene {
             return None;
         }
         if header == words::HEALTH.header {
+            // Agents neither pass nor fail.
+            if text(table, "type") == Some("agent") && ["rise", "fall"].contains(&key) {
+                return None;
+            }
             let reported = text(table, "type") == Some("report");
             return of_check(table, key).or_else(|| if reported { None } else { default() });
         }

@@ -2,6 +2,7 @@
 //! one to change what workers read.
 
 mod addresses;
+mod agent;
 mod devices;
 mod fit;
 mod hand_over;
@@ -211,6 +212,7 @@ pub struct Engine {
     operator: operator::OperatorWatch,
     passive: passive::PassiveWatch,
     reports: requests::reported::ReportWatch,
+    agents: agent::AgentWatch,
     taken_over: Option<status::TakeOverStatus>,
     started: Instant,
     /// When neighbours were last looked at for some that nobody keeps resolved.
@@ -248,6 +250,7 @@ impl Engine {
             operator: operator::OperatorWatch::default(),
             passive: passive::PassiveWatch::default(),
             reports: requests::reported::ReportWatch::default(),
+            agents: agent::AgentWatch::default(),
             taken_over: None,
             started: Instant::now(),
             managed_at: Instant::now(),

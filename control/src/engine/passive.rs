@@ -133,7 +133,7 @@ impl Watched {
         // Whoever gets no flows says nothing, and begins anew when it gets some again.
         let serves = |id: &u32| {
             plan.server(ServerId(*id))
-                .is_some_and(|s| s.operator == OperatorState::Ready && s.health == Health::Up)
+                .is_some_and(|s| s.wanted() == OperatorState::Ready && s.health == Health::Up)
         };
         let ids: Vec<u32> = ids.into_iter().filter(serves).collect();
         self.windows.retain(|id, _| ids.binary_search(id).is_ok());

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::report::Reporter;
-use super::status::{ConnectionStatus, PoolStatus, ReportedStatus, SaidStatus, ServerStatus};
+use super::status::{AgentStatus, ConnectionStatus, PoolStatus, ReportedStatus, SaidStatus, ServerStatus};
 use crate::config::{Algorithm, PanicThen, PoolConfig, ServerConfig};
 use crate::plan::{Alive, Plan, Reach, Reported, Said};
 use ringlead_flow::ServerId;
@@ -26,10 +26,10 @@ pub(super) struct PoolWatch {
 }
 
 impl Engine {
-    /// Gives servers that start slowly their share of now. The snapshot is built off this thread, as every one is.
+    /// Gives servers their share of now: those that start slowly, and those whose agents have said another one. The snapshot is built off this thread, as every one is.
     pub(super) async fn raise_weights(&mut self) {
         let due = self.pools.built.is_none_or(|built| built.elapsed() >= WEIGHTS_EVERY);
-        if due && self.plan.ramps() {
+        if due && (self.plan.ramps() || std::mem::take(&mut self.agents.weights_due)) {
             self.publish().await;
         }
     }
@@ -168,6 +168,7 @@ impl Reporter {
             operator: record.operator.name().to_owned(),
             operator_file: server.state.name().to_owned(),
             said: self.plan.said(&pool.name, &server.name).map(SaidStatus::of),
+            agent: AgentStatus::of(pool, record),
             health: record.health.name().to_owned(),
             reason: record.reason.clone(),
             health_source: record.source.name().to_owned(),

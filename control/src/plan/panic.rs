@@ -71,9 +71,9 @@ impl Plan {
         let mut alive = Alive::default();
         for server in pool.servers.iter().filter(|server| !server.backup) {
             let Some(record) = self.server_id(pool, server).and_then(|id| self.server(id)) else { continue };
-            if record.operator == OperatorState::Ready && record.health != Health::Unknown {
+            if record.wanted() == OperatorState::Ready && record.health != Health::Unknown {
                 alive.ready += 1;
-                alive.up += usize::from(record.health.is_up());
+                alive.up += usize::from(record.is_up());
             }
         }
         alive

@@ -2,6 +2,7 @@
 
 use super::HopKey;
 use crate::config::{CheckConfig, OnServerDown, OperatorState, PanicThen, PoolConfig, ServerConfig};
+use crate::health::AgentState;
 use ringlead_flow::ServerId;
 use ringlead_l4::neighbours::NeighbourId;
 use ringlead_wire::Protocol;
@@ -204,6 +205,10 @@ pub struct ServerRecord {
     pub key: ServerKey,
     /// What the operator wants.
     pub operator: OperatorState,
+    /// Whether that was said by command; else the file says it.
+    pub by_command: bool,
+    /// What its agent says; `None`: its pool has no agent.
+    pub agent: Option<AgentState>,
     /// What counts: what was reported, or else what is found here.
     pub health: Health,
     /// Why, in words.
@@ -246,6 +251,8 @@ impl ServerRecord {
             id,
             key,
             operator: OperatorState::Ready,
+            by_command: false,
+            agent: None,
             health: Health::Unknown,
             reason: String::new(),
             source: Source::Nobody,
@@ -267,10 +274,16 @@ impl ServerRecord {
     }
 
     /// It is in the configuration (again).
-    pub(super) fn keep(&mut self, pool: &PoolConfig, finder: Finder, operator: OperatorState) {
+    pub(super) fn keep(
+        &mut self,
+        pool: &PoolConfig,
+        finder: Finder,
+        (operator, by_command): (OperatorState, bool),
+    ) {
         // Checks go on while it is a ghost, so what they say holds when it comes back.
         self.ghost = false;
-        self.operator = operator;
+        (self.operator, self.by_command) = (operator, by_command);
+        self.agent = pool.agent.map(|_| self.agent.take().unwrap_or_default());
         self.on_down = pool.on_server_down;
         self.checked = finder == Finder::Check;
         let nobody =
@@ -313,8 +326,9 @@ impl ServerRecord {
 
     /// Whether it is up as far as its pool's servers are chosen by that: in a panic that sends to all, checks are disbelieved.
     #[must_use]
-    pub const fn is_taken_for_up(&self) -> bool {
-        self.health.is_up() || matches!((self.panic, self.health), (Some(PanicThen::All), Health::Down))
+    pub fn is_taken_for_up(&self) -> bool {
+        let disbelieved = matches!((self.panic, self.health), (Some(PanicThen::All), Health::Down));
+        self.is_up() || disbelieved && !self.agent_says_down()
     }
 
     /// Whether it is steered for flows of a service that does not use it any more.

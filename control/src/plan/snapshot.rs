@@ -126,18 +126,18 @@ fn server(record: &ServerRecord) -> Option<Server> {
         ip: Ip::from(record.key.address.ip()),
         port: record.key.address.port(),
         neighbour,
-        down: record.health == super::Health::Down && !record.is_taken_for_up(),
-        admits: serves && record.operator.admits(),
+        down: record.is_down() && !record.is_taken_for_up(),
+        admits: serves && record.wanted().admits(),
         ends: ends(record),
-        accepts: serves && record.operator == OperatorState::Ready,
+        accepts: serves && record.wanted() == OperatorState::Ready,
     })
 }
 
 /// What becomes of the flows that a server has.
 fn ends(record: &ServerRecord) -> Ends {
     match record.on_down {
-        _ if record.operator == OperatorState::Closed => Ends::Reset,
-        _ if record.health != super::Health::Down || record.is_taken_for_up() => Ends::Keep,
+        _ if record.wanted() == OperatorState::Closed => Ends::Reset,
+        _ if !record.is_down() || record.is_taken_for_up() => Ends::Keep,
         OnServerDown::Keep => Ends::Keep,
         OnServerDown::Reset => Ends::Reset,
         OnServerDown::Reselect => Ends::Reselect,

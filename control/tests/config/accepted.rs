@@ -11,7 +11,7 @@ use ringlead_control::config::{
     PanicThen, PassiveConfig, PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix,
     TunnelConfig, ZeroCopy,
 };
-use ringlead_control::health::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
+use ringlead_control::health::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 use ringlead_pick::HashBy;
 use ringlead_wire::tunnel::{Encapsulation, Variant};
 use ringlead_wire::{Endpoint, Protocol};
@@ -200,6 +200,7 @@ fn pools_and_checks() {
     assert_eq!(dns.servers, [limited]);
     assert_eq!(everything.algorithm, Algorithm::Maglev { size: None, hash: HashBy::FiveTuple });
     assert_eq!(everything.health, None);
+    assert_eq!(config.checks[everything.agent.unwrap()].name, "words");
     let check = |name: &str, interval, timeout, rise, fall, port| CheckConfig {
         name: name.to_owned(),
         probe: Some(Arc::new(Probe::Tcp)),
@@ -232,6 +233,7 @@ fn checks_of_every_type() {
         (**good().checks.iter().find(|c| c.name == name).unwrap().probe.as_ref().unwrap()).clone()
     };
     assert_eq!(probe("ping"), Probe::Icmp);
+    assert_eq!(probe("words"), Probe::Agent(AgentProbe { send: "who".to_owned() }));
     let page = HttpProbe {
         tls: None,
         method: "HEAD".to_owned(),

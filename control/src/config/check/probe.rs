@@ -10,13 +10,13 @@ use super::super::raw::{Expect, Health, OneOrMany, Table};
 use super::super::source::Span;
 use super::super::values::{choice, path, quoted};
 use super::{Findings, codes, optional, required};
-use crate::health::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
+use crate::health::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 
 /// The longest text that is sent or looked for, in bytes.
 const TEXT_MAX: usize = 1024;
 const HEADERS_MAX: usize = 32;
 const PATH_MAX: usize = 4096;
-const TYPES_LATER: [&str; 2] = ["agent", "script"];
+const TYPES_LATER: [&str; 1] = ["script"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -28,10 +28,12 @@ enum Kind {
     Udp,
     Dns,
     Report,
+    Agent,
 }
 
 /// Those that ask the server something.
-const ACTIVE: &[Kind] = &[Kind::Icmp, Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns];
+const ACTIVE: &[Kind] =
+    &[Kind::Icmp, Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns, Kind::Agent];
 
 /// Who is asked.
 pub(super) enum Asked {
@@ -41,7 +43,7 @@ pub(super) enum Asked {
     Nobody,
 }
 
-const KINDS: [(&str, Kind); 8] = [
+const KINDS: [(&str, Kind); 9] = [
     ("icmp", Kind::Icmp),
     ("tcp", Kind::Tcp),
     ("tls", Kind::Tls),
@@ -50,18 +52,22 @@ const KINDS: [(&str, Kind); 8] = [
     ("udp", Kind::Udp),
     ("dns", Kind::Dns),
     ("report", Kind::Report),
+    ("agent", Kind::Agent),
 ];
+
+/// Those whose results take servers out.
+const JUDGES: &[Kind] = &[Kind::Icmp, Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns];
 
 /// Which types have which keys; those of `expect` too.
 const KEYS: [(&str, &[Kind]); 20] = [
     ("interval", ACTIVE),
-    ("interval-changing", ACTIVE),
+    ("interval-changing", JUDGES),
     ("timeout", ACTIVE),
-    ("rise", ACTIVE),
-    ("fall", ACTIVE),
-    ("passive", ACTIVE),
+    ("rise", JUDGES),
+    ("fall", JUDGES),
+    ("passive", JUDGES),
     ("unreported", &[Kind::Report]),
-    ("port", &[Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns]),
+    ("port", &[Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns, Kind::Agent]),
     ("request", &[Kind::Http, Kind::Https]),
     ("host", &[Kind::Http, Kind::Https]),
     ("headers", &[Kind::Http, Kind::Https]),
@@ -69,7 +75,7 @@ const KEYS: [(&str, &[Kind]); 20] = [
     ("body-contains", &[Kind::Http, Kind::Https]),
     ("ca", &[Kind::Tls, Kind::Https]),
     ("sni", &[Kind::Tls, Kind::Https]),
-    ("send", &[Kind::Udp]),
+    ("send", &[Kind::Udp, Kind::Agent]),
     ("reply", &[Kind::Udp]),
     ("query", &[Kind::Dns]),
     ("rcode", &[Kind::Dns]),
@@ -91,6 +97,7 @@ pub(super) fn check(table: &Table<Health>, findings: &mut Findings) -> Option<As
         Kind::Udp => udp(raw, findings).map(Probe::Udp),
         Kind::Dns => dns(table, findings).map(Probe::Dns),
         Kind::Report => return fits.then_some(Asked::Nobody),
+        Kind::Agent => agent(raw, findings).map(Probe::Agent),
     };
     let is_whole = table.lacks("expect");
     (fits && is_whole).then_some(Asked::Server(probe?))
@@ -303,6 +310,11 @@ fn answerable(kind: &str, answer: &str, value: &Spanned<String>, findings: &mut 
         return Some(());
     }
     wrong(value.span(), format!("{} cannot be the data of a record of type {kind}", quoted(answer)), findings)
+}
+
+fn agent(raw: &Health, findings: &mut Findings) -> Option<AgentProbe> {
+    let send = optional(raw.send.as_ref(), |v| text("send", v, findings));
+    Some(AgentProbe { send: send.ok()?.unwrap_or_default() })
 }
 
 /// A text that is not empty.

@@ -23,6 +23,8 @@ pub struct PoolConfig {
     pub health: Option<usize>,
     /// `panic`: what happens when most servers look dead; `None`: nothing special.
     pub panic: Option<PanicConfig>,
+    /// `agent`: an index into [`Config::checks`], of a check of type agent; `None`: no agent is asked.
+    pub agent: Option<usize>,
     /// `server`: 1 to 1000, names and addresses all different, at least one of them no backup.
     pub servers: Vec<ServerConfig>,
 }
