@@ -162,6 +162,9 @@ pub(super) fn json(answer: &impl Serialize) -> Result<Value, String> {
 }
 
 #[cfg(test)]
+mod walk_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -113,7 +113,7 @@ pub struct ExplainedWay {
 pub(in crate::engine) struct Explainer {
     pub(super) walk: FlowWalk,
     /// This node's own addresses.
-    local: BTreeSet<IpAddr>,
+    pub(super) local: BTreeSet<IpAddr>,
 }
 
 impl Engine {

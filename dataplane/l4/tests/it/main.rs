@@ -12,6 +12,7 @@ mod choose;
 mod drops;
 mod dsr;
 mod flows;
+mod foresee;
 mod hold;
 mod icmp;
 mod mixed;
