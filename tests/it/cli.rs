@@ -45,7 +45,7 @@ impl<'a> Asked<'a> {
         let table = "[persistence.src]\ntype = \"source\"\ntimeout = \"5m\"\n";
         let ringlead = Ringlead::start(lab, &format!("{}{table}", config.render()));
         let this = Self { lab, ringlead, nat: udp_nat(), snat, sticky };
-        [&this.nat, &this.snat, &this.sticky].map(|service| lab.await_servers(service, "123"));
+        [&this.nat, &this.snat, &this.sticky].iter().for_each(|service| lab.await_servers(service, "123"));
         this
     }
 

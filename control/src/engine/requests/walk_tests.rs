@@ -5,7 +5,7 @@ use super::explain::{ExplainAnswer, ExplainRequest, Explainer};
 use super::flows::{
     ENTRIES_MAX, FlowRow, FlowWalk, FlowsAnswer, FlowsRequest, KillAnswer, KillRequest, ROWS_MAX,
 };
-use super::persist::{PersistAnswer, PersistRequest};
+use super::persist::{PersistAnswer, PersistRequest, PersistRow};
 use crate::config::{self, OperatorState};
 use crate::engine::now_tick;
 use crate::plan::{Health, HopKey, Plan, Said, ServerKey};
@@ -255,24 +255,30 @@ fn remembered_clients_are_found_by_prefix_and_server() {
         let server = id(&walk, "turns", if n < 3 { "a" } else { "b" });
         assert!(sticky.put(&sticky.key(Ip::from_v4([172, 16, n, 9]), salt), server.0, now_tick().0));
     }
-    let ask = |request: PersistRequest| -> Result<PersistAnswer, String> {
-        walk.persist(&request).map(|answer| serde_json::from_value(answer).unwrap())
+    let ask = |mut request: PersistRequest| -> Result<Vec<PersistRow>, String> {
+        let (mut rows, mut next) = (Vec::new(), Some((0, 0)));
+        while let Some(cursor) = next {
+            request.cursor = cursor;
+            let page: PersistAnswer = serde_json::from_value(walk.persist(&request)?).unwrap();
+            rows.extend(page.rows);
+            next = page.next;
+        }
+        Ok(rows)
     };
-    let all = ask(PersistRequest::default()).unwrap();
-    assert_eq!((all.rows.len(), all.next), (5, None));
+    assert_eq!(ask(PersistRequest::default()).unwrap().len(), 5);
     let one = ask(PersistRequest {
         client: some("172.16.1.0/24"),
         table: some("src"),
         ..PersistRequest::default()
     });
-    let one = one.unwrap().rows.remove(0);
+    let one = one.unwrap().remove(0);
     assert_eq!(
         (one.client.as_str(), one.pool, one.server),
         ("172.16.1.9/32", some("turns"), some("turns/a"))
     );
     assert!(one.idle_s < 60.0 && (one.idle_s + one.expires_s - 600.0).abs() < 0.1);
     assert_eq!(
-        ask(PersistRequest { server: some("turns/b"), ..PersistRequest::default() }).unwrap().rows.len(),
+        ask(PersistRequest { server: some("turns/b"), ..PersistRequest::default() }).unwrap().len(),
         2
     );
     for (request, why) in [
