@@ -34,6 +34,11 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "C010",
         "The bounds keep memory and reloads bounded. Split what is too large, or spread it over several nodes.",
     ),
+    (
+        "C011",
+        "`include` is in the file that ringlead is given and nowhere else; its paths are beside that file. A path must be there, a pattern (`services/*.toml`) may match nothing; no file is included twice.",
+    ),
+    ("C012", "Files join their tables, they never overlay each other. Take one table out, or rename it."),
     ("C101", "A slip, or the pool was renamed or removed. Name a table [pool.NAME] that exists."),
     (
         "C102",
@@ -149,5 +154,9 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
     (
         "C160",
         "Each type of check asks something else. Take the key out, or use a type that the message names.",
+    ),
+    (
+        "C180",
+        "The journal keeps every field apart. Take `format` out, and choose by journalctl's -o; or write to = \"stderr\" or a path.",
     ),
 ];

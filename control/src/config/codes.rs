@@ -22,6 +22,8 @@ codes! {
     FORMAT = "C008", "The text of the value cannot be read: a name, address, duration, path or key.";
     RANGE = "C009", "The number is outside its range.";
     TOO_MANY = "C010", "There are more of them than this version can serve.";
+    INCLUDE = "C011", "A file cannot be included.";
+    TWICE = "C012", "Two files have one table.";
     UNKNOWN_POOL = "C101", "A service names a pool that does not exist.";
     UNKNOWN_CHECK = "C102", "A pool names a health check that does not exist.";
     POOL_EMPTY = "C103", "A pool has no server.";
@@ -69,6 +71,7 @@ codes! {
     NODES_ALIKE = "C155", "Nodes must choose alike among themselves: by maglev, and of each flow by its 5-tuple.";
     NODES_POOL = "C156", "A pool of nodes cannot serve layer l4: this node is one of its servers.";
     CHECK_KEY = "C160", "Checks of this type do not have this option.";
+    JOURNAL_FORMAT = "C180", "A log to the journal has no format to choose.";
 }
 
 /// What a code means; `None` when there is no such code.

@@ -10,9 +10,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::Diagnostics;
 use super::schema::default_of;
+use super::source::Source;
 use super::values::in_words;
 use super::vocabulary::{self as words, Table};
-use super::{parse, values};
+use super::{parse, tree, values};
 
 /// The file in the vocabulary's order, without comments.
 ///
@@ -20,7 +21,7 @@ use super::{parse, values};
 /// Everything that is wrong with it.
 pub fn shown(name: &str, text: &str) -> Result<String, Diagnostics> {
     parse(name, text)?;
-    Ok(write(&DeTable::parse_recoverable(text).0.into_inner(), false))
+    Ok(write_accepted(&Source::new(name, text), false))
 }
 
 /// The file with every value that it does not name and that does not depend on the machine. It means the same, and its own
@@ -30,12 +31,12 @@ pub fn shown(name: &str, text: &str) -> Result<String, Diagnostics> {
 /// Everything that is wrong with it.
 pub fn effective(name: &str, text: &str) -> Result<String, Diagnostics> {
     parse(name, text)?;
-    Ok(write_accepted(text))
+    Ok(write_accepted(&Source::new(name, text), true))
 }
 
-/// [`effective`] of a text that was found to be right.
-pub(super) fn write_accepted(text: &str) -> String {
-    write(&DeTable::parse_recoverable(text).0.into_inner(), true)
+/// A source that was found to be right, as one text.
+pub(super) fn write_accepted(source: &Source, defaults: bool) -> String {
+    tree::accepted(source).map_or_else(String::new, |tree| write(tree.get_ref(), defaults))
 }
 
 fn write(root: &DeTable<'_>, defaults: bool) -> String {
@@ -107,6 +108,9 @@ impl Scene {
                 expect if words.header == words::HEALTH.header && known.name == "expect" => {
                     self.expect(table, expect)
                 }
+                log if words.header == words::OBSERVE.header && known.name == "log" => {
+                    self.log(&words::LOG, log)
+                }
                 Some(value) => Some(written_as(value)),
                 None if self.defaults => self.absent(words.header, known.name, table).map(|v| as_toml(&v)),
                 None => None,
@@ -119,6 +123,13 @@ impl Scene {
     fn inline(&self, words: &Table, table: &DeTable<'_>) -> String {
         let pairs = self.pairs(words, table).into_iter().map(|(name, value)| format!("{name} = {value}"));
         format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+    }
+
+    /// A log of `[observe]`; `None`: not written, and no default wanted.
+    fn log(&self, words: &Table, written: Option<&DeValue<'_>>) -> Option<String> {
+        let none = DeTable::new();
+        let table = written.and_then(DeValue::as_table);
+        (table.is_some() || self.defaults).then(|| self.inline(words, table.unwrap_or(&none)))
     }
 
     /// The answer that a check wants; `None`: any.
@@ -155,6 +166,9 @@ impl Scene {
                 "port" => Some(json!(6080)),
                 _ => default(),
             };
+        }
+        if header == words::LOG.header && key == "format" && text(table, "to") == Some("journal") {
+            return None;
         }
         if header == words::HEALTH.header {
             return of_check(table, key).or_else(default);
@@ -214,7 +228,7 @@ fn written_as(value: &DeValue<'_>) -> String {
             format!("[{}]", items.join(", "))
         }
         DeValue::Boolean(yes) => yes.to_string(),
-        // No key of this version takes one but `expect`, which is written by its own vocabulary.
+        // No key of this version takes one but `expect` and logs, which are written by their own vocabulary.
         DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => String::new(),
     }
 }
