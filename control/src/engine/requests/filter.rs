@@ -150,7 +150,7 @@ fn servers(filter: &FlowFilter, plan: &Plan) -> Result<Option<BTreeSet<u32>>, St
     reason = "a positive number that saturates"
 )]
 fn ticks(seconds: f64) -> Result<u32, String> {
-    if !(seconds >= 0.0) {
+    if seconds.is_nan() || seconds < 0.0 {
         return Err(format!("{seconds} s is no time"));
     }
     Ok((seconds * f64::from(Tick::PER_SECOND)) as u32)
