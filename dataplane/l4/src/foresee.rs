@@ -7,7 +7,7 @@ use crate::choose::{CHOICES, answers, may_return, pick};
 use crate::drops::Reason;
 use crate::lookup::must_choose_again;
 use crate::shared::Shared;
-use crate::tables::{Chooser, Delivery, Pool, Service, Tables};
+use crate::tables::{Chooser, Delivery, Ends, Pool, Service, Tables};
 use ringlead_flow::{Flow, Hit, Packed, ServerId, Side, Tick, Tuple};
 
 /// What is known about a client that comes back.
@@ -76,10 +76,16 @@ pub fn foresee(shared: &Shared, tables: &Tables, service: &Service, tuple: &Tupl
         choice: Choice::Nobody(Reason::NoServer),
     };
     seen.choice = match flow {
-        Some(flow) if !must_choose_again(tables, &Hit::from(&flow)) => Choice::Flow(flow.server_id),
+        Some(flow) if !is_given_up(tables, &flow) => Choice::Flow(flow.server_id),
         _ => asked.choose(&mut seen),
     };
     seen
+}
+
+/// Whether a first packet gives its flow up: `lookup` does, or `end`.
+fn is_given_up(tables: &Tables, flow: &Flow) -> bool {
+    let ends = tables.server(flow.server_id).is_some_and(|server| server.ends != Ends::Keep);
+    ends || must_choose_again(tables, &Hit::from(flow))
 }
 
 /// Whether a server can have the flow.

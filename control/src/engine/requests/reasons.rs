@@ -127,7 +127,7 @@ impl Reasons<'_> {
         let reason = reason.map(|reason| format!(" (\"{reason}\")")).unwrap_or_default();
         match record.operator {
             OperatorState::Ready => {}
-            OperatorState::Drain | OperatorState::Offline => {
+            OperatorState::Drain | OperatorState::Offline | OperatorState::Closed => {
                 return Some(format!("{}{reason}", record.operator.name()));
             }
         }

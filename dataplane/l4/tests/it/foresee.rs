@@ -4,7 +4,7 @@ use crate::rig::*;
 use ringlead_flow::{Flow, Tick, Tuple};
 use ringlead_l4::drops::Reason;
 use ringlead_l4::foresee::{Choice, Foreseen, foresee};
-use ringlead_l4::tables::{Chooser, Delivery, Tables};
+use ringlead_l4::tables::{Chooser, Delivery, Ends, Tables};
 use ringlead_pick::{LeastFlows, Maglev, Member, RoundRobin, Sticky, StickySpec};
 use ringlead_wire::build::Packet;
 use ringlead_wire::{Endpoint, Ip, Protocol, TcpFlags};
@@ -161,4 +161,29 @@ fn a_client_that_comes_back_is_foreseen_without_being_counted_as_come() {
     assert!(!known.counts, "it is down");
     rig.now += 2 * SECOND;
     assert_eq!(seen(&rig, &again).remembered, None, "nobody came for ten seconds");
+}
+
+/// A server that ends its flows, or is down, loses those that begin anew.
+#[test]
+fn a_flow_of_a_server_that_ends_it_is_given_up_by_its_next_first_packet() {
+    let mut rig = Rig::new(&Plan::default());
+    let client = client(false, 1);
+    let tuple = tuple(client, NAT4);
+    open(&mut rig, client, NAT4);
+    let before = flow(&rig, &tuple).unwrap().server_id;
+    assert_eq!(seen(&rig, &tuple).choice, Choice::Flow(before));
+    let others: Vec<usize> = (0..3).filter(|&n| server_id(n, false) != before).collect();
+    let mut tables = tables_with(&Plan::default(), 2, &others);
+    let mut servers = tables.servers.to_vec();
+    for server in servers.iter_mut().flatten().filter(|server| server.down) {
+        // Closed by an operator, and healthy.
+        (server.down, server.ends) = (false, Ends::Reset);
+    }
+    (tables.servers, tables.ends_flows) = (servers.into(), true);
+    rig.publish(tables);
+    rig.tick();
+    let Choice::Algorithm(next) = seen(&rig, &tuple).choice else { panic!("{:?}", seen(&rig, &tuple)) };
+    assert_ne!(next, before);
+    open(&mut rig, client, NAT4);
+    assert_eq!(flow(&rig, &tuple).unwrap().server_id, next);
 }
