@@ -162,6 +162,7 @@ fn servers_shown() -> Shown {
                 if now < number(row, "/weight") { format!("{now}/{full}") } else { full }
             }),
             ("operator", operator),
+            ("agent", |row| text(row, "/agent/says")),
             ("health", |row| text(row, "/health")),
             ("reason", |row| text(row, "/reason")),
             ("flows", |row| match row["flows_max"].as_u64() {
@@ -185,6 +186,7 @@ fn servers_shown() -> Shown {
             "/said/reason",
             "/said/since",
             "/said/until",
+            "/agent/says",
             "/health",
             "/reason",
             "/eligible",
@@ -193,7 +195,10 @@ fn servers_shown() -> Shown {
             "/next_hop",
             "/neighbour",
         ],
-        degraded: |row| row["operator"] == "ready" && !is(row, "/eligible"),
+        degraded: |row| {
+            let agent = row.pointer("/agent/wish").is_some_and(|wish| wish != "ready");
+            row["operator"] == "ready" && !is(row, "/eligible") && (!agent || is(row, "/agent/overruled"))
+        },
     }
 }
 
@@ -348,7 +353,7 @@ mod tests {
         let server = json!({
             "pool": "web", "name": "s1", "address": "10.0.0.1:80", "weight": 10, "weight_now": 2.5, "backup": true,
             "operator": "drain", "operator_file": "ready", "said": { "reason": "kernel update", "since": 1, "until": null },
-            "health": "up", "reason": "connected", "eligible": false, "flows": 3, "flows_max": 9,
+            "agent": { "says": "50%" }, "health": "up", "reason": "connected", "eligible": false, "flows": 3, "flows_max": 9,
             "next_hop": "10.0.0.1 by port lan", "neighbour": "02:00:00:00:00:01",
         });
         let shown = servers_shown();
@@ -360,6 +365,7 @@ mod tests {
                 "10.0.0.1:80",
                 "2.5/10",
                 "drain: kernel update, backup",
+                "50%",
                 "up",
                 "connected",
                 "3/9",
@@ -379,6 +385,8 @@ mod tests {
         let degraded = servers_shown().degraded;
         assert!(degraded(&json!({ "operator": "ready", "eligible": false })));
         assert!(!degraded(&json!({ "operator": "ready", "eligible": true })));
+        let agent = |overruled: bool| json!({ "operator": "ready", "eligible": false, "agent": { "wish": "drain", "overruled": overruled } });
+        assert!(!degraded(&agent(false)) && degraded(&agent(true)), "its agent wants that");
         let ports = |used: u32| json!({ "tcp": { "used": used, "quarantined": 0, "total": 64 }, "udp": { "used": 0, "quarantined": 0, "total": 64 } });
         assert!((snat_shown().degraded)(&ports(63)) && !(snat_shown().degraded)(&ports(62)));
         assert!((workers_shown().degraded)(&json!({ "beat_ms": 1_001 })));

@@ -137,6 +137,12 @@ impl Reasons<'_> {
             }
             Health::Up | Health::Unchecked => {}
         }
+        if record.wanted() != OperatorState::Ready {
+            return Some(format!("{}: its agent wants that", record.wanted().name()));
+        }
+        if record.is_down() {
+            return Some("down: its agent says so".to_owned());
+        }
         match &record.reach {
             Reach::Unreachable(why) => Some(format!("unreachable: {why}")),
             Reach::Unknown | Reach::Itself | Reach::Via { .. } => None,
