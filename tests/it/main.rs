@@ -22,6 +22,7 @@ mod kernel_traffic;
 mod l7;
 mod lab;
 mod many_services;
+mod metrics;
 mod misfits;
 mod nat;
 mod neighbour;

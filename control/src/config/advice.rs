@@ -150,4 +150,8 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "C160",
         "Each type of check asks something else. Take the key out, or use a type that the message names.",
     ),
+    (
+        "C170",
+        "The service would get the scrapes, or the scraper the clients. Choose another port for `metrics`, or an address that no service listens on.",
+    ),
 ];

@@ -69,6 +69,7 @@ codes! {
     NODES_ALIKE = "C155", "Nodes must choose alike among themselves: by maglev, and of each flow by its 5-tuple.";
     NODES_POOL = "C156", "A pool of nodes cannot serve layer l4: this node is one of its servers.";
     CHECK_KEY = "C160", "Checks of this type do not have this option.";
+    METRICS_ON_SERVICE = "C170", "The metrics are to be served where a service listens.";
 }
 
 /// What a code means; `None` when there is no such code.

@@ -28,11 +28,23 @@ const fn key(name: &'static str, expects: &'static str) -> Key {
 }
 
 /// All but [`ROOT`].
-pub(super) const TABLES: [&Table; 11] =
-    [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &TUNNEL, &SNAT, &PERSISTENCE, &HEALTH, &EXPECT];
+pub(super) const TABLES: [&Table; 12] = [
+    &NODE,
+    &DATAPLANE,
+    &PORT,
+    &SERVICE,
+    &POOL,
+    &SERVER,
+    &TUNNEL,
+    &SNAT,
+    &PERSISTENCE,
+    &HEALTH,
+    &EXPECT,
+    &OBSERVE,
+];
 
 /// The tables below the root, by the first word of their headers, in the root's order.
-pub(super) const TABLES_BY_KIND: [(&str, &Table); 9] = [
+pub(super) const TABLES_BY_KIND: [(&str, &Table); 10] = [
     ("node", &NODE),
     ("dataplane", &DATAPLANE),
     ("port", &PORT),
@@ -42,6 +54,7 @@ pub(super) const TABLES_BY_KIND: [(&str, &Table); 9] = [
     ("snat", &SNAT),
     ("persistence", &PERSISTENCE),
     ("health", &HEALTH),
+    ("observe", &OBSERVE),
 ];
 
 pub(super) const ROOT: Table = Table {
@@ -57,8 +70,9 @@ pub(super) const ROOT: Table = Table {
         key("snat", "a set of tables [snat.NAME]"),
         key("persistence", "a set of tables [persistence.NAME]"),
         key("health", "a set of tables [health.NAME]"),
+        key("observe", "a table"),
     ],
-    later: &["l7", "peer", "announce", "observe"],
+    later: &["l7", "peer", "announce"],
 };
 
 pub(super) const NODE: Table = Table {
@@ -211,4 +225,10 @@ pub(super) const EXPECT: Table = Table {
         key("answer", "a string"),
     ],
     later: &[],
+};
+
+pub(super) const OBSERVE: Table = Table {
+    header: "[observe]",
+    keys: &[key("metrics", "a string \"ADDRESS:PORT\"")],
+    later: &["status-page", "flow-log", "access-log", "capture-ring"],
 };

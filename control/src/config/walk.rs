@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::diagnostics::Findings;
 use super::raw::{
-    Dataplane, Expect, File, Health, Named, Node, Opt, Persistence, Pool, Port, Server, Service, Snat, Table,
-    Tunnel, Version,
+    Dataplane, Expect, File, Health, Named, Node, Observe, Opt, Persistence, Pool, Port, Server, Service,
+    Snat, Table, Tunnel, Version,
 };
 use super::source::Span;
 use super::values::{a_or_an, quoted};
@@ -35,8 +35,22 @@ pub(super) fn walk(tree: Spanned<DeTable<'_>>, findings: &mut Findings) -> File 
     let persistence =
         several::<Persistence>(&words::PERSISTENCE, "persistence", root.remove("persistence"), findings);
     let checks = checks(root.remove("health"), findings);
+    let observe = single::<Observe>(&words::OBSERVE, root.remove("observe"), findings);
     let version = read::<Version>(&words::ROOT, String::new(), 0..0, root, findings);
-    File { version, node, dataplane, ports, services, pools, tunnels, snats, persistence, checks, broken }
+    File {
+        version,
+        node,
+        dataplane,
+        ports,
+        services,
+        pools,
+        tunnels,
+        snats,
+        persistence,
+        checks,
+        observe,
+        broken,
+    }
 }
 
 /// Takes out and reports what should be a table and is none.

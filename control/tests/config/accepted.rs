@@ -245,6 +245,19 @@ fn checks_of_every_type() {
 }
 
 #[test]
+fn places_for_metrics() {
+    assert_eq!(good().observe.metrics, Some("127.0.0.1:9090".parse().unwrap()));
+    let (least, _) = config::parse("least.toml", LEAST).unwrap();
+    assert_eq!(least.observe.metrics, None);
+    for place in ["[::1]:1", "0.0.0.0:65535", "[2001:db8::1]:9090"] {
+        let (config, warnings) =
+            config::parse("place.toml", &format!("{LEAST}[observe]\nmetrics = \"{place}\"\n")).unwrap();
+        assert_eq!(config.observe.metrics, Some(place.parse().unwrap()));
+        assert!(warnings.is_empty());
+    }
+}
+
+#[test]
 fn persistence_tables() {
     let table = |name: &str, mask_v4, mask_v6, seconds, entries| PersistenceConfig {
         name: name.to_owned(),

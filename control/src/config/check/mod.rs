@@ -4,6 +4,7 @@ mod algorithm;
 mod dataplane;
 mod health;
 mod node;
+mod observe;
 mod persistence;
 mod pool;
 mod port;
@@ -40,6 +41,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
     let snats = snat::check(file, workers, findings);
     let services = service::check(file, &pools, findings);
     together::check(file, &services, &pools, findings);
+    let observe = observe::check(file.observe.as_ref(), &services, findings);
     snat::together(file, &snats, &services, &pools, findings);
     let (mut forwarded, mut local) = (Vec::new(), Vec::new());
     for model in services.into_iter().map(|s| s.model).collect::<Option<Vec<_>>>()? {
@@ -59,6 +61,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
         persistence: persistence.into_iter().collect::<Option<_>>()?,
         snats: snats.into_iter().map(|s| s.model).collect::<Option<_>>()?,
         checks: checks.into_iter().collect::<Option<_>>()?,
+        observe: observe?,
     })
 }
 

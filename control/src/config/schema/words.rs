@@ -26,6 +26,7 @@ pub(super) fn about(header: &str) -> &'static str {
         h if h == v::PERSISTENCE.header => "Who comes back to the same server.",
         h if h == v::HEALTH.header => "A health check.",
         h if h == v::EXPECT.header => "The answer that a check wants.",
+        h if h == v::OBSERVE.header => "What is told of what happens, and where.",
         _ => "",
     }
 }
@@ -60,6 +61,7 @@ pub(super) fn of(header: &str) -> Vec<(&'static str, Value)> {
         h if h == v::PERSISTENCE.header => persistence(),
         h if h == v::HEALTH.header => health(),
         h if h == v::EXPECT.header => expect(),
+        h if h == v::OBSERVE.header => observe(),
         _ => Vec::new(),
     }
 }
@@ -437,6 +439,16 @@ fn expect() -> Vec<(&'static str, Value)> {
         ("rcode", choice(&DnsProbe::RCODES, "With dns: the response code. Default: NOERROR.")),
         ("answer", some_text("With dns: the data that a record of the answer must have.")),
     ]
+}
+
+fn observe() -> Vec<(&'static str, Value)> {
+    vec![(
+        "metrics",
+        text(
+            ENDPOINT,
+            "Where /metrics (OpenMetrics), /healthz and /readyz are served over HTTP, to whoever may connect. Default: nowhere.",
+        ),
+    )]
 }
 
 /// As long as checks send or look for.
