@@ -71,6 +71,11 @@ fn a_scrape_tells_what_happened() {
     none_is_not_ready(&lab, &mut farm, &service);
 
     reloads_are_told(&lab, &mut ringlead, &with_other, &observed(&config.render()), &other);
+    let began = scrape(&lab).value("process_start_time_seconds", &[]);
+    let next = Ringlead::take_over(&lab, &with_other).unwrap_or_else(|refusal| panic!("{}", refusal.said));
+    assert!(ringlead.ended().success());
+    wait_until(LIMIT, "the successor is scraped", || get(&lab, "/readyz", &[]).0 == 200);
+    assert!(scrape(&lab).value("process_start_time_seconds", &[]) > began, "{}", next.log());
 }
 
 /// 8 sockets send 5 datagrams each, and each is answered.
@@ -201,6 +206,7 @@ fn a_worker_that_stands_still_is_not_alive() {
         said.starts_with("not alive\n") && said.contains(&format!("on core {core} has been silent")),
         "{said}"
     );
+    assert!(ringlead.log().contains("the worker has been silent for a second"), "{}", ringlead.log());
     ptrace::detach(worker, None).expect("let it go");
     wait_until(LIMIT, "alive again", || get(&lab, "/healthz", &[]).0 == 200);
 }

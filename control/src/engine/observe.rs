@@ -193,7 +193,7 @@ impl Reporter {
     /// Next hops whose Ethernet address is known, and those whose is not; each once.
     fn next_hops(&self) -> [u64; 2] {
         let hops = self.plan.servers().filter_map(|server| match &server.reach {
-            Reach::Via { neighbour, hop } => Some((hop.clone(), *neighbour)),
+            Reach::Via { neighbour, hop } => Some((*hop, *neighbour)),
             Reach::Unknown | Reach::Itself | Reach::Unreachable(_) => None,
         });
         let hops: BTreeMap<_, _> = hops.collect();

@@ -212,6 +212,7 @@ fn response(status: StatusCode, media_type: &'static str, body: String) -> Respo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn format_for(accept: &[&'static str]) -> Format {
         let mut headers = HeaderMap::new();
@@ -237,6 +238,28 @@ mod tests {
         }
         assert_eq!(format_for(&["application/openmetrics-text;q=0"]), Format::Plain);
         assert_eq!(format_for(&[]), Format::Plain);
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_places_wait_their_turn() {
+        let (asks, _) = mpsc::channel(1);
+        let pulse = Arc::new(Pulse::new(Arc::from([]), Vec::new()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let server = tokio::spawn(accept(listener, Arc::new(Door { asks, pulse, turn: Semaphore::new(1) })));
+        let mut idle = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            idle.push(TcpStream::connect(at).await.unwrap());
+        }
+        let mut one_more = TcpStream::connect(at).await.unwrap();
+        one_more.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut said = String::new();
+        let early = timeout(Duration::from_millis(300), one_more.read_to_string(&mut said)).await;
+        assert!(early.is_err() && said.is_empty(), "{said}");
+        drop(idle);
+        one_more.read_to_string(&mut said).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 200 OK") && said.ends_with("alive\n"), "{said}");
+        server.abort();
     }
 
     #[test]
