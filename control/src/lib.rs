@@ -8,6 +8,7 @@ pub mod engine;
 pub mod handover;
 pub mod health;
 pub mod lock;
+pub mod logs;
 pub mod metrics;
 pub mod net;
 pub mod plan;

@@ -22,6 +22,7 @@ mod health_types;
 mod kernel_traffic;
 mod l7;
 mod lab;
+mod logs;
 mod many_services;
 mod metrics;
 mod misfits;

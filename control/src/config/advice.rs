@@ -159,4 +159,8 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "C170",
         "The service would get the scrapes, or the scraper the clients. Choose another port for `metrics`, or an address that no service listens on.",
     ),
+    (
+        "C180",
+        "The journal keeps every field apart. Take `format` out, and choose by journalctl's -o; or write to = \"stderr\" or a path.",
+    ),
 ];

@@ -203,6 +203,17 @@ pub(super) struct Expect {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Observe {
     pub(super) metrics: Opt<String>,
+    /// Read on its own, so that it has its own findings.
+    #[serde(skip)]
+    pub(super) log: Option<Table<Log>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Log {
+    pub(super) to: Opt<String>,
+    pub(super) format: Opt<String>,
+    pub(super) level: Opt<String>,
 }
 
 /// A string, or a list of values with their places.

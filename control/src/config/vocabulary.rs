@@ -28,7 +28,7 @@ const fn key(name: &'static str, expects: &'static str) -> Key {
 }
 
 /// All but [`ROOT`].
-pub(super) const TABLES: [&Table; 12] = [
+pub(super) const TABLES: [&Table; 13] = [
     &NODE,
     &DATAPLANE,
     &PORT,
@@ -41,6 +41,7 @@ pub(super) const TABLES: [&Table; 12] = [
     &HEALTH,
     &EXPECT,
     &OBSERVE,
+    &LOG,
 ];
 
 /// The tables below the root, by the first word of their headers, in the root's order.
@@ -233,6 +234,16 @@ pub(super) const EXPECT: Table = Table {
 
 pub(super) const OBSERVE: Table = Table {
     header: "[observe]",
-    keys: &[key("metrics", "a string \"ADDRESS:PORT\"")],
+    keys: &[key("metrics", "a string \"ADDRESS:PORT\""), key("log", "a table")],
     later: &["status-page", "flow-log", "access-log", "capture-ring"],
+};
+
+pub(super) const LOG: Table = Table {
+    header: "log of [observe]",
+    keys: &[
+        key("to", "\"stderr\", \"journal\" or a path, as a string"),
+        key("format", "a string"),
+        key("level", "a string"),
+    ],
+    later: &[],
 };

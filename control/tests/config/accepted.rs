@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringlead_control::config::{
-    self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, Idle, Mode, NodeConfig, OnNoServer,
-    OperatorState, PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig,
-    ZeroCopy,
+    self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, Idle, LogConfig, LogFormat, LogLevel,
+    LogTarget, Mode, NodeConfig, ObserveConfig, OnNoServer, OperatorState, PersistenceConfig, Profile,
+    Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
 };
 use ringlead_control::health::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 use ringlead_pick::HashBy;
@@ -255,6 +255,25 @@ fn places_for_metrics() {
         assert_eq!(config.observe.metrics, Some(place.parse().unwrap()));
         assert!(warnings.is_empty());
     }
+}
+
+#[test]
+fn logs() {
+    let log = LogConfig {
+        to: LogTarget::File(PathBuf::from("/var/log/ringlead/ringlead.log")),
+        format: LogFormat::Json,
+        level: LogLevel::Debug,
+    };
+    let metrics = Some("127.0.0.1:9090".parse().unwrap());
+    assert_eq!(good().observe, ObserveConfig { metrics, log });
+    let (least, _) = config::parse("least.toml", LEAST).unwrap();
+    assert_eq!(least.observe, ObserveConfig::default());
+    let text = format!("{LEAST}[observe]\nlog = {{ to = \"journal\" }}\n");
+    let (journal, _) = config::parse("journal.toml", &text).unwrap();
+    assert_eq!(journal.observe.log.to, LogTarget::Journal);
+    let effective = config::effective("journal.toml", &text).unwrap();
+    assert!(effective.contains("log = { to = \"journal\", level = \"info\" }"), "{effective}");
+    assert_eq!(config::parse("effective.toml", &effective).unwrap().0, journal);
 }
 
 #[test]

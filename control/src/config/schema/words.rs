@@ -27,6 +27,7 @@ pub(super) fn about(header: &str) -> &'static str {
         h if h == v::HEALTH.header => "A health check.",
         h if h == v::EXPECT.header => "The answer that a check wants.",
         h if h == v::OBSERVE.header => "What is told of what happens, and where.",
+        h if h == v::LOG.header => "The daemon's own log.",
         _ => "",
     }
 }
@@ -72,6 +73,7 @@ pub(super) fn of(header: &str) -> Vec<(&'static str, Value)> {
         h if h == v::HEALTH.header => health(),
         h if h == v::EXPECT.header => expect(),
         h if h == v::OBSERVE.header => observe(),
+        h if h == v::LOG.header => log(),
         _ => Vec::new(),
     }
 }
@@ -459,6 +461,29 @@ fn observe() -> Vec<(&'static str, Value)> {
             "Where /metrics (OpenMetrics), /healthz and /readyz are served over HTTP, to whoever may connect. Default: nowhere.",
         ),
     )]
+}
+
+fn log() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "to",
+            with(
+                "stderr",
+                text("^(stderr$|journal$|/)", "stderr, journal, or a path: opened anew on SIGUSR1."),
+            ),
+        ),
+        (
+            "format",
+            with("text", choice(&["text", "json"], "How a line is written; the journal has its own form.")),
+        ),
+        (
+            "level",
+            with(
+                "info",
+                choice(&["error", "warn", "info", "debug", "trace"], "This is written and what is worse."),
+            ),
+        ),
+    ]
 }
 
 /// As long as checks send or look for.
