@@ -31,6 +31,8 @@ fn process(figures: &Figures, page: &mut Page<'_, '_>) -> fmt::Result {
     if let Some(bytes) = resident_bytes() {
         page.gauge("process_resident_memory_bytes", "Memory in use.", bytes)?;
     }
+    let help = "Lines of the log that were lost because nobody took them in time.";
+    page.counter("ringlead_log_lines_lost", help, crate::logs::lines_lost())?;
     page.gauge("ringlead_uptime_seconds", "Time since the start.", figures.status.uptime_s)?;
     let help = "Whether the daemon has started completely.";
     page.gauge("ringlead_ready", help, u64::from(figures.status.ready))
