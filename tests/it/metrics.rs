@@ -186,6 +186,26 @@ fn reloads_are_told(lab: &Lab, ringlead: &mut Ringlead, with: &str, without: &st
     assert_eq!(get(lab, "/readyz", &[]).0, 200);
 }
 
+/// A thread that is stopped for as long as this lives: a process with one that is held cannot be ended.
+struct Held(Pid);
+
+impl Held {
+    fn seize(thread: Pid) -> Self {
+        ptrace::seize(thread, ptrace::Options::empty()).expect("seize a thread");
+        let held = Self(thread);
+        ptrace::interrupt(thread).expect("interrupt it");
+        waitpid(thread, Some(WaitPidFlag::__WALL)).expect("it stops");
+        held
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // It may be gone already; then there is nothing to let go.
+        let _ = ptrace::detach(self.0, None);
+    }
+}
+
 /// One of the worker's threads is held as a debugger would; the others and the control loop go on.
 #[test]
 fn a_worker_that_stands_still_is_not_alive() {
@@ -196,9 +216,7 @@ fn a_worker_that_stands_still_is_not_alive() {
     let threads = ringlead.threads();
     let (id, name) = threads.iter().find(|(_, name)| name.starts_with("worker-")).expect("a worker");
     let worker = Pid::from_raw(i32::try_from(*id).expect("an id"));
-    ptrace::seize(worker, ptrace::Options::empty()).expect("seize a worker");
-    ptrace::interrupt(worker).expect("interrupt it");
-    waitpid(worker, Some(WaitPidFlag::__WALL)).expect("it stops");
+    let held = Held::seize(worker);
     wait_until(LIMIT, "the worker is missed", || get(&lab, "/healthz", &[]).0 == 503);
     let (_, said) = get(&lab, "/healthz", &[]);
     let core = name.trim_start_matches("worker-");
@@ -206,8 +224,9 @@ fn a_worker_that_stands_still_is_not_alive() {
         said.starts_with("not alive\n") && said.contains(&format!("on core {core} has been silent")),
         "{said}"
     );
-    assert!(ringlead.log().contains("the worker has been silent for a second"), "{}", ringlead.log());
-    ptrace::detach(worker, None).expect("let it go");
+    let told = || ringlead.log().contains("the worker has been silent for a second");
+    wait_until(LIMIT, "the log says so too", told);
+    drop(held);
     wait_until(LIMIT, "alive again", || get(&lab, "/healthz", &[]).0 == 200);
 }
 
