@@ -156,6 +156,10 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "Each type of check asks something else. Take the key out, or use a type that the message names.",
     ),
     (
+        "C161",
+        "Checks pass or fail; agents say what they want to be given to their server. Name checks of type agent with `agent`, all others with `health`; a pool may have both.",
+    ),
+    (
         "C170",
         "The service would get the scrapes, or the scraper the clients. Choose another port for `metrics`, or an address that no service listens on.",
     ),

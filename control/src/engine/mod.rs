@@ -2,6 +2,7 @@
 //! one to change what workers read.
 
 mod addresses;
+mod agent;
 mod devices;
 mod fit;
 mod hand_over;
@@ -209,6 +210,7 @@ pub struct Engine {
     forgetting: persistence::Forgetting,
     pools: pools::PoolWatch,
     operator: operator::OperatorWatch,
+    agents: agent::AgentWatch,
     taken_over: Option<status::TakeOverStatus>,
     observe: observe::Observe,
     started: Instant,
@@ -246,6 +248,7 @@ impl Engine {
             forgetting: persistence::Forgetting::default(),
             pools: pools::PoolWatch::default(),
             operator: operator::OperatorWatch::default(),
+            agents: agent::AgentWatch::default(),
             taken_over: None,
             started: Instant::now(),
             managed_at: Instant::now(),
