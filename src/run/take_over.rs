@@ -66,7 +66,7 @@ async fn serve_on_runtime(
     let (net, events) = Net::open().map_err(|error| Failed::Refused(error.to_string()))?;
     let ports = ports::look_at(&config).map_err(Failed::Refused)?;
     let plan = Plan::new(config.clone()).map_err(|error| Failed::Refused(error.to_string()))?;
-    let plan = plan.with_seed(super::random_bytes().map_err(Failed::Refused)?);
+    let plan = plan.with_seed(super::random_bytes().map_err(Failed::Refused)?).expecting_guests();
     let shared = shared(&config).map_err(Failed::Refused)?;
     let stop = Arc::new(AtomicBool::new(false));
     let node = node(&config, &ports, &shared, &stop);

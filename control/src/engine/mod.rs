@@ -297,6 +297,7 @@ impl Engine {
         self.manage_again().await;
         self.forget_clients().await;
         self.forget_ghosts().await;
+        self.forget_guests();
         self.raise_weights().await;
         self.end_said().await;
         self.answer_waits();

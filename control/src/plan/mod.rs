@@ -3,6 +3,7 @@
 //! Pure bookkeeping: no I/O, no clock. The engine feeds it and publishes what it makes; replay uses the same.
 
 mod fit;
+mod guests;
 mod ids;
 mod nodes;
 mod operator;
@@ -85,6 +86,10 @@ pub struct Plan {
     /// What operators said at run time.
     said: Arc<operator::Sayings>,
     sticky: StickyTables,
+    /// Pools of nodes: by which slots connections may have gone to another one.
+    strays: BTreeMap<String, guests::Strays>,
+    /// Whether flows came over from an earlier process.
+    expects_guests: bool,
     seed: [u8; 16],
     /// The time of the last snapshot; `None` while nobody has said what time it is.
     now: Option<Duration>,
@@ -110,6 +115,8 @@ impl Plan {
             salts: BTreeMap::new(),
             said: Arc::default(),
             sticky: StickyTables::new(),
+            strays: BTreeMap::new(),
+            expects_guests: false,
             seed: [0; 16],
             now: None,
         };

@@ -121,10 +121,9 @@ fn what_answers_a_syn_cookie_is_the_kernels() {
         sh("echo 2 > /proc/sys/net/ipv4/tcp_syncookies");
         sh("ip addr add 10.9.0.10/24 dev va && ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev va");
         sh("ip addr add fd09::10/64 dev va nodad && ip neigh add fd09::2 lladdr 02:00:00:00:00:02 dev va");
-        for (service, client) in
-            [("10.9.0.10:80", "10.9.0.2:40000"), ("[fd09::10]:80", "[fd09::2]:40000")]
-        {
-            let (service, client): (SocketAddr, SocketAddr) = (service.parse().unwrap(), client.parse().unwrap());
+        for (service, client) in [("10.9.0.10:80", "10.9.0.2:40000"), ("[fd09::10]:80", "[fd09::2]:40000")] {
+            let (service, client): (SocketAddr, SocketAddr) =
+                (service.parse().unwrap(), client.parse().unwrap());
             let listener = TcpListener::bind(service).unwrap();
             let cookie = syn_answered(&segment(client, service, SYN));
             let mut answer = segment(client, service, ACK);

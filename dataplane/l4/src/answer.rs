@@ -50,7 +50,11 @@ fn reset<P: Port>(worker: &mut Worker<P>, queue: usize, frame: usize, reason: Re
     }
     worker.answers_left -= 1;
     worker.tally.made += 1;
-    emit::send_answer(worker, queue, answer, "tcp reset, no server is available");
+    let words = match reason {
+        Reason::OwnNode => "tcp reset, the connection is not known",
+        _ => "tcp reset, no server is available",
+    };
+    emit::send_answer(worker, queue, answer, words);
     if reason == Reason::NoServer { Reason::Answered } else { reason }
 }
 

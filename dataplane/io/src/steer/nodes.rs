@@ -47,7 +47,7 @@ pub enum Whose {
 impl NodeTable {
     /// From the table that workers use. `key` is the front's hash key, `this` the index of this node among the members.
     ///
-    /// An empty table (no node has weight) leaves every flow to this node: there is nobody else.
+    /// An empty table (no node has weight) leaves every flow to this node, in one slot: there is nobody else.
     #[must_use]
     pub fn new(key: [u8; 16], nodes: &Maglev, this: usize) -> Self {
         let size = nodes.slots().len().min(NODE_SLOTS_MAX);
@@ -57,8 +57,11 @@ impl NodeTable {
                 own[slot / 64] |= 1 << (slot % 64);
             }
         }
+        if size == 0 {
+            own.push(1);
+        }
         let guests = vec![0; own.len()].into_boxed_slice();
-        Self { key, size, own: own.into_boxed_slice(), guests }
+        Self { key, size: size.max(1), own: own.into_boxed_slice(), guests }
     }
 
     /// The same, where other nodes' connections may come in by the slots in `strayed`, as far as they are this node's now: slot
@@ -108,6 +111,7 @@ impl NodeTable {
     }
 
     /// `struct node_table` of `bpf/maps.h`.
+    #[allow(clippy::large_stack_arrays, reason = "16 KiB, on a control thread's stack")]
     pub(super) fn words(&self) -> Words {
         let half = |at: usize| self.key[at..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
         let mut words = [0; WORDS];
