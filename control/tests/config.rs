@@ -7,6 +7,8 @@ mod accepted;
 mod any_text;
 #[path = "config/diff.rs"]
 mod diff;
+#[path = "config/included.rs"]
+mod included;
 #[path = "config/limits.rs"]
 mod limits;
 #[path = "config/refused.rs"]

@@ -159,6 +159,43 @@ fn backups_stand_in() {
 }
 
 #[test]
+fn a_server_that_comes_back_starts_slowly() {
+    needs_ringlead!();
+    let lab = Lab::new("slow");
+    let mut farm = Farm::start(&lab);
+    let slowly = "algorithm = \"round-robin\"\nslow-start = \"15s\"\n";
+    let services = Family::ALL.map(|family| service(family, slowly));
+    let _ringlead = start(&lab, &services, "", 3);
+    // Of 60 connections, those that the first server gets.
+    let share = |service: &Service| {
+        let family = if service.listen.is_ipv4() { Family::V4 } else { Family::V6 };
+        let seen = servers_of(&lab, service.listen, Lab::clients(family)[0], 60);
+        seen.get(&'1').copied().unwrap_or_default()
+    };
+    for service in &services {
+        // Those that were up when ringlead came have their whole weight at once.
+        let first = share(service);
+        assert!((17..=23).contains(&first), "{service:?}: {first} of 60");
+    }
+    farm.kill(1);
+    for service in &services {
+        lab.await_servers(service, "23");
+    }
+    farm.bring_back(1);
+    for service in &services {
+        let mut first = 0;
+        wait_until(Duration::from_secs(10), "the server to be up again", || {
+            first = share(service);
+            first > 0
+        });
+        assert!(first <= 12, "{service:?}: {first} of 60 at once");
+    }
+    for service in &services {
+        wait_until(Duration::from_secs(40), "its whole share", || share(service) >= 19);
+    }
+}
+
+#[test]
 fn the_sorry_pool_answers_when_the_pool_is_down() {
     needs_ringlead!();
     let lab = Lab::new("sorry");

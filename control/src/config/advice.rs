@@ -34,6 +34,11 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "C010",
         "The bounds keep memory and reloads bounded. Split what is too large, or spread it over several nodes.",
     ),
+    (
+        "C011",
+        "`include` is in the file that ringlead is given and nowhere else; its paths are beside that file. A path must be there, a pattern (`services/*.toml`) may match nothing; no file is included twice.",
+    ),
+    ("C012", "Files join their tables, they never overlay each other. Take one table out, or rename it."),
     ("C101", "A slip, or the pool was renamed or removed. Name a table [pool.NAME] that exists."),
     (
         "C102",

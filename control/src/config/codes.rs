@@ -22,6 +22,8 @@ codes! {
     FORMAT = "C008", "The text of the value cannot be read: a name, address, duration, path or key.";
     RANGE = "C009", "The number is outside its range.";
     TOO_MANY = "C010", "There are more of them than this version can serve.";
+    INCLUDE = "C011", "A file cannot be included.";
+    TWICE = "C012", "Two files have one table.";
     UNKNOWN_POOL = "C101", "A service names a pool that does not exist.";
     UNKNOWN_CHECK = "C102", "A pool names a health check that does not exist.";
     POOL_EMPTY = "C103", "A pool has no server.";

@@ -49,13 +49,13 @@ pub struct Diagnostic {
 pub type Warning = Diagnostic;
 
 impl Diagnostic {
-    /// The file's name.
+    /// The name of the file that the primary place is in.
     #[must_use]
     pub fn file(&self) -> &str {
-        &self.source.name
+        self.source.name(self.primary.span.start)
     }
 
-    /// The line of the primary place, from 1.
+    /// The line of the primary place in its file, from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.source.line(self.primary.span.start)
@@ -156,7 +156,8 @@ impl Diagnostics {
 
     fn summary(&self) -> String {
         let counted = |n, what| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-        let file = self.entries.first().map_or("", Diagnostic::file);
+        // The file that was asked for, whichever it includes.
+        let file = self.entries.first().map_or("", |entry| entry.source.name(0));
         let mut line = format!("{file}: {}", counted(self.errors, "error"));
         if self.warnings > 0 {
             line = format!("{line}, {}", counted(self.warnings, "warning"));

@@ -10,9 +10,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::Diagnostics;
 use super::schema::default_of;
+use super::source::Source;
 use super::values::in_words;
 use super::vocabulary::{self as words, Table};
-use super::{parse, values};
+use super::{parse, tree, values};
 
 /// The file in the vocabulary's order, without comments.
 ///
@@ -20,7 +21,7 @@ use super::{parse, values};
 /// Everything that is wrong with it.
 pub fn shown(name: &str, text: &str) -> Result<String, Diagnostics> {
     parse(name, text)?;
-    Ok(write(&DeTable::parse_recoverable(text).0.into_inner(), false))
+    Ok(write_accepted(&Source::new(name, text), false))
 }
 
 /// The file with every value that it does not name and that does not depend on the machine. It means the same, and its own
@@ -30,12 +31,12 @@ pub fn shown(name: &str, text: &str) -> Result<String, Diagnostics> {
 /// Everything that is wrong with it.
 pub fn effective(name: &str, text: &str) -> Result<String, Diagnostics> {
     parse(name, text)?;
-    Ok(write_accepted(text))
+    Ok(write_accepted(&Source::new(name, text), true))
 }
 
-/// [`effective`] of a text that was found to be right.
-pub(super) fn write_accepted(text: &str) -> String {
-    write(&DeTable::parse_recoverable(text).0.into_inner(), true)
+/// A source that was found to be right, as one text.
+pub(super) fn write_accepted(source: &Source, defaults: bool) -> String {
+    tree::accepted(source).map_or_else(String::new, |tree| write(tree.get_ref(), defaults))
 }
 
 fn write(root: &DeTable<'_>, defaults: bool) -> String {

@@ -15,32 +15,28 @@ pub mod codes;
 pub mod diagnostics;
 mod diff;
 mod effective;
+mod files;
 pub mod model;
 mod raw;
 mod render;
 pub mod schema;
 mod source;
+mod tree;
 mod values;
 mod vocabulary;
 mod walk;
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-
-use toml::de::DeTable;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Mark, Severity, Warning};
 pub use diff::{Diff, Side, diff, needs_restart};
 pub use effective::{effective, shown};
+pub use files::{FILE_BYTES_MAX, INCLUDES_MAX};
 pub use model::*;
 
 use diagnostics::Findings;
 use source::Source;
-
-/// The largest configuration file, in bytes: several times what 65 535 servers need.
-pub const FILE_BYTES_MAX: u64 = 32 << 20;
 
 /// The key of the front's hash where `hash-key` is absent: the bytes of `ringlead-default`.
 ///
@@ -51,13 +47,12 @@ pub const HASH_KEY_DEFAULT: [u8; 16] = *b"ringlead-default";
 /// A configuration that shows everything of this version, with comments; `config check` accepts it on any machine.
 pub const EXAMPLE: &str = include_str!("../../../examples/ringlead.toml");
 
-/// Reads and checks a file.
+/// Reads and checks a file and those that it includes.
 ///
 /// # Errors
 /// Everything that is wrong with it, with the warnings; or that it cannot be read (C000).
 pub fn load(path: impl AsRef<Path>) -> Result<(Config, Vec<Warning>), Diagnostics> {
-    let (name, text) = read(path.as_ref())?;
-    parse(&name, &text)
+    read_source(&Arc::new(files::read(path.as_ref())?))?.check()
 }
 
 /// A configuration, and its text for who has to give it away or to compare it.
@@ -76,8 +71,7 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, with the warnings; or that it cannot be read (C000).
 pub fn load_whole(path: impl AsRef<Path>) -> Result<Loaded, Diagnostics> {
-    let (name, text) = read(path.as_ref())?;
-    parse_whole(&name, &text)
+    whole(&Arc::new(files::read(path.as_ref())?))
 }
 
 /// [`parse`], with the text.
@@ -85,17 +79,22 @@ pub fn load_whole(path: impl AsRef<Path>) -> Result<Loaded, Diagnostics> {
 /// # Errors
 /// Everything that is wrong with it, with the warnings.
 pub fn parse_whole(name: &str, text: &str) -> Result<Loaded, Diagnostics> {
-    let (config, warnings) = parse(name, text)?;
-    Ok(Loaded { config, warnings, effective: effective::write_accepted(text) })
+    whole(&Arc::new(Source::new(name, text)))
 }
 
-/// Reads a file and writes it down again, as [`effective`] does or as [`shown`].
+fn whole(source: &Arc<Source>) -> Result<Loaded, Diagnostics> {
+    let (config, warnings) = read_source(source)?.check()?;
+    Ok(Loaded { config, warnings, effective: effective::write_accepted(source, true) })
+}
+
+/// Reads a file and those that it includes and writes them down again as one, as [`effective`] does or as [`shown`].
 ///
 /// # Errors
 /// Everything that is wrong with it; or that it cannot be read (C000).
 pub fn show(path: impl AsRef<Path>, defaults: bool) -> Result<String, Diagnostics> {
-    let (name, text) = read(path.as_ref())?;
-    if defaults { effective(&name, &text) } else { shown(&name, &text) }
+    let source = Arc::new(files::read(path.as_ref())?);
+    read_source(&source)?.check()?;
+    Ok(effective::write_accepted(&source, defaults))
 }
 
 /// Checks a text; `name` is what messages call it.
@@ -117,13 +116,15 @@ pub struct Text {
 /// # Errors
 /// What is not TOML about it.
 pub fn read_text(name: &str, text: &str) -> Result<Text, Diagnostics> {
-    let mut findings = Findings::new(Arc::new(Source::new(name, text)));
-    let (tree, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        syntax(&mut findings, &errors);
-        return Err(findings.into_diagnostics());
+    read_source(&Arc::new(Source::new(name, text)))
+}
+
+fn read_source(source: &Arc<Source>) -> Result<Text, Diagnostics> {
+    let mut findings = Findings::new(Arc::clone(source));
+    match tree::read(source, &mut findings) {
+        Some(tree) => Ok(Text { raw: walk::walk(tree, &mut findings), findings }),
+        None => Err(findings.into_diagnostics()),
     }
-    Ok(Text { raw: walk::walk(tree, &mut findings), findings })
 }
 
 impl Text {
@@ -137,53 +138,6 @@ impl Text {
         match config {
             Some(config) if !found.has_errors() => Ok((config, found.into_entries())),
             _ => Err(found),
-        }
-    }
-}
-
-/// A file's name and text.
-fn read(path: &Path) -> Result<(String, String), Diagnostics> {
-    let name = path.display().to_string();
-    match bytes(path) {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => Ok((name, text)),
-            Err(e) => Err(not_text(&name, e.as_bytes(), e.utf8_error().valid_up_to())),
-        },
-        Err(e) => {
-            let mut findings = Findings::new(Arc::new(Source::new(&name, "")));
-            findings.error(codes::UNREADABLE, 0..0, format!("cannot read the configuration: {e}"));
-            Err(findings.into_diagnostics())
-        }
-    }
-}
-
-fn bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("it is larger than {} MiB", FILE_BYTES_MAX >> 20)));
-    }
-    Ok(bytes)
-}
-
-fn not_text(name: &str, bytes: &[u8], valid: usize) -> Diagnostics {
-    let text = String::from_utf8_lossy(bytes);
-    let mut findings = Findings::new(Arc::new(Source::new(name, &text)));
-    findings
-        .error(codes::UNREADABLE, valid..valid + 1, "the configuration is not UTF-8 text")
-        .label("the first byte that is not")
-        .help("TOML files are UTF-8; save it again as that");
-    findings.into_diagnostics()
-}
-
-/// One entry a line: what a slip makes of the rest of its line is noise.
-fn syntax(findings: &mut Findings, errors: &[toml::de::Error]) {
-    let mut line_last = None;
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        let line = findings.line(span.start);
-        if line_last.replace(line) != Some(line) {
-            findings.error(codes::SYNTAX, span, format!("not TOML: {}", error.message()));
         }
     }
 }

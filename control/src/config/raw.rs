@@ -59,6 +59,9 @@ pub(super) struct File {
 #[serde(deny_unknown_fields)]
 pub(super) struct Version {
     pub(super) version: Opt<i64>,
+    /// Followed before the tree was walked; read for its type.
+    #[serde(rename = "include")]
+    pub(super) _include: Opt<OneOrMany<String>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -1,32 +1,87 @@
-//! The text that messages point into.
+//! The text that messages point into: one file, or one and those that it includes, one behind the other.
 
 use std::ops::Range;
 
 /// Bytes in the text.
 pub(super) type Span = Range<usize>;
 
-/// A text with a name, and where its lines start.
+/// Texts with their names, and where their lines start.
 #[derive(Debug)]
 pub(super) struct Source {
-    pub(super) name: String,
+    /// All parts, each ended by a line feed when another follows.
     pub(super) text: String,
+    parts: Vec<Part>,
     lines: Vec<usize>,
+    /// Whether the files that the first part includes are here. A text that came from no file cannot say what it is beside.
+    pub(super) whole: bool,
+}
+
+#[derive(Debug)]
+struct Part {
+    name: String,
+    start: usize,
 }
 
 impl Source {
     pub(super) fn new(name: &str, text: &str) -> Self {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { name: name.to_owned(), text: text.to_owned(), lines }
+        let parts = vec![Part { name: name.to_owned(), start: 0 }];
+        let mut source = Self { text: text.to_owned(), parts, lines: Vec::new(), whole: false };
+        source.lines = source.starts(0);
+        source
     }
 
-    /// The line of a byte, from 1.
+    /// Another file, behind those that are here.
+    pub(super) fn append(&mut self, name: &str, text: &str) {
+        self.text.push('\n');
+        let start = self.text.len();
+        self.text.push_str(text);
+        self.parts.push(Part { name: name.to_owned(), start });
+        let more = self.starts(start);
+        self.lines.extend(more);
+    }
+
+    /// Where the lines of a part start.
+    fn starts(&self, part: usize) -> Vec<usize> {
+        let text = self.text.get(part..).unwrap_or_default();
+        std::iter::once(part).chain(text.match_indices('\n').map(|(at, _)| part + at + 1)).collect()
+    }
+
+    /// The bytes of each file in turn, without the line feed that parts it from the next one.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Span> {
+        let ends = self.parts.iter().skip(1).map(|next| next.start - 1).chain([self.text.len()]);
+        self.parts.iter().map(|part| part.start).zip(ends).map(|(start, end)| start..end)
+    }
+
+    /// How many files there are.
+    pub(super) const fn files(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The number of the file that a byte is in.
+    fn part(&self, at: usize) -> usize {
+        self.parts.partition_point(|part| part.start <= at).saturating_sub(1)
+    }
+
+    /// The bytes of the file that a byte is in.
+    pub(super) fn around(&self, at: usize) -> Span {
+        self.parts().nth(self.part(at)).unwrap_or(0..self.text.len())
+    }
+
+    /// The name of the file that a byte is in.
+    pub(super) fn name(&self, at: usize) -> &str {
+        self.parts.get(self.part(at)).map_or("", |part| &part.name)
+    }
+
+    /// The line of a byte in its file, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
-        self.lines.partition_point(|&start| start <= at).max(1)
+        let before = self.lines.partition_point(|&start| start < self.around(at).start);
+        self.lines.partition_point(|&start| start <= at).saturating_sub(before).max(1)
     }
 
     /// The column of a byte in characters, from 1.
     pub(super) fn column(&self, at: usize) -> usize {
-        let start = self.lines.get(self.line(at) - 1).copied().unwrap_or(0);
+        let start = self.lines.partition_point(|&start| start <= at).saturating_sub(1);
+        let start = self.lines.get(start).copied().unwrap_or(0);
         self.text.get(start..self.floor(at)).map_or(1, |before| before.chars().count() + 1)
     }
 
@@ -68,5 +123,20 @@ mod tests {
         assert_eq!(source.clamp(&(2..2)), 1..3, "inside a character: all of it");
         assert_eq!(source.clamp(&(3..99)), 3..4);
         assert_eq!(source.clamp(&Span { start: 3, end: 1 }), 3..3);
+    }
+
+    #[test]
+    fn each_file_has_lines_of_its_own() {
+        let mut source = Source::new("x", "a = 1\nb = 2");
+        source.append("empty", "");
+        source.append("y", "c = 3\nd = 4\n");
+        assert_eq!(source.parts().collect::<Vec<_>>(), [0..11, 12..12, 13..25]);
+        let place = |at| (source.name(at), source.line(at), source.column(at));
+        assert_eq!(place(6), ("x", 2, 1));
+        assert_eq!(place(11), ("x", 2, 6), "behind its last character");
+        assert_eq!(place(12), ("empty", 1, 1));
+        assert_eq!(place(13), ("y", 1, 1));
+        assert_eq!(place(19), ("y", 2, 1));
+        assert_eq!(place(25), ("y", 3, 1));
     }
 }

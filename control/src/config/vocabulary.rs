@@ -44,10 +44,14 @@ pub(super) const TABLES_BY_KIND: [(&str, &Table); 9] = [
     ("health", &HEALTH),
 ];
 
+/// The root's keys that are no tables.
+pub(super) const PLAIN: [&str; 2] = ["version", "include"];
+
 pub(super) const ROOT: Table = Table {
     header: "",
     keys: &[
         key("version", "an integer"),
+        key("include", "a path as a string, or a list of them"),
         key("node", "a table"),
         key("dataplane", "a table"),
         key("port", "a set of tables [port.NAME]"),

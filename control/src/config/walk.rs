@@ -42,7 +42,7 @@ pub(super) fn walk(tree: Spanned<DeTable<'_>>, findings: &mut Findings) -> File 
 /// Takes out and reports what should be a table and is none.
 fn only_tables(root: &mut DeTable<'_>, findings: &mut Findings) -> BTreeSet<String> {
     let mut broken = BTreeSet::new();
-    for key in words::ROOT.keys.iter().filter(|k| k.name != "version") {
+    for key in words::ROOT.keys.iter().filter(|k| !words::PLAIN.contains(&k.name)) {
         let Some(value) = root.get(key.name).filter(|v| !v.get_ref().is_table()) else { continue };
         let message = format!("`{}` must be {}", key.name, key.expects);
         findings.error(codes::TYPE, value.span(), message).label(found(value.get_ref()));
@@ -256,7 +256,7 @@ fn stranger(
 /// Where a key would stand that does not belong here.
 fn home(here: &words::Table, key: &str, is_table: bool) -> Option<String> {
     let at_top = words::ROOT.key(key).is_some() || words::ROOT.later.contains(&key);
-    if !here.header.is_empty() && at_top && (is_table || key == "version") {
+    if !here.header.is_empty() && at_top && (is_table || words::PLAIN.contains(&key)) {
         return Some("at the top of the file, above the first [table] header".to_owned());
     }
     let homes: Vec<_> = words::TABLES

@@ -48,7 +48,17 @@ pub(super) fn required(header: &str) -> &'static [&'static str] {
 /// Every key of a table.
 pub(super) fn of(header: &str) -> Vec<(&'static str, Value)> {
     match header {
-        "" => vec![("version", json!({ "const": 1, "description": "The format: 1, the first line." }))],
+        "" => vec![
+            ("version", json!({ "const": 1, "description": "The format: 1, the first line." })),
+            (
+                "include",
+                one_or_many(
+                    ".",
+                    1_000,
+                    "Files whose tables belong here too, beside this one; * stands for any part of a name. They include no others.",
+                ),
+            ),
+        ],
         h if h == v::NODE.header => node(),
         h if h == v::DATAPLANE.header => dataplane(),
         h if h == v::PORT.header => port(),
