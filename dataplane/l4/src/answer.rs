@@ -50,10 +50,9 @@ fn reset<P: Port>(worker: &mut Worker<P>, queue: usize, frame: usize, reason: Re
     }
     worker.answers_left -= 1;
     worker.tally.made += 1;
-    let words = match reason {
-        Reason::OwnNode => "tcp reset, the connection is not known",
-        _ => "tcp reset, no server is available",
-    };
+    let known = reason != Reason::OwnNode;
+    let words =
+        if known { "tcp reset, no server is available" } else { "tcp reset, the connection is not known" };
     emit::send_answer(worker, queue, answer, words);
     if reason == Reason::NoServer { Reason::Answered } else { reason }
 }
