@@ -1,11 +1,14 @@
 //! One daemon a node: an flock in the state directory, which the kernel releases however its holder ends.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 /// The lock's name in the state directory.
 const FILE_NAME: &str = "lock";
@@ -74,13 +77,13 @@ impl InstanceLock {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o640);
         let mut file = file.open(&path).map_err(failed(&path))?;
-        match file.try_lock() {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
                 write_pid(&mut file).map_err(failed(&path))?;
                 Ok(Self { file, path })
             }
-            Err(TryLockError::WouldBlock) => Err(LockError::Held { path, pid: read_pid(&file) }),
-            Err(TryLockError::Error(error)) => Err(failed(&path)(error)),
+            Err(Errno::WOULDBLOCK) => Err(LockError::Held { path, pid: read_pid(&file) }),
+            Err(errno) => Err(failed(&path)(errno.into())),
         }
     }
 
@@ -92,8 +95,7 @@ impl InstanceLock {
         let path = state_dir.join(FILE_NAME);
         let failed = |source| LockError::Io { path: path.clone(), source };
         let mut file = File::from(file);
-        let (passed, wanted) =
-            (file.metadata().map_err(failed)?, std::fs::metadata(&path).map_err(failed)?);
+        let (passed, wanted) = (file.metadata().map_err(failed)?, std::fs::metadata(&path).map_err(failed)?);
         if (passed.dev(), passed.ino()) != (wanted.dev(), wanted.ino()) {
             return Err(failed(io::Error::other("the lock that was passed on is another file's")));
         }
@@ -112,7 +114,7 @@ impl InstanceLock {
     /// # Errors
     /// What the system said; the lock is gone with the process in any case.
     pub fn release(self) -> io::Result<()> {
-        self.file.unlock()
+        Ok(flock(&self.file, FlockOperation::Unlock)?)
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use ringlead_control::admin::client::{ClientError, request};
 use ringlead_control::admin::{
-    ADMIN_MODE, Access, CONNECTIONS_MAX, HAND_OVER, Handler, READ_MAX_S, READ_ONLY_MODE, REQUEST_MAX, Request,
-    ServeError, Server, serve, serve_successors,
+    ADMIN_MODE, Access, CONNECTIONS_MAX, HAND_OVER, Handler, READ_MAX_S, READ_ONLY_MODE, REQUEST_MAX,
+    Request, ServeError, Server, serve, serve_successors,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -212,7 +212,11 @@ fn a_full_table_takes_what_it_can_and_frees_the_ports_of_the_rest() {
     let done = new.import(&old.export()).unwrap();
     assert_eq!((done.flows, done.left_out.get("the table is full")), (32, Some(&32)));
     let usage = new.plan.snat_usage().next().unwrap().1.tcp;
-    assert_eq!((usage.used, usage.quarantined, done.resting), (32, 32, 32), "their servers may remember them");
+    assert_eq!(
+        (usage.used, usage.quarantined, done.resting),
+        (32, 32, 32),
+        "their servers may remember them"
+    );
 }
 
 /// Whichever of the two does not know a flow's service any more.

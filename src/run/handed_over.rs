@@ -29,7 +29,10 @@ impl HandedOver {
             Ok(done) => {
                 let (flows, left_out, clients) = (done.flows, done.left_out, done.clients);
                 tracing::info!(event = "hand-over", flows, left_out, clients, export_ms, "written up");
-                (Some(leaving.file), json!({ "stopped-ns": stopped_ns, "export-ms": export_ms, "lock": true }))
+                (
+                    Some(leaving.file),
+                    json!({ "stopped-ns": stopped_ns, "export-ms": export_ms, "lock": true }),
+                )
             }
             Err(error) => {
                 tracing::error!(event = "hand-over", %error, "the flows could not be written up; they are lost");

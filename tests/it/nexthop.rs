@@ -90,7 +90,8 @@ fn a_gateway_that_moves_to_another_port_is_followed(lab: &Lab, clients: &[Servic
     let by = |port: &str| {
         for ((family, gateway), (_, far)) in gateways.into_iter().zip(FAR) {
             let (gateway_prefix, to) = (prefix(family, gateway), prefix(family, far));
-            let route = |more: &[&str]| lab.must_run(Node::Balancer, "ip", &[&["route", "replace"], more].concat());
+            let route =
+                |more: &[&str]| lab.must_run(Node::Balancer, "ip", &[&["route", "replace"], more].concat());
             route(&[&gateway_prefix, "dev", port]);
             route(&[&to, "via", gateway, "dev", port, "onlink"]);
         }
@@ -119,7 +120,7 @@ fn far_server(lab: &Lab) {
             lab.must_run(Node::Server(router), "ip", &["route", "add", &to, "via", &via]);
         }
     }
-    [1, 2].map(|router| forwards(lab, Node::Server(router)));
+    [1, 2].into_iter().for_each(|router| forwards(lab, Node::Server(router)));
 }
 
 fn forwards(lab: &Lab, node: Node) {

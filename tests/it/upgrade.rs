@@ -285,7 +285,8 @@ fn of_several_that_take_over_at_once_none_is_without_the_flows() {
     });
     let made: Vec<_> = thread::scope(|scope| {
         let (lab, text) = (&lab, &text);
-        let start = |n: u8| scope.spawn(move || Ringlead::take_over_from(lab, &format!("next{n}.toml"), text));
+        let start =
+            |n: u8| scope.spawn(move || Ringlead::take_over_from(lab, &format!("next{n}.toml"), text));
         [1, 2, 3].map(start).into_iter().map(|one| one.join().unwrap()).collect()
     });
     assert!(first.ended().success());

@@ -82,8 +82,7 @@ impl Shared {
         let Some(proto) = protocol(flow.client.proto).filter(|_| carries(tables, flow)) else {
             return Err(Refused::Service);
         };
-        let ours =
-            flow.server.filter(|_| holds_port(flow.way)).map(|answers| (answers.dst, answers.dport));
+        let ours = flow.server.filter(|_| holds_port(flow.way)).map(|answers| (answers.dst, answers.dport));
         let held = ours.map(|at| claim(tables, at, proto).ok_or(Refused::Port)).transpose()?;
         let spec = FlowSpec {
             client: flow.client,
