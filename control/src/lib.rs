@@ -8,5 +8,6 @@ pub mod engine;
 pub mod handover;
 pub mod health;
 pub mod lock;
+pub mod logs;
 pub mod net;
 pub mod plan;

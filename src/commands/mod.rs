@@ -14,12 +14,17 @@ pub(crate) use reload::seconds;
 
 use crate::cli::{Cli, Command};
 use crate::{demo, replay, run};
-use std::io::IsTerminal;
+use ringlead_control::logs;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// Does what the command line says.
 pub(crate) fn dispatch(cli: Cli) -> ExitCode {
+    let ended = obey(cli);
+    logs::flush();
+    ended
+}
+
+fn obey(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(args) => {
             log_to_stderr();
@@ -44,15 +49,15 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     }
 }
 
-/// Events to standard error; `RUST_LOG` says how much, `info` by default.
+/// Events to standard error until a configuration says where; `RUST_LOG` says how much, `info` by default.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,aya=warn,netlink_proto=warn"));
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colour)
-        .with_target(false)
-        .init();
+    if let Err(error) = logs::install() {
+        eprintln!("ringlead: nothing can be logged: {error}");
+    }
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |what| {
+        tracing::error!(event = "panic", "{what}");
+        logs::flush();
+        told(what);
+    }));
 }

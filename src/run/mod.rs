@@ -13,6 +13,7 @@ use ringlead_control::admin::{self, Access, Successor};
 use ringlead_control::config::{self, Config};
 use ringlead_control::engine::{Ended, Engine, EngineError, Inputs, Node, NodePort, NodeSocket, Signals};
 use ringlead_control::lock::InstanceLock;
+use ringlead_control::logs;
 use ringlead_control::net::Net;
 use ringlead_control::plan::Plan;
 use ringlead_flow::{FlowTable, Sizes};
@@ -50,6 +51,10 @@ pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
     };
     for warning in std::mem::take(&mut loaded.warnings) {
         eprintln!("{warning}");
+    }
+    if let Err(why) = logs::prepare(&loaded.config.observe.log).map(logs::adopt) {
+        eprintln!("ringlead run: {why}");
+        return ExitCode::from(REFUSED);
     }
     // The kernel would promise it, and end some process once the tables fill.
     let flows_max = loaded.config.dataplane.flows_max;

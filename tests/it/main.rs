@@ -22,6 +22,7 @@ mod kernel_traffic;
 mod l7;
 mod l7_guests;
 mod lab;
+mod logs;
 mod many_services;
 mod misfits;
 mod nat;

@@ -155,4 +155,8 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "C160",
         "Each type of check asks something else. Take the key out, or use a type that the message names.",
     ),
+    (
+        "C180",
+        "The journal keeps every field apart. Take `format` out, and choose by journalctl's -o; or write to = \"stderr\" or a path.",
+    ),
 ];

@@ -108,6 +108,9 @@ impl Scene {
                 expect if words.header == words::HEALTH.header && known.name == "expect" => {
                     self.expect(table, expect)
                 }
+                log if words.header == words::OBSERVE.header && known.name == "log" => {
+                    self.log(&words::LOG, log)
+                }
                 Some(value) => Some(written_as(value)),
                 None if self.defaults => self.absent(words.header, known.name, table).map(|v| as_toml(&v)),
                 None => None,
@@ -120,6 +123,13 @@ impl Scene {
     fn inline(&self, words: &Table, table: &DeTable<'_>) -> String {
         let pairs = self.pairs(words, table).into_iter().map(|(name, value)| format!("{name} = {value}"));
         format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+    }
+
+    /// A log of `[observe]`; `None`: not written, and no default wanted.
+    fn log(&self, words: &Table, written: Option<&DeValue<'_>>) -> Option<String> {
+        let none = DeTable::new();
+        let table = written.and_then(DeValue::as_table);
+        (table.is_some() || self.defaults).then(|| self.inline(words, table.unwrap_or(&none)))
     }
 
     /// The answer that a check wants; `None`: any.
@@ -156,6 +166,9 @@ impl Scene {
                 "port" => Some(json!(6080)),
                 _ => default(),
             };
+        }
+        if header == words::LOG.header && key == "format" && text(table, "to") == Some("journal") {
+            return None;
         }
         if header == words::HEALTH.header {
             return of_check(table, key).or_else(default);
@@ -215,7 +228,7 @@ fn written_as(value: &DeValue<'_>) -> String {
             format!("[{}]", items.join(", "))
         }
         DeValue::Boolean(yes) => yes.to_string(),
-        // No key of this version takes one but `expect`, which is written by its own vocabulary.
+        // No key of this version takes one but `expect` and logs, which are written by their own vocabulary.
         DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => String::new(),
     }
 }

@@ -51,6 +51,7 @@ pub(super) struct File {
     pub(super) persistence: Vec<Named<Persistence>>,
     pub(super) snats: Vec<Named<Snat>>,
     pub(super) checks: Vec<Named<Health>>,
+    pub(super) observe: Option<Table<Observe>>,
     /// Tables that are there, but misspelt or no tables: reported already, so not missing.
     pub(super) broken: BTreeSet<String>,
 }
@@ -196,6 +197,22 @@ pub(super) struct Expect {
     pub(super) reply: Opt<String>,
     pub(super) rcode: Opt<String>,
     pub(super) answer: Opt<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Observe {
+    /// Read on its own, so that it has its own findings.
+    #[serde(skip)]
+    pub(super) log: Option<Table<Log>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Log {
+    pub(super) to: Opt<String>,
+    pub(super) format: Opt<String>,
+    pub(super) level: Opt<String>,
 }
 
 /// A string, or a list of values with their places.

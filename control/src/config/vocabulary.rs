@@ -28,11 +28,24 @@ const fn key(name: &'static str, expects: &'static str) -> Key {
 }
 
 /// All but [`ROOT`].
-pub(super) const TABLES: [&Table; 11] =
-    [&NODE, &DATAPLANE, &PORT, &SERVICE, &POOL, &SERVER, &TUNNEL, &SNAT, &PERSISTENCE, &HEALTH, &EXPECT];
+pub(super) const TABLES: [&Table; 13] = [
+    &NODE,
+    &DATAPLANE,
+    &PORT,
+    &SERVICE,
+    &POOL,
+    &SERVER,
+    &TUNNEL,
+    &SNAT,
+    &PERSISTENCE,
+    &HEALTH,
+    &EXPECT,
+    &OBSERVE,
+    &LOG,
+];
 
 /// The tables below the root, by the first word of their headers, in the root's order.
-pub(super) const TABLES_BY_KIND: [(&str, &Table); 9] = [
+pub(super) const TABLES_BY_KIND: [(&str, &Table); 10] = [
     ("node", &NODE),
     ("dataplane", &DATAPLANE),
     ("port", &PORT),
@@ -42,6 +55,7 @@ pub(super) const TABLES_BY_KIND: [(&str, &Table); 9] = [
     ("snat", &SNAT),
     ("persistence", &PERSISTENCE),
     ("health", &HEALTH),
+    ("observe", &OBSERVE),
 ];
 
 /// The root's keys that are no tables.
@@ -61,8 +75,9 @@ pub(super) const ROOT: Table = Table {
         key("snat", "a set of tables [snat.NAME]"),
         key("persistence", "a set of tables [persistence.NAME]"),
         key("health", "a set of tables [health.NAME]"),
+        key("observe", "a table"),
     ],
-    later: &["l7", "peer", "announce", "observe"],
+    later: &["l7", "peer", "announce"],
 };
 
 pub(super) const NODE: Table = Table {
@@ -213,6 +228,22 @@ pub(super) const EXPECT: Table = Table {
         key("reply", "a string"),
         key("rcode", "a string"),
         key("answer", "a string"),
+    ],
+    later: &[],
+};
+
+pub(super) const OBSERVE: Table = Table {
+    header: "[observe]",
+    keys: &[key("log", "a table")],
+    later: &["status-page", "flow-log", "access-log", "capture-ring"],
+};
+
+pub(super) const LOG: Table = Table {
+    header: "log of [observe]",
+    keys: &[
+        key("to", "\"stderr\", \"journal\" or a path, as a string"),
+        key("format", "a string"),
+        key("level", "a string"),
     ],
     later: &[],
 };

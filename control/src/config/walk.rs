@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::diagnostics::Findings;
 use super::raw::{
-    Dataplane, Expect, File, Health, Named, Node, Opt, Persistence, Pool, Port, Server, Service, Snat, Table,
-    Tunnel, Version,
+    Dataplane, File, Health, Log, Named, Node, Observe, Opt, Persistence, Pool, Port, Server, Service, Snat,
+    Table, Tunnel, Version,
 };
 use super::source::Span;
 use super::values::{a_or_an, quoted};
@@ -35,8 +35,22 @@ pub(super) fn walk(tree: Spanned<DeTable<'_>>, findings: &mut Findings) -> File 
     let persistence =
         several::<Persistence>(&words::PERSISTENCE, "persistence", root.remove("persistence"), findings);
     let checks = checks(root.remove("health"), findings);
+    let observe = observe(root.remove("observe"), findings);
     let version = read::<Version>(&words::ROOT, String::new(), 0..0, root, findings);
-    File { version, node, dataplane, ports, services, pools, tunnels, snats, persistence, checks, broken }
+    File {
+        version,
+        node,
+        dataplane,
+        ports,
+        services,
+        pools,
+        tunnels,
+        snats,
+        persistence,
+        checks,
+        observe,
+        broken,
+    }
 }
 
 /// Takes out and reports what should be a table and is none.
@@ -104,7 +118,9 @@ fn checks(value: Option<Value<'_>>, findings: &mut Findings) -> Vec<Named<Health
         .map(|(name, path, span, mut table)| {
             let expect = table.remove("expect");
             let mut table = read::<Health>(&words::HEALTH, path, span, table, findings);
-            table.raw.expect = expect.and_then(|value| expected(&table.path, value, findings));
+            table.raw.expect = expect.and_then(|value| {
+                inner(&words::EXPECT, "expect = { status = \"200-299\" }", &table.path, value, findings)
+            });
             if table.raw.expect.as_ref().is_some_and(|expect| !expect.broken.is_empty()) {
                 table.broken.insert("expect".to_owned());
             }
@@ -113,16 +129,40 @@ fn checks(value: Option<Value<'_>>, findings: &mut Findings) -> Vec<Named<Health
         .collect()
 }
 
-fn expected(check: &str, value: Value<'_>, findings: &mut Findings) -> Option<Table<Expect>> {
-    let path = format!("{}.expect]", check.trim_end_matches(']'));
+/// `[observe]`, whose logs are tables of their own.
+fn observe(value: Option<Value<'_>>, findings: &mut Findings) -> Option<Table<Observe>> {
+    let value = value?;
+    let span = value.span();
+    let mut table = into_table(value).ok()?;
+    let log = table.remove("log");
+    let mut table = read::<Observe>(&words::OBSERVE, words::OBSERVE.header.to_owned(), span, table, findings);
+    if let Some(log) = log {
+        table.raw.log = inner::<Log>(&words::LOG, "log = { to = \"journal\" }", &table.path, log, findings);
+        if table.raw.log.as_ref().is_none_or(|log| !log.broken.is_empty()) {
+            table.broken.insert("log".to_owned());
+        }
+    }
+    Some(table)
+}
+
+/// A table that is a key of another: `expect` of `[health.NAME]`. The example begins with the key.
+fn inner<T: DeserializeOwned + Default>(
+    words: &words::Table,
+    example: &str,
+    outer: &str,
+    value: Value<'_>,
+    findings: &mut Findings,
+) -> Option<Table<T>> {
+    let key = example.split(' ').next().unwrap_or_default();
+    let path = format!("{}.{key}]", outer.trim_end_matches(']'));
     let span = value.span();
     match into_table(value) {
-        Ok(table) => Some(read(&words::EXPECT, path, span, table, findings)),
+        Ok(table) => Some(read(words, path, span, table, findings)),
         Err(found) => {
             findings
                 .error(codes::TYPE, span, format!("{path} must be a table"))
                 .label(found)
-                .help("write expect = { status = \"200-299\" }");
+                .help(format!("write {example}"));
             None
         }
     }

@@ -29,6 +29,7 @@ mod undo;
 use crate::admin::{Request, Successor};
 use crate::config::PortConfig;
 use crate::health::{CheckSpec, Checker, HealthEvent};
+use crate::logs;
 use crate::net::{Net, NetEvent, NodeAddress};
 use crate::plan::{HopKey, Plan};
 use load::LoadMeter;
@@ -125,10 +126,11 @@ pub struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    reopen: Signal,
 }
 
 impl Signals {
-    /// Takes SIGHUP, SIGTERM and SIGINT over. To be called first of all, on the runtime.
+    /// Takes SIGHUP, SIGTERM, SIGINT and SIGUSR1 over. To be called first of all, on the runtime.
     ///
     /// # Errors
     /// When the runtime cannot listen.
@@ -137,6 +139,7 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::user_defined1())?,
         })
     }
 }
@@ -267,7 +270,7 @@ impl Engine {
         }
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let Signals { mut hangup, mut terminate, mut interrupt } = inputs.signals;
+        let Signals { mut hangup, mut terminate, mut interrupt, mut reopen } = inputs.signals;
         loop {
             tokio::select! {
                 Some(event) = self.health.recv() => self.on_health(event).await,
@@ -280,6 +283,7 @@ impl Engine {
                     }
                 }
                 _ = hangup.recv() => self.reload(None).await,
+                _ = reopen.recv() => logs::reopen(),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = housekeeping.tick() => self.keep_house().await,

@@ -6,6 +6,7 @@ use super::health::check_files;
 use super::publish::drop_elsewhere;
 use super::routes::Ask;
 use crate::config::{self, Config, needs_restart};
+use crate::logs::{self, Prepared};
 use crate::plan::Plan;
 use ringlead_io::steer::Rules;
 use std::collections::BTreeSet;
@@ -70,10 +71,11 @@ impl Engine {
         self.check_sources(&config).await?;
         let (last, local) = (Arc::clone(&self.plan), self.local.clone());
         let prepared = tokio::task::spawn_blocking(move || prepare(&last, config, &local)).await;
-        let (plan, rules) = prepared.map_err(|e| e.to_string())??;
+        let (plan, rules, log) = prepared.map_err(|e| e.to_string())??;
         if let Some(steering) = &mut self.node.steering {
             steering.fits(&rules).map_err(|e| e.to_string())?;
         }
+        logs::adopt(log);
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
         self.note_new_services();
         self.note_said().await;
@@ -98,15 +100,20 @@ impl Engine {
     }
 }
 
-/// The plan after another configuration, and what would be steered then. Takes as long as the configuration is, so it runs off
+/// The plan after another configuration, what would be steered then, and the log. Takes as long as the configuration is, so it runs off
 /// the control thread.
-fn prepare(last: &Plan, config: Config, local: &BTreeSet<IpAddr>) -> Result<(Arc<Plan>, Rules), String> {
+fn prepare(
+    last: &Plan,
+    config: Config,
+    local: &BTreeSet<IpAddr>,
+) -> Result<(Arc<Plan>, Rules, Prepared), String> {
     check_files(&config)?;
+    let log = logs::prepare(&config.observe.log)?;
     let mut plan = last.clone();
     plan.adopt(config).map_err(|e| e.to_string())?;
     let rules = plan.rules(&local_soon(local, &plan));
     steerable(&rules)?;
-    Ok((Arc::new(plan), rules))
+    Ok((Arc::new(plan), rules, log))
 }
 
 /// The most services or nat servers that the steering maps hold.

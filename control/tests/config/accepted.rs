@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringlead_control::config::{
-    self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, Idle, Mode, NodeConfig, OnNoServer,
-    OperatorState, PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig,
-    ZeroCopy,
+    self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, Idle, LogConfig, LogFormat, LogLevel,
+    LogTarget, Mode, NodeConfig, ObserveConfig, OnNoServer, OperatorState, PersistenceConfig, Profile,
+    Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
 };
 use ringlead_control::health::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 use ringlead_pick::HashBy;
@@ -242,6 +242,24 @@ fn checks_of_every_type() {
         answer: Some("192.0.2.7".to_owned()),
     };
     assert_eq!(probe("name"), Probe::Dns(dns));
+}
+
+#[test]
+fn logs() {
+    let log = LogConfig {
+        to: LogTarget::File(PathBuf::from("/var/log/ringlead/ringlead.log")),
+        format: LogFormat::Json,
+        level: LogLevel::Debug,
+    };
+    assert_eq!(good().observe, ObserveConfig { log });
+    let (least, _) = config::parse("least.toml", LEAST).unwrap();
+    assert_eq!(least.observe, ObserveConfig::default());
+    let text = format!("{LEAST}[observe]\nlog = {{ to = \"journal\" }}\n");
+    let (journal, _) = config::parse("journal.toml", &text).unwrap();
+    assert_eq!(journal.observe.log.to, LogTarget::Journal);
+    let effective = config::effective("journal.toml", &text).unwrap();
+    assert!(effective.contains("log = { to = \"journal\", level = \"info\" }"), "{effective}");
+    assert_eq!(config::parse("effective.toml", &effective).unwrap().0, journal);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod algorithm;
 mod dataplane;
 mod health;
 mod node;
+mod observe;
 mod persistence;
 mod pool;
 mod port;
@@ -32,6 +33,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
     let node = node::check(file.node.as_ref(), findings);
     let dataplane = dataplane::check(file, findings);
     let ports = port::check(file, findings);
+    let observe = observe::check(file.observe.as_ref(), findings);
     let checks = health::check(&file.checks, findings);
     let pools = pool::check(&file.pools, &file.checks, &checks, findings);
     let tunnels = tunnel::check(&file.tunnels, findings);
@@ -59,6 +61,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
         persistence: persistence.into_iter().collect::<Option<_>>()?,
         snats: snats.into_iter().map(|s| s.model).collect::<Option<_>>()?,
         checks: checks.into_iter().collect::<Option<_>>()?,
+        observe: observe?,
     })
 }
 

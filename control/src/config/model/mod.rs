@@ -4,6 +4,7 @@
 
 mod health;
 mod node;
+mod observe;
 mod persistence;
 mod pool;
 mod port;
@@ -12,6 +13,7 @@ mod source;
 
 pub use health::CheckConfig;
 pub use node::{DataplaneConfig, Idle, NodeConfig};
+pub use observe::{LogConfig, LogFormat, LogLevel, LogTarget, ObserveConfig};
 pub use persistence::PersistenceConfig;
 pub use pool::{Algorithm, OperatorState, PoolConfig, ServerConfig};
 pub use port::{Attach, Faces, PortConfig, Queues, RxChecksum, ZeroCopy};
@@ -42,4 +44,6 @@ pub struct Config {
     pub snats: Vec<SnatConfig>,
     /// `[health.NAME]`, in the file's order.
     pub checks: Vec<CheckConfig>,
+    /// `[observe]`.
+    pub observe: ObserveConfig,
 }

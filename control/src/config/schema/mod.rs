@@ -77,6 +77,9 @@ fn table(words: &Table) -> Value {
     if words.header == vocabulary::HEALTH.header {
         insert(&mut out, "expect", table(&vocabulary::EXPECT));
     }
+    if words.header == vocabulary::OBSERVE.header {
+        insert(&mut out, "log", table(&vocabulary::LOG));
+    }
     if words.header == vocabulary::SERVICE.header
         && let Some(out) = out.as_object_mut()
     {
@@ -109,7 +112,7 @@ mod tests {
             described.sort_unstable();
             let apart = if table.header.is_empty() { vocabulary::PLAIN.to_vec() } else { known };
             let mut apart: Vec<_> =
-                apart.into_iter().filter(|key| !["server", "expect"].contains(key)).collect();
+                apart.into_iter().filter(|key| !["server", "expect", "log"].contains(key)).collect();
             apart.sort_unstable();
             assert_eq!(described, apart, "{}", table.header);
             assert!(!words::about(table.header).is_empty(), "{}", table.header);

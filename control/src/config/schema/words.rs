@@ -26,6 +26,8 @@ pub(super) fn about(header: &str) -> &'static str {
         h if h == v::PERSISTENCE.header => "Who comes back to the same server.",
         h if h == v::HEALTH.header => "A health check.",
         h if h == v::EXPECT.header => "The answer that a check wants.",
+        h if h == v::OBSERVE.header => "What is told of what happens, and where.",
+        h if h == v::LOG.header => "The daemon's own log.",
         _ => "",
     }
 }
@@ -70,6 +72,8 @@ pub(super) fn of(header: &str) -> Vec<(&'static str, Value)> {
         h if h == v::PERSISTENCE.header => persistence(),
         h if h == v::HEALTH.header => health(),
         h if h == v::EXPECT.header => expect(),
+        h if h == v::OBSERVE.header => Vec::new(),
+        h if h == v::LOG.header => log(),
         _ => Vec::new(),
     }
 }
@@ -446,6 +450,29 @@ fn expect() -> Vec<(&'static str, Value)> {
         ("reply", some_text("With udp: what the reply must have.")),
         ("rcode", choice(&DnsProbe::RCODES, "With dns: the response code. Default: NOERROR.")),
         ("answer", some_text("With dns: the data that a record of the answer must have.")),
+    ]
+}
+
+fn log() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "to",
+            with(
+                "stderr",
+                text("^(stderr$|journal$|/)", "stderr, journal, or a path: opened anew on SIGUSR1."),
+            ),
+        ),
+        (
+            "format",
+            with("text", choice(&["text", "json"], "How a line is written; the journal has its own form.")),
+        ),
+        (
+            "level",
+            with(
+                "info",
+                choice(&["error", "warn", "info", "debug", "trace"], "This is written and what is worse."),
+            ),
+        ),
     ]
 }
 

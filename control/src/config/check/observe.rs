@@ -1,0 +1,69 @@
+//! `[observe]`.
+
+use toml::Spanned;
+
+use super::super::model::{LogConfig, LogFormat, LogLevel, LogTarget, ObserveConfig};
+use super::super::raw::{Log, Observe, Table};
+use super::super::values::{choice, path, quoted};
+use super::{Findings, codes, optional};
+
+/// `PATH_MAX` less its NUL.
+const PATH_BYTES_MAX: usize = 4_095;
+
+const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+const LEVELS: [(&str, LogLevel); 5] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+pub(super) fn check(table: Option<&Table<Observe>>, findings: &mut Findings) -> Option<ObserveConfig> {
+    let Some(table) = table else { return Some(ObserveConfig::default()) };
+    let log = match &table.raw.log {
+        Some(table) => log(table, findings),
+        None => Some(LogConfig::default()),
+    };
+    (table.broken.is_empty()).then_some(ObserveConfig { log: log? })
+}
+
+fn log(table: &Table<Log>, findings: &mut Findings) -> Option<LogConfig> {
+    let raw = &table.raw;
+    let to = optional(raw.to.as_ref(), |v| target("to", v, findings));
+    let format = optional(raw.format.as_ref(), |v| choice("format", v, &FORMATS, &[], findings));
+    let level = optional(raw.level.as_ref(), |v| choice("level", v, &LEVELS, &[], findings));
+    let to = to.ok()?.unwrap_or_default();
+    let fits = own_form(&to, raw.format.as_ref(), findings);
+    fits.then_some(LogConfig {
+        to,
+        format: format.ok()?.unwrap_or_default(),
+        level: level.ok()?.unwrap_or_default(),
+    })
+}
+
+/// `stderr`, `journal` or a path.
+fn target(key: &str, value: &Spanned<String>, findings: &mut Findings) -> Option<LogTarget> {
+    match value.get_ref().as_str() {
+        "stderr" => Some(LogTarget::Stderr),
+        "journal" => Some(LogTarget::Journal),
+        text if text.starts_with('/') => {
+            path(key, value, text, PATH_BYTES_MAX, findings).map(LogTarget::File)
+        }
+        other => {
+            findings
+                .error(codes::CHOICE, value.span(), format!("{} is no place for a log", quoted(other)))
+                .help("write \"stderr\", \"journal\" or a path from the root: \"/var/log/ringlead/ringlead.log\"");
+            None
+        }
+    }
+}
+
+/// The journal keeps fields apart by itself.
+fn own_form(to: &LogTarget, format: Option<&Spanned<String>>, findings: &mut Findings) -> bool {
+    let Some(format) = format.filter(|_| *to == LogTarget::Journal) else { return true };
+    findings
+        .error(codes::JOURNAL_FORMAT, format.span(), "the journal has a form of its own")
+        .help("take `format` out; `journalctl -o json` shows every field");
+    false
+}
