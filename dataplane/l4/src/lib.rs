@@ -16,6 +16,7 @@ mod burst;
 mod choose;
 mod classify;
 mod emit;
+mod ending;
 mod hold;
 mod ids;
 mod lookup;

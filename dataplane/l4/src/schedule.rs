@@ -4,7 +4,7 @@ use crate::answer;
 use crate::burst::Fate;
 use crate::choose::{Outcome, Request, Sources, ahead, answers, begins};
 use crate::drops::Reason;
-use crate::tables::{Delivery, OnNoServer, Service, protocol};
+use crate::tables::{Delivery, Service, protocol};
 use crate::tunnel::Entrance;
 use crate::worker::Worker;
 use ringlead_flow::snat::Mapping;
@@ -148,7 +148,11 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, miss: usize) {
             worker.tally.stateless += 1;
             without_flow(worker, queue, frame, slot, server)
         }
-        Outcome::Unknown => answer::refuse(worker, OnNoServer::Reset, queue, frame, Reason::OwnNode),
+        Outcome::Unknown => {
+            let what = "tcp reset, the connection is not known";
+            let told = answer::reset(worker, queue, frame, Reason::OwnNode, what);
+            Fate::Drop(told.err().unwrap_or(Reason::OwnNode).into())
+        }
         Outcome::Refuse(reason) => answer::refuse(worker, service.on_no_server, queue, frame, reason),
         Outcome::Drop(reason) => Fate::Drop(reason.into()),
     };
