@@ -55,6 +55,7 @@ pub use undo::CONFIRM_S_MAX;
 /// How often the loop looks after ghosts, old snapshots and silent workers.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
+use hand_over::refuse_others;
 pub use hand_over::{Leaving, introduction};
 
 /// What stops the engine from starting or going on.
@@ -285,6 +286,7 @@ impl Engine {
                 Some((request, answer)) = inputs.admin.recv() => self.on_request(&request, answer).await,
                 Some(successor) = inputs.successors.recv() => {
                     if let Some((successor, file)) = self.agree(successor) {
+                        refuse_others(&mut inputs.successors);
                         return Ok(Ended::Leaving(Box::new(self.leave(successor, file).await)));
                     }
                 }
@@ -310,6 +312,7 @@ impl Engine {
         self.manage_again().await;
         self.forget_clients().await;
         self.forget_ghosts().await;
+        self.forget_guests();
         self.raise_weights().await;
         self.end_said().await;
         self.answer_waits();
