@@ -165,7 +165,7 @@ fn a_pool_that_looks_dead_answers_as_declared() {
     panics(&ringlead, "all".into());
     assert_eq!(server(&ringlead, &nat, 1)["health"], "down");
     lab.await_servers(&nat, "12");
-    let (code, said) = ringlead.ask(&["status"]);
+    let (code, said) = ringlead.ask(&["status", "-c", ringlead.file().to_str().unwrap()]);
     assert!(code == 1 && said.contains(&format!("PANIC in pool {}", nat.name)), "{code}: {said}");
     ringlead.reload(&config("none").0);
     panics(&ringlead, "none".into());

@@ -164,6 +164,10 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "Without a health check every server is up and the threshold is never met: set `health`, or take `panic` out. With then = \"backup\" the pool needs servers with backup = true.",
     ),
     (
+        "C170",
+        "The service would get the scrapes, or the scraper the clients. Choose another port for `metrics`, or an address that no service listens on.",
+    ),
+    (
         "C180",
         "The journal keeps every field apart. Take `format` out, and choose by journalctl's -o; or write to = \"stderr\" or a path.",
     ),

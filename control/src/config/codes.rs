@@ -73,6 +73,7 @@ codes! {
     CHECK_KEY = "C160", "Checks of this type do not have this option.";
     CHECK_ROLE = "C161", "A pool's `health` names an agent, or its `agent` another type of check.";
     PANIC_IDLE = "C162", "A pool's panic has nothing to go by, or nobody to turn to.";
+    METRICS_ON_SERVICE = "C170", "The metrics are to be served where a service listens.";
     JOURNAL_FORMAT = "C180", "A log to the journal has no format to choose.";
 }
 

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::config::{OperatorState, PassiveConfig, PoolConfig};
-use crate::health::passive::{PARTS, Window, reason, suffers};
+use crate::health::passive::{PARTS, Window, fails, reason, suffers};
 use crate::plan::{Health, Plan, Source};
 use ringlead_flow::ServerId;
 use ringlead_l4::attempts::Attempted;
@@ -137,32 +137,31 @@ impl Watched {
         };
         let ids: Vec<u32> = ids.into_iter().filter(serves).collect();
         self.windows.retain(|id, _| ids.binary_search(id).is_ok());
-        let mut seen = Vec::with_capacity(ids.len());
         for id in ids {
-            let window = self.windows.entry(id).or_default();
-            window.push(count(ServerId(id)));
-            seen.push((id, window.seen()));
+            self.windows.entry(id).or_default().push(count(ServerId(id)));
         }
-        let (answered, failed) = seen.iter().fold((0_u64, 0_u64), |(answered, failed), (_, of)| {
-            (answered + u64::from(of.answered), failed + u64::from(of.failed()))
-        });
-        let others = |of: &Attempted| {
-            let rest = |all: u64, own: u32| u32::try_from(all - u64::from(own)).unwrap_or(u32::MAX);
-            let (answered, unanswered) = (rest(answered, of.answered), rest(failed, of.failed()));
-            Attempted { answered, unanswered, ..Attempted::default() }
-        };
-        let falls = seen.iter().filter(|(_, of)| suffers(*of, others(of), passive.errors));
-        let falling: Vec<Falling> = falls
-            .map(|(id, of)| Falling {
+        let falling: Vec<Falling> = self
+            .windows
+            .iter()
+            .filter(|(_, window)| fails(window.seen(), passive.errors))
+            .filter(|(id, window)| suffers(window.seen(), self.others(**id, window.parts()), passive.errors))
+            .map(|(id, window)| Falling {
                 id: ServerId(*id),
                 window: passive.window,
-                reason: reason(*of, passive.window),
+                reason: reason(window.seen(), passive.window),
             })
             .collect();
         for fall in &falling {
             self.windows.remove(&fall.id.0);
         }
         falling
+    }
+
+    /// What the other servers showed in the same time: one that came up a moment ago has seen nothing but a flood that has just
+    /// begun, and the others their honest clients before it.
+    fn others(&self, id: u32, parts: usize) -> Attempted {
+        let others = self.windows.iter().filter(|(other, _)| **other != id);
+        others.fold(Attempted::default(), |sum, (_, window)| sum.plus(window.seen_in(parts)))
     }
 }
 
@@ -203,6 +202,21 @@ mod tests {
         let told: Vec<_> = falling.iter().map(|fall| (fall.id, fall.reason.as_str())).collect();
         assert_eq!(told, [(a, "passive: 5 of 5 connections in 10 s unanswered")]);
         assert!(watch.look(&plan, at(2), after).is_empty(), "it begins anew");
+    }
+
+    #[test]
+    fn who_has_just_come_up_is_compared_over_the_same_time() {
+        let ((mut plan, [a, b]), begin) = (plan(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut watch = PassiveWatch::default();
+        plan.set_health(a, Health::Down, "refused".to_owned());
+        assert!(watch.look(&plan, at(0), |_| seen(0, 0)).is_empty());
+        let honest = |id| if id == b { seen(500, 0) } else { seen(0, 0) };
+        assert!(watch.look(&plan, at(1), honest).is_empty());
+        plan.set_health(a, Health::Up, "connected".to_owned());
+        assert!(watch.look(&plan, at(2), honest).is_empty());
+        let flooded = |id| if id == b { seen(500, 50) } else { seen(0, 50) };
+        assert!(watch.look(&plan, at(3), flooded).is_empty());
     }
 
     #[test]

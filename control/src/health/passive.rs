@@ -29,10 +29,23 @@ impl Window {
         self.counted.push_back(counted);
     }
 
+    /// How many parts it has seen: up to [`PARTS`], fewer while it is young.
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        self.counted.len().saturating_sub(1)
+    }
+
     /// What was counted within the window.
     #[must_use]
     pub fn seen(&self) -> Attempted {
-        match (self.counted.front(), self.counted.back()) {
+        self.seen_in(self.parts())
+    }
+
+    /// What was counted within its last parts, at most those that it has.
+    #[must_use]
+    pub fn seen_in(&self, parts: usize) -> Attempted {
+        let first = self.counted.get(self.parts().saturating_sub(parts));
+        match (first, self.counted.back()) {
             (Some(first), Some(last)) => last.since(*first),
             _ => Attempted::default(),
         }
@@ -46,9 +59,14 @@ impl Window {
 /// down. So is nobody where there is no other server to go to.
 #[must_use]
 pub fn suffers(server: Attempted, others: Attempted, errors: u32) -> bool {
+    fails(server, errors) && others.answered > others.failed()
+}
+
+/// Whether a server fails for itself, whatever the others do.
+#[must_use]
+pub fn fails(server: Attempted, errors: u32) -> bool {
     let (failed, answered) = (u64::from(server.failed()), u64::from(server.answered));
-    let others_do = u64::from(others.answered) > u64::from(others.failed());
-    server.failed() >= errors && answered * ANSWERED_ONE_IN < answered + failed && others_do
+    server.failed() >= errors && answered * ANSWERED_ONE_IN < answered + failed
 }
 
 /// Why, in words: `passive: 14 of 15 connections in 10 s unanswered`.

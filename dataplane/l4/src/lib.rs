@@ -6,6 +6,8 @@ pub mod adopt;
 pub mod attempts;
 pub mod counters;
 pub mod drops;
+pub mod foresee;
+pub mod latency;
 pub mod neighbours;
 pub mod shared;
 pub mod tables;

@@ -51,8 +51,8 @@ const KINDS: [(&str, Kind); 9] = [
     ("https", Kind::Https),
     ("udp", Kind::Udp),
     ("dns", Kind::Dns),
-    ("report", Kind::Report),
     ("agent", Kind::Agent),
+    ("report", Kind::Report),
 ];
 
 /// Those whose results take servers out.

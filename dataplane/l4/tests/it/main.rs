@@ -14,6 +14,7 @@ mod drops;
 mod dsr;
 mod ending;
 mod flows;
+mod foresee;
 mod hold;
 mod icmp;
 mod mixed;
