@@ -3,7 +3,7 @@
 use super::Engine;
 use super::status::AgentStatus;
 use crate::config::{Config, PoolConfig};
-use crate::health::{AgentReply, CheckSpec, HealthEvent, Wish};
+use crate::health::{AgentReply, CheckSpec, FlapRule, HealthEvent, Wish};
 use crate::plan::{AgentChange, Plan, ServerRecord, keeps_weights};
 use ringlead_flow::ServerId;
 use std::collections::BTreeSet;
@@ -94,6 +94,7 @@ pub(super) fn agent_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
                 timeout: check.timeout,
                 rise: check.rise,
                 fall: check.fall,
+                flaps: FlapRule::NEVER,
             });
         }
     }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringlead_control::health::{AgentProbe, AgentReply, CheckSpec, Checker, HealthEvent, Probe, State, Wish};
+use ringlead_control::health::{
+    AgentProbe, AgentReply, CheckSpec, Checker, FlapRule, HealthEvent, Probe, State, Wish,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, Receiver};
@@ -43,6 +45,7 @@ fn spec(target: SocketAddr) -> CheckSpec {
         timeout: Duration::from_millis(90),
         rise: 1,
         fall: 1,
+        flaps: FlapRule::NEVER,
     }
 }
 
