@@ -11,6 +11,7 @@ mod flaps;
 mod kinds;
 mod machine;
 mod probe;
+mod times;
 mod trust;
 mod words;
 
@@ -23,6 +24,7 @@ pub use checker::{CONNECTS_MAX, Checker, Reconciled};
 pub use flaps::{FlapRule, Flaps};
 pub use kinds::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 pub use machine::{Machine, State};
+pub use times::CheckTimes;
 pub use trust::check_ca;
 pub use words::in_words;
 
@@ -31,6 +33,8 @@ pub use words::in_words;
 pub struct CheckSpec {
     /// The caller's name for it; opaque here, unique in a list.
     pub id: u32,
+    /// The pool whose server it is: how long checks take is counted by pool.
+    pub pool: Arc<str>,
     /// Whom to ask; the port means nothing for ICMP.
     pub target: SocketAddr,
     /// What to ask.

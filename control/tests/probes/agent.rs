@@ -38,6 +38,7 @@ async fn agent(says: watch::Receiver<Option<Vec<u8>>>) -> SocketAddr {
 fn spec(target: SocketAddr) -> CheckSpec {
     CheckSpec {
         id: 1,
+        pool: "p".into(),
         target,
         probe: Arc::new(Probe::Agent(AgentProbe { send: "who\n".to_owned() })),
         interval: Duration::from_millis(100),
