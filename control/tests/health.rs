@@ -192,7 +192,8 @@ async fn five_thousand_checks_take_little_of_the_control_thread() {
         "5000 tcp checks every 2 s: {:.0} % of a core, {sockets_max} descriptors at most, {late:?} late at most",
         share * 100.0
     );
-    assert!(sockets_max < 2 * CONNECTS_MAX + 100, "bounded: {sockets_max}");
+    // Both ends of each connection are here: those under way, and as many that close.
+    assert!(sockets_max < 4 * CONNECTS_MAX + 100, "bounded: {sockets_max}");
 }
 
 /// With the long interval alone the event would come after 14 s: `next` waits for 5 s.

@@ -17,6 +17,8 @@ use super::{AgentReply, CheckSpec, CheckStatus, Flaps, HealthEvent, LastResult, 
 /// Attempts, and so sockets, under way at one time, over all checks. With `n` checks that all time out, detection stays within its
 /// bound while `n * timeout / interval` is less than this.
 pub const CONNECTS_MAX: usize = 512;
+/// Passed checks whose connections wait for the servers' side of the close, over all checks; those beyond close at once.
+const CLOSES_MAX: usize = 512;
 /// The first check of a server starts within this, or its interval when that is less.
 const FIRST_START_MAX: Duration = Duration::from_millis(500);
 /// An interval of zero would be a loop without a pause.
@@ -30,6 +32,7 @@ pub struct Checker {
     checks: BTreeMap<u32, Check>,
     events: mpsc::Sender<HealthEvent>,
     connects: Arc<Semaphore>,
+    closes: Arc<Semaphore>,
     trust: Arc<Trust>,
     times: CheckTimes,
 }
@@ -96,10 +99,12 @@ impl Checker {
     #[must_use]
     pub fn new(events: mpsc::Sender<HealthEvent>) -> Self {
         let connects = Arc::new(Semaphore::new(CONNECTS_MAX));
+        let closes = Arc::new(Semaphore::new(CLOSES_MAX));
         Self {
             checks: BTreeMap::new(),
             events,
             connects,
+            closes,
             trust: Arc::default(),
             times: CheckTimes::default(),
         }
@@ -156,6 +161,7 @@ impl Checker {
             progress: Arc::clone(&progress),
             events: self.events.clone(),
             connects: Arc::clone(&self.connects),
+            closes: Arc::clone(&self.closes),
             trust: Arc::clone(&self.trust),
             times: self.times.clone(),
             random: RandomState::new(),
@@ -189,6 +195,7 @@ struct Runner {
     progress: Arc<Mutex<Progress>>,
     events: mpsc::Sender<HealthEvent>,
     connects: Arc<Semaphore>,
+    closes: Arc<Semaphore>,
     trust: Arc<Trust>,
     times: CheckTimes,
     random: RandomState,
@@ -213,7 +220,9 @@ impl Runner {
             {
                 return;
             }
-            if let Some(stream) = passed {
+            if let Some(stream) = passed
+                && let Ok(_permit) = self.closes.try_acquire()
+            {
                 let next = due + shortened(self.interval(&spec), self.fraction(round));
                 probe::close(stream, next.min(Instant::now() + CLOSE_MAX)).await;
             }
