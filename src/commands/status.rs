@@ -183,10 +183,12 @@ fn operator(server: &ServerStatus) -> String {
     if server.backup { format!("{text}, backup") } else { text }
 }
 
-/// What the check says or was reported, and what the agent says.
+/// What the check says or was reported, for how long that counts or is not believed, and what the agent says.
 fn reason(server: &ServerStatus) -> String {
     let left = server.reported.as_ref().map(|report| format!(", {} s left", report.left_s));
-    let found = format!("{}{}", server.reason, left.unwrap_or_default());
+    let held =
+        server.held_s.map(|left| format!("; held down for {left:.0} s more: it came and went too often"));
+    let found = format!("{}{}{}", server.reason, left.unwrap_or_default(), held.unwrap_or_default());
     let Some(agent) = &server.agent else { return found };
     let why = agent.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     let notes = [

@@ -174,6 +174,9 @@ impl Reporter {
             health_source: record.source.name().to_owned(),
             reported: record.reported.as_ref().map(ReportedStatus::of),
             connections: self.connections(id),
+            held_s: record
+                .held_until
+                .and_then(|until| Some(until.checked_sub(super::monotonic())?.as_secs_f64())),
             eligible: self.plan.eligible(record),
             flows: self.shared.loads.get(id.0).into(),
             next_hop,

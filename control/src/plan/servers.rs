@@ -223,6 +223,9 @@ pub struct ServerRecord {
     pub panic: Option<PanicThen>,
     /// Whether that leaves it without new flows.
     pub(super) barred: bool,
+    /// Until when it is held down because it came and went, by the clock of [`Plan::set_time`](super::Plan::set_time); past: it is
+    /// not held any more. `None`: it is not.
+    pub held_until: Option<Duration>,
     /// How it is reached.
     pub reach: Reach,
     /// Removed from the configuration, but flows may still hold its id.
@@ -260,6 +263,7 @@ impl ServerRecord {
             reported: None,
             panic: None,
             barred: false,
+            held_until: None,
             reach: Reach::Unknown,
             ghost: false,
             nat: BTreeSet::new(),

@@ -11,7 +11,7 @@ use ringlead_control::config::{
     PanicThen, PassiveConfig, PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix,
     TunnelConfig, ZeroCopy,
 };
-use ringlead_control::health::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
+use ringlead_control::health::{AgentProbe, DnsProbe, FlapRule, HttpProbe, Probe, TlsProbe, UdpProbe};
 use ringlead_pick::HashBy;
 use ringlead_wire::tunnel::{Encapsulation, Variant};
 use ringlead_wire::{Endpoint, Protocol};
@@ -201,6 +201,13 @@ fn pools_and_checks() {
     assert_eq!(everything.algorithm, Algorithm::Maglev { size: None, hash: HashBy::FiveTuple });
     assert_eq!(everything.health, None);
     assert_eq!(config.checks[everything.agent.unwrap()].name, "words");
+    let flaps = |name: &str| {
+        let rule = |downs, window, hold, longest| {
+            let [window, hold, hold_max] = [window, hold, longest].map(Duration::from_secs);
+            FlapRule { downs, window, hold, hold_max }
+        };
+        if name == "web" { rule(3, 120, 20, 3_600) } else { rule(5, 60, 10, 300) }
+    };
     let check = |name: &str, interval, timeout, rise, fall, port| CheckConfig {
         name: name.to_owned(),
         probe: Some(Arc::new(Probe::Tcp)),
@@ -209,6 +216,7 @@ fn pools_and_checks() {
         timeout: Duration::from_millis(timeout),
         rise,
         fall,
+        flaps: flaps(name),
         port,
         passive: (name == "web").then_some(PassiveConfig { errors: 20, window: Duration::from_secs(30) }),
         unreported_up: true,

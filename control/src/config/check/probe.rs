@@ -59,8 +59,12 @@ const KINDS: [(&str, Kind); 9] = [
 const JUDGES: &[Kind] = &[Kind::Icmp, Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns];
 
 /// Which types have which keys; those of `expect` too.
-const KEYS: [(&str, &[Kind]); 20] = [
+const KEYS: [(&str, &[Kind]); 24] = [
     ("interval", ACTIVE),
+    ("flaps", JUDGES),
+    ("flap-window", JUDGES),
+    ("flap-hold", JUDGES),
+    ("flap-hold-max", JUDGES),
     ("interval-changing", JUDGES),
     ("timeout", ACTIVE),
     ("rise", JUDGES),
@@ -129,6 +133,10 @@ fn keys(raw: &Health) -> Vec<(&'static str, Span)> {
     note("interval", raw.interval.as_ref().map(Spanned::span));
     note("interval-changing", raw.interval_changing.as_ref().map(Spanned::span));
     note("timeout", raw.timeout.as_ref().map(Spanned::span));
+    note("flaps", raw.flaps.as_ref().map(Spanned::span));
+    note("flap-window", raw.flap_window.as_ref().map(Spanned::span));
+    note("flap-hold", raw.flap_hold.as_ref().map(Spanned::span));
+    note("flap-hold-max", raw.flap_hold_max.as_ref().map(Spanned::span));
     note("rise", raw.rise.as_ref().map(Spanned::span));
     note("fall", raw.fall.as_ref().map(Spanned::span));
     note("passive", raw.passive.as_ref().map(|passive| passive.span.clone()));
