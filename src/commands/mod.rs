@@ -6,6 +6,7 @@ mod config;
 mod daemon;
 mod diff;
 mod explain;
+mod node;
 mod reload;
 mod server;
 mod status;
@@ -38,6 +39,7 @@ fn obey(cli: Cli) -> ExitCode {
         Command::Undo(args) => reload::undo(&args),
         Command::Status(args) => status::status(&args),
         Command::Server(command) => server::server(&command),
+        Command::Node(command) => node::node(&command),
         Command::Demo(args) => demo::run(&args),
         Command::DemoEnd(args) => demo::end(&args),
         Command::Bench(args) => ringlead_bench::cli::run(*args),

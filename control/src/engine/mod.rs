@@ -10,6 +10,7 @@ mod listening;
 mod load;
 mod neighbours;
 mod network;
+pub mod node_state;
 pub mod operator;
 mod persistence;
 mod pools;
@@ -25,6 +26,7 @@ pub mod status;
 mod stop;
 mod succeed;
 mod undo;
+pub mod weight;
 
 use crate::admin::{Request, Successor};
 use crate::config::PortConfig;

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 /// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket. The
 /// configuration has a secret, the key of the hash, so reading it takes the admin socket.
-const COMMANDS: [(&str, Access); 8] = [
+const COMMANDS: [(&str, Access); 10] = [
     ("status", Access::ReadOnly),
     ("reload", Access::Admin),
     ("confirm", Access::Admin),
@@ -17,6 +17,8 @@ const COMMANDS: [(&str, Access); 8] = [
     ("config", Access::Admin),
     ("server", Access::Admin),
     ("server-wait", Access::ReadOnly),
+    ("server-weight", Access::Admin),
+    ("node", Access::Admin),
     (HAND_OVER, Access::Admin),
 ];
 
@@ -68,6 +70,14 @@ impl Engine {
             "server" => {
                 let said = self.say(&request.arguments).await;
                 tell(answer, said.and_then(|change| json(&change)));
+            }
+            "server-weight" => {
+                let weighed = self.weigh(&request.arguments).await;
+                tell(answer, weighed.and_then(|change| json(&change)));
+            }
+            "node" => {
+                let state = self.node_state(&request.arguments).await;
+                tell(answer, state.and_then(|state| json(&state)));
             }
             "server-wait" => {
                 if let Err((answer, why)) = self.wait_for_flows(&request.arguments, answer) {

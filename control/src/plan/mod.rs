@@ -4,6 +4,7 @@
 
 mod fit;
 mod ids;
+mod node_state;
 mod nodes;
 mod operator;
 mod pools;
@@ -12,12 +13,15 @@ mod servers;
 mod snapshot;
 mod snat;
 mod sticky;
+mod weight;
 
 pub use fit::Narrow;
+pub use node_state::{NodeDrain, Sayings};
 pub use operator::{Refused, SAID_MAX, Said, StateChange};
 pub use pools::Strength;
 pub use servers::{Health, Reach, ServerKey, ServerRecord, Way};
 pub use snat::clash as snat_clash;
+pub use weight::{Weighed, WeightChange};
 
 use crate::config::{Config, OperatorState, PoolConfig, ServerConfig};
 use ids::Ids;
@@ -83,7 +87,11 @@ pub struct Plan {
     /// What tells a pool's clients from others' in a persistence table.
     salts: BTreeMap<String, u32>,
     /// What operators said at run time.
-    said: Arc<operator::Sayings>,
+    said: Arc<operator::SaidByServer>,
+    /// The weights that they gave.
+    weights: Arc<weight::Weights>,
+    /// Whether they let the node drain.
+    node_drain: Option<Arc<NodeDrain>>,
     sticky: StickyTables,
     seed: [u8; 16],
     /// The time of the last snapshot; `None` while nobody has said what time it is.
@@ -109,6 +117,8 @@ impl Plan {
             snat: SnatPools::default(),
             salts: BTreeMap::new(),
             said: Arc::default(),
+            weights: Arc::default(),
+            node_drain: None,
             sticky: StickyTables::new(),
             seed: [0; 16],
             now: None,
@@ -277,5 +287,6 @@ impl Plan {
             && record.operator == OperatorState::Ready
             && record.health.is_up()
             && !matches!(record.reach, Reach::Unreachable(_))
+            && !(record.reach == Reach::Itself && self.node_drain.is_some())
     }
 }
