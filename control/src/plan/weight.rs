@@ -121,7 +121,7 @@ mod tests {
             plan.set_reach(id, Ok(HopKey::untagged(0, ip))).unwrap();
             plan.set_health(id, Health::Unchecked, String::new());
         }
-        plan.snapshot();
+        drop(plan.snapshot());
         let slots = plan.maglev_slots("web").unwrap();
         let first = plan.configured("web", "a").unwrap().0.id;
         100 * slots.iter().filter(|id| **id == first).count() / slots.len()
