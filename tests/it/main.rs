@@ -20,6 +20,7 @@ mod health;
 mod health_types;
 mod kernel_traffic;
 mod l7;
+mod l7_guests;
 mod lab;
 mod logs;
 mod many_services;

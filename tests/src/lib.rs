@@ -47,6 +47,6 @@ pub use ping::ping;
 pub use process::Process;
 pub use ringlead::{Refusal, Ringlead};
 pub use skip::skip;
-pub use transfer::{Transfer, Transferred, tcp_transfer, tcp_transfers};
+pub use transfer::{Held, Transfer, Transferred, tcp_transfer, tcp_transfers};
 pub use tunnels::Tunnels;
 pub use wait::wait_until;

@@ -2,6 +2,7 @@
 //! one to change what workers read.
 
 mod addresses;
+mod agent;
 mod devices;
 mod fit;
 mod hand_over;
@@ -55,6 +56,7 @@ pub use undo::CONFIRM_S_MAX;
 /// How often the loop looks after ghosts, old snapshots and silent workers.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
+use hand_over::refuse_others;
 pub use hand_over::{Leaving, introduction};
 
 /// What stops the engine from starting or going on.
@@ -210,6 +212,7 @@ pub struct Engine {
     forgetting: persistence::Forgetting,
     pools: pools::PoolWatch,
     operator: operator::OperatorWatch,
+    agents: agent::AgentWatch,
     taken_over: Option<status::TakeOverStatus>,
     started: Instant,
     /// When neighbours were last looked at for some that nobody keeps resolved.
@@ -245,6 +248,7 @@ impl Engine {
             forgetting: persistence::Forgetting::default(),
             pools: pools::PoolWatch::default(),
             operator: operator::OperatorWatch::default(),
+            agents: agent::AgentWatch::default(),
             taken_over: None,
             started: Instant::now(),
             managed_at: Instant::now(),
@@ -279,6 +283,7 @@ impl Engine {
                 Some((request, answer)) = inputs.admin.recv() => self.on_request(&request, answer).await,
                 Some(successor) = inputs.successors.recv() => {
                     if let Some((successor, file)) = self.agree(successor) {
+                        refuse_others(&mut inputs.successors);
                         return Ok(Ended::Leaving(Box::new(self.leave(successor, file).await)));
                     }
                 }
@@ -303,6 +308,7 @@ impl Engine {
         self.manage_again().await;
         self.forget_clients().await;
         self.forget_ghosts().await;
+        self.forget_guests();
         self.raise_weights().await;
         self.end_said().await;
         self.answer_waits();

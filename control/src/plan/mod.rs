@@ -2,7 +2,9 @@
 //!
 //! Pure bookkeeping: no I/O, no clock. The engine feeds it and publishes what it makes; replay uses the same.
 
+mod agent;
 mod fit;
+mod guests;
 mod ids;
 mod node_state;
 mod nodes;
@@ -15,6 +17,7 @@ mod snat;
 mod sticky;
 mod weight;
 
+pub use agent::{AgentChange, keeps_weights};
 pub use fit::Narrow;
 pub use node_state::{NodeDrain, Sayings};
 pub use operator::{Refused, SAID_MAX, Said, StateChange};
@@ -93,6 +96,10 @@ pub struct Plan {
     /// Whether they let the node drain.
     node_drain: Option<Arc<NodeDrain>>,
     sticky: StickyTables,
+    /// Pools of nodes: by which slots connections may have gone to another one.
+    strays: BTreeMap<String, guests::Strays>,
+    /// Whether flows came over from an earlier process.
+    expects_guests: bool,
     seed: [u8; 16],
     /// The time of the last snapshot; `None` while nobody has said what time it is.
     now: Option<Duration>,
@@ -120,6 +127,8 @@ impl Plan {
             weights: Arc::default(),
             node_drain: None,
             sticky: StickyTables::new(),
+            strays: BTreeMap::new(),
+            expects_guests: false,
             seed: [0; 16],
             now: None,
         };
@@ -284,8 +293,8 @@ impl Plan {
     #[must_use]
     pub fn eligible(&self, record: &ServerRecord) -> bool {
         !record.ghost
-            && record.operator == OperatorState::Ready
-            && record.health.is_up()
+            && record.wanted() == OperatorState::Ready
+            && record.is_up()
             && !matches!(record.reach, Reach::Unreachable(_))
             && !(record.reach == Reach::Itself && self.node_drain.is_some())
     }

@@ -44,7 +44,8 @@ reasons! {
     TupleTaken "tuple-taken" "Every server tried already has a flow with this client's address and port under another service.";
     Contended "contended" "Several workers inserted the same flow at once and this one ran out of tries; the sender will retransmit.";
     Untranslatable "untranslatable" "The service's servers are of the other IP family, which has no counterpart for this packet (RFC 7915): an ICMP error of a type that it does not know, or an authentication or fragment header.";
-    OwnNode "own-node" "The packet is for this node itself, of the nodes that share the service, and belongs to its kernel. A few may arrive while the nodes of a service change.";
+    OwnNode "own-node" "The packet is for this node itself, of the nodes that share the service, and belongs to its kernel; one that its kernel does not know either is answered by a reset. A few may arrive while the nodes of a service change.";
+    NodeLoop "node-loop" "A node that shares the service handed on a segment of a connection that nobody has: it would go back to where it came from.";
     TtlExpired "ttl-expired" "The TTL or hop limit is 1 or 0 and the packet would have to be routed.";
     NoNeighbour "no-neighbour" "The next hop's Ethernet address did not become known within a second: is the server or gateway up and on this network?";
     HoldFull "hold-full" "Too many frames wait for next hops whose Ethernet address is not known yet.";
