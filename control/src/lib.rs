@@ -9,5 +9,6 @@ pub mod handover;
 pub mod health;
 pub mod lock;
 pub mod logs;
+pub mod metrics;
 pub mod net;
 pub mod plan;

@@ -12,6 +12,7 @@ mod load;
 mod neighbours;
 mod network;
 pub mod node_state;
+mod observe;
 pub mod operator;
 mod persistence;
 mod pools;
@@ -214,6 +215,7 @@ pub struct Engine {
     operator: operator::OperatorWatch,
     agents: agent::AgentWatch,
     taken_over: Option<status::TakeOverStatus>,
+    observe: observe::Observe,
     started: Instant,
     /// When neighbours were last looked at for some that nobody keeps resolved.
     managed_at: Instant,
@@ -227,6 +229,7 @@ impl Engine {
         let (events, health) = mpsc::channel(1024);
         Self {
             load: LoadMeter::new(node.cores.len()),
+            observe: observe::Observe::new(&node),
             devices: devices::Devices::of(&node.ports),
             plan: Arc::new(plan),
             config_path,
@@ -277,7 +280,9 @@ impl Engine {
         housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let Signals { mut hangup, mut terminate, mut interrupt, mut reopen } = inputs.signals;
         loop {
+            self.observe.beat(self.ready);
             tokio::select! {
+                Some(ask) = self.observe.asked() => self.on_scrape(ask),
                 Some(event) = self.health.recv() => self.on_health(event).await,
                 Some(event) = inputs.net.recv() => self.on_net(event, &mut inputs.net).await,
                 Some((request, answer)) = inputs.admin.recv() => self.on_request(&request, answer).await,
@@ -301,6 +306,7 @@ impl Engine {
     /// Forgets what nobody uses any more, and notices silent workers.
     async fn keep_house(&mut self) {
         self.load.sample(&self.node.shared.counters);
+        self.listen_again();
         self.undo_unconfirmed().await;
         self.free_retired();
         self.watch_workers();

@@ -57,6 +57,22 @@ reasons! {
     Shutdown "shutdown" "The frame still waited for its next hop when the worker ended.";
 }
 
+/// The reasons that are counted by service besides: those of packets whose service is known by then.
+pub const OF_SERVICE: [Reason; 12] = [
+    Reason::UnknownFlow,
+    Reason::SnatExhausted,
+    Reason::IcmpWithoutFlow,
+    Reason::NoServer,
+    Reason::Answered,
+    Reason::TableFull,
+    Reason::TupleTaken,
+    Reason::Contended,
+    Reason::Untranslatable,
+    Reason::TtlExpired,
+    Reason::NoPort,
+    Reason::TooBig,
+];
+
 /// How many reasons there are in all: the packet path's and parsing's.
 pub const COUNT: usize = Reason::ALL.len() + Malformed::ALL.len();
 
@@ -70,6 +86,12 @@ impl Drop {
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// Its place in [`OF_SERVICE`], if it is there.
+    #[must_use]
+    pub fn of_service(self) -> Option<usize> {
+        OF_SERVICE.iter().position(|&reason| Self::from(reason) == self)
     }
 
     /// Every reason.
