@@ -69,6 +69,7 @@ fn a_scrape_tells_what_happened() {
     assert!(dead.value("ringlead_health_check_duration_seconds_count", &failed) > Some(0.0));
     assert_eq!(get(&lab, "/readyz", &[]), (200, "ready\n".to_owned()), "two of three are enough");
     none_is_not_ready(&lab, &mut farm, &service);
+    a_draining_node_is_not_ready(&lab, &ringlead);
 
     reloads_are_told(&lab, &mut ringlead, &with_other, &observed(&config.render()), &other);
     let began = scrape(&lab).value("process_start_time_seconds", &[]);
@@ -183,6 +184,17 @@ fn reloads_are_told(lab: &Lab, ringlead: &mut Ringlead, with: &str, without: &st
     ringlead.reload(without.split("\n[observe]").next().expect("the rest"));
     assert_eq!(get(lab, "/metrics", &[]).0, 0, "nobody listens any more");
     ringlead.reload(with);
+    assert_eq!(get(lab, "/readyz", &[]).0, 200);
+}
+
+fn a_draining_node_is_not_ready(lab: &Lab, ringlead: &Ringlead) {
+    let file = ringlead.file().display().to_string();
+    assert_eq!(ringlead.ask(&["node", "drain", "--reason", "new kernel", "-c", &file]).0, 0);
+    let (status, said) = get(lab, "/readyz", &[]);
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains("the node drains: new kernel"), "{said}");
+    assert_eq!(get(lab, "/healthz", &[]).0, 200);
+    assert_eq!(ringlead.ask(&["node", "ready", "-c", &file]).0, 0);
     assert_eq!(get(lab, "/readyz", &[]).0, 200);
 }
 
