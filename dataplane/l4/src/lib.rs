@@ -5,6 +5,7 @@
 pub mod adopt;
 pub mod counters;
 pub mod drops;
+pub mod foresee;
 pub mod latency;
 pub mod neighbours;
 pub mod shared;
