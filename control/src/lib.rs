@@ -10,4 +10,5 @@ pub mod health;
 pub mod lock;
 pub mod logs;
 pub mod net;
+pub mod notify;
 pub mod plan;

@@ -1,10 +1,10 @@
 //! SIGHUP: another configuration, taken over whole or not at all.
 
-use super::Engine;
 use super::addresses::local_soon;
 use super::health::check_files;
 use super::publish::drop_elsewhere;
 use super::routes::Ask;
+use super::{Engine, monotonic};
 use crate::config::{self, Config, needs_restart};
 use crate::logs::{self, Prepared};
 use crate::plan::Plan;
@@ -29,6 +29,7 @@ impl Engine {
     /// Reads the file again; unless it is confirmed in time, the last one comes back. A bad one changes nothing and the log says
     /// why.
     pub(super) async fn reload(&mut self, confirm: Option<Duration>) {
+        self.notify.reloading(monotonic());
         let result = match self.nothing_waits() {
             Ok(()) => self.load_and_adopt().await,
             waits => waits,
@@ -47,6 +48,7 @@ impl Engine {
             self.wait_for_confirm(patience);
         }
         self.last_reload.error = result.err();
+        self.tell_manager_ready();
     }
 
     async fn load_and_adopt(&mut self) -> Result<(), String> {

@@ -1,5 +1,7 @@
 //! What the command line may ask: one table of commands, who may use each, and which function answers.
 
+mod events;
+
 use super::{CONFIRM_S_MAX, Engine};
 use crate::admin::{Access, HAND_OVER, Request};
 use serde::Serialize;
@@ -9,7 +11,7 @@ use tokio::sync::oneshot;
 
 /// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket. The
 /// configuration has a secret, the key of the hash, so reading it takes the admin socket.
-const COMMANDS: [(&str, Access); 8] = [
+const COMMANDS: [(&str, Access); 9] = [
     ("status", Access::ReadOnly),
     ("reload", Access::Admin),
     ("confirm", Access::Admin),
@@ -17,6 +19,7 @@ const COMMANDS: [(&str, Access); 8] = [
     ("config", Access::Admin),
     ("server", Access::Admin),
     ("server-wait", Access::ReadOnly),
+    ("events", Access::ReadOnly),
     (HAND_OVER, Access::Admin),
 ];
 
@@ -24,7 +27,10 @@ impl Engine {
     /// Answers one request.
     pub(super) async fn on_request(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
         match permitted(request) {
-            Ok(()) => self.obey(request, answer).await,
+            Ok(()) => {
+                note(request);
+                self.obey(request, answer).await;
+            }
             Err(why) => tell(answer, Err(why)),
         }
     }
@@ -74,6 +80,7 @@ impl Engine {
                     tell(answer, Err(why));
                 }
             }
+            "events" => events::events(&request.arguments, answer),
             other => tell(answer, Err(unknown(other))),
         }
     }
@@ -90,6 +97,18 @@ fn patience(request: &Request) -> Result<Option<Duration>, String> {
 pub(super) fn tell(answer: oneshot::Sender<Value>, said: Result<Value, String>) {
     // The asker may have gone; then nobody needs the answer.
     let _ = answer.send(said.unwrap_or_else(|why| serde_json::json!({ "error": why })));
+}
+
+/// Who asked for what may change something. `config` only tells.
+fn note(request: &Request) {
+    let name = request.command.as_str();
+    let changes = COMMANDS.iter().any(|(known, access)| *known == name && *access == Access::Admin);
+    if !changes || name == "config" {
+        return;
+    }
+    let (uid, pid) = request.caller.map_or((None, None), |caller| (Some(caller.uid), caller.pid));
+    let arguments = Value::Object(request.arguments.clone()).to_string();
+    tracing::info!(event = "operator-command", command = name, arguments, uid, pid);
 }
 
 /// Whether the request's socket may carry its command.
@@ -118,7 +137,7 @@ mod tests {
     use super::*;
 
     fn request(command: &str, access: Access) -> Request {
-        Request { command: command.to_owned(), arguments: serde_json::Map::new(), access }
+        Request { command: command.to_owned(), arguments: serde_json::Map::new(), access, caller: None }
     }
 
     #[test]

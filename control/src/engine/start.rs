@@ -55,10 +55,11 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn tell_ready(&self) {
+    pub(super) fn tell_ready(&mut self) {
         let config = self.plan.config();
         let (services, servers) = (config.services.len() + config.local.len(), self.plan.servers().count());
         tracing::info!(event = "start", services, servers, workers = self.node.cores.len(), "ready");
+        self.tell_manager_ready();
     }
 
     /// Waits until each check has ended once, so that the first flow goes to a server that is up.
