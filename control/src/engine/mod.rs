@@ -31,6 +31,7 @@ mod undo;
 use crate::admin::{Request, Successor};
 use crate::config::PortConfig;
 use crate::health::{CheckSpec, Checker, HealthEvent};
+use crate::logs::FlowLog;
 use crate::net::{Net, NetEvent, NodeAddress};
 use crate::notify::Notify;
 use crate::plan::{HopKey, Plan};
@@ -181,6 +182,7 @@ pub struct Engine {
     /// When neighbours were last looked at for some that nobody keeps resolved.
     managed_at: Instant,
     ready: bool,
+    flow_log: FlowLog,
     notify: Notify,
     manager: manager::Told,
 }
@@ -190,6 +192,7 @@ impl Engine {
     #[must_use]
     pub fn new(plan: Plan, config_path: PathBuf, effective: Arc<str>, node: Node, net: Net) -> Self {
         let (events, health) = mpsc::channel(1024);
+        let flow_log = FlowLog::new(Arc::clone(&node.shared.ends));
         Self {
             load: LoadMeter::new(node.cores.len()),
             devices: devices::Devices::of(&node.ports),
@@ -217,6 +220,7 @@ impl Engine {
             started: Instant::now(),
             managed_at: Instant::now(),
             ready: false,
+            flow_log,
             notify: Notify::from_env(),
             manager: manager::Told::default(),
         }

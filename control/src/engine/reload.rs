@@ -4,9 +4,10 @@ use super::addresses::local_soon;
 use super::health::check_files;
 use super::publish::drop_elsewhere;
 use super::routes::Ask;
+use super::start::names;
 use super::{Engine, monotonic};
 use crate::config::{self, Config, needs_restart};
-use crate::logs::{self, Prepared};
+use crate::logs::{self, Prepared, PreparedFlows};
 use crate::plan::Plan;
 use ringlead_io::steer::Rules;
 use std::collections::BTreeSet;
@@ -73,11 +74,12 @@ impl Engine {
         self.check_sources(&config).await?;
         let (last, local) = (Arc::clone(&self.plan), self.local.clone());
         let prepared = tokio::task::spawn_blocking(move || prepare(&last, config, &local)).await;
-        let (plan, rules, log) = prepared.map_err(|e| e.to_string())??;
+        let (plan, rules, (log, flows)) = prepared.map_err(|e| e.to_string())??;
         if let Some(steering) = &mut self.node.steering {
             steering.fits(&rules).map_err(|e| e.to_string())?;
         }
         logs::adopt(log);
+        self.flow_log.adopt(flows, || names(&plan));
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
         self.note_new_services();
         self.note_said().await;
@@ -102,20 +104,23 @@ impl Engine {
     }
 }
 
+/// Those that are opened and not in force yet.
+type Logs = (Prepared, PreparedFlows);
+
 /// The plan after another configuration, what would be steered then, and the log. Takes as long as the configuration is, so it runs off
 /// the control thread.
 fn prepare(
     last: &Plan,
     config: Config,
     local: &BTreeSet<IpAddr>,
-) -> Result<(Arc<Plan>, Rules, Prepared), String> {
+) -> Result<(Arc<Plan>, Rules, Logs), String> {
     check_files(&config)?;
-    let log = logs::prepare(&config.observe.log)?;
+    let logs = (logs::prepare(&config.observe.log)?, PreparedFlows::open(config.observe.flow_log.as_ref())?);
     let mut plan = last.clone();
     plan.adopt(config).map_err(|e| e.to_string())?;
     let rules = plan.rules(&local_soon(local, &plan));
     steerable(&rules)?;
-    Ok((Arc::new(plan), rules, log))
+    Ok((Arc::new(plan), rules, logs))
 }
 
 /// The most services or nat servers that the steering maps hold.

@@ -72,7 +72,10 @@ impl Engine {
     pub(super) async fn on_signal(&mut self, told: Told) -> bool {
         match told {
             Told::Reload => self.reload(None).await,
-            Told::Reopen => logs::reopen(),
+            Told::Reopen => {
+                logs::reopen();
+                self.flow_log.reopen();
+            }
             Told::Dump => self.dump(),
             Told::Stop => return true,
         }

@@ -7,6 +7,7 @@
 //! `tracing` has one subscriber a process, so this module's state is the process's too. Without [`install`] nothing is logged.
 
 mod entry;
+mod flows;
 mod kinds;
 mod layer;
 mod line;
@@ -27,6 +28,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 use writer::{Order, Writer};
 
 pub use entry::Entry;
+pub use flows::{FlowLog, Names, PreparedFlows};
 pub use kinds::KINDS;
 pub use ring::{EventsAnswer, EventsRequest, Ring, WAIT_MAX};
 

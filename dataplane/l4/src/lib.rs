@@ -5,6 +5,7 @@
 pub mod adopt;
 pub mod counters;
 pub mod drops;
+pub mod ends;
 pub mod neighbours;
 pub mod shared;
 pub mod tables;

@@ -1,6 +1,7 @@
 //! What a worker shares with the other workers and with control.
 
 use crate::counters::Counters;
+use crate::ends::Ends;
 use crate::neighbours::Neighbours;
 use crate::tables::Tables;
 use arc_swap::ArcSwap;
@@ -20,6 +21,8 @@ pub struct Shared {
     pub neighbours: Arc<Neighbours>,
     /// Live flows by server.
     pub loads: Arc<Loads>,
+    /// Flows that ended, for the flow log.
+    pub ends: Arc<Ends>,
     /// One set a worker.
     pub counters: Arc<[Arc<Counters>]>,
 }
@@ -39,6 +42,7 @@ impl Shared {
             flows,
             neighbours: Arc::new(Neighbours::new(neighbours)),
             loads: Arc::new(Loads::new(servers)),
+            ends: Arc::default(),
             counters: (0..workers).map(|_| Arc::new(Counters::new())).collect(),
         }
     }
