@@ -255,6 +255,8 @@ pub(crate) struct LeaveArgs {
 pub(crate) enum Then {
     /// Take no flow of sticky clients either.
     Offline,
+    /// The same, and reset the flows that are left, each with its next packet.
+    Close,
 }
 
 /// `ringlead demo`.

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests report by panicking")]
 
-use ringlead_control::config::{self, Config};
-use ringlead_control::plan::{Health, HopKey, Plan};
+use ringlead_control::config::{self, Config, OperatorState};
+use ringlead_control::plan::{Health, HopKey, Plan, Said};
 use ringlead_flow::ServerId;
-use ringlead_l4::tables::{Chooser, OnNoServer, Pool, Service, Tables};
+use ringlead_l4::tables::{Chooser, Ends, OnNoServer, Pool, Service, Tables};
 use ringlead_pick::{Cursor, HashBy};
 use ringlead_wire::Ip;
 use std::net::IpAddr;
@@ -366,4 +366,43 @@ fn a_server_that_went_offline_again_is_forgotten_again() {
     let second = plan.remembered();
     plan.set_forgotten(&second);
     assert!(plan.remembered().is_empty());
+}
+
+#[test]
+fn flows_of_a_down_server_end_as_its_pool_says_and_a_closed_ones_are_reset() {
+    for (option, ends) in [
+        ("", Ends::Keep),
+        ("on-server-down = \"keep\"", Ends::Keep),
+        ("on-server-down = \"reset\"", Ends::Reset),
+        ("on-server-down = \"reselect\"", Ends::Reselect),
+    ] {
+        let rest = pool("app", &format!("algorithm = \"maglev\"\n{option}"), &["s1", "s2"]);
+        let mut plan = plan(&rest);
+        let of = |plan: &mut Plan, name: &str| {
+            let tables = plan.snapshot();
+            (tables.server(id(plan, name)).unwrap().ends, tables.ends_flows)
+        };
+        assert_eq!(of(&mut plan, "s1"), (Ends::Keep, false));
+        set(&mut plan, "s1", Health::Down);
+        assert_eq!(of(&mut plan, "s1"), (ends, ends != Ends::Keep), "{option}");
+        assert_eq!(of(&mut plan, "s2").0, Ends::Keep);
+        // It left the file: what was said of its flows still holds.
+        let left = pool("app", "algorithm = \"maglev\"", &["other", "s2"]);
+        let ghost = id(&plan, "s1");
+        plan.adopt(config(&left)).unwrap();
+        assert_eq!(plan.snapshot().server(ghost).unwrap().ends, ends, "{option}");
+    }
+    let mut plan = plan(&pool("app", "algorithm = \"maglev\"", &["s1", "s2"]));
+    for (state, admits, ends) in [
+        (OperatorState::Offline, false, Ends::Keep),
+        (OperatorState::Closed, false, Ends::Reset),
+        (OperatorState::Drain, true, Ends::Keep),
+    ] {
+        let (pool, server) = ("app".to_owned(), "s1".to_owned());
+        plan.say(Said { pool, server, state, reason: None, since: 0, until: None, absent_since: None })
+            .unwrap();
+        let tables = plan.snapshot();
+        let server = tables.server(id(&plan, "s1")).unwrap();
+        assert_eq!((server.accepts, server.admits, server.ends), (false, admits, ends), "{state:?}");
+    }
 }

@@ -128,12 +128,18 @@ fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
     if waited.state != state {
         return Err(format!("somebody made it {} meanwhile: nothing else is done", waited.state.name()));
     }
-    if let Some(Then::Offline) = args.then {
+    let then = args.then.map(|then| match then {
+        Then::Offline => OperatorState::Offline,
+        Then::Close => OperatorState::Closed,
+    });
+    if then.is_some() {
         // The time began with the first command.
         let left = lasting.map(|time| time.saturating_sub(begin.elapsed()));
-        told.say(Some(OperatorState::Offline), reason, left)?;
+        told.say(then, reason, left)?;
     }
-    Ok(if waited.flows == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    // Whoever closes has decided what becomes of the flows that are left.
+    let done = waited.flows == 0 || then == Some(OperatorState::Closed);
+    Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn flows_left(flows: u32) -> String {

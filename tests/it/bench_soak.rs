@@ -1,7 +1,11 @@
 //! `ringlead bench soak`: reloads under judged traffic lose nothing and move nobody, and what does harm is told.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use crate::bench::{TRIES, starved};
 use ringlead_tests::{
@@ -81,12 +85,13 @@ fn service(family: Family, protocol: Protocol) -> Service {
 }
 
 fn config(lab: &Lab, servers: &[u8]) -> String {
+    of(lab, servers).render()
+}
+
+fn of(lab: &Lab, servers: &[u8]) -> Config {
     let services = [service(Family::V4, Protocol::Tcp), service(Family::V6, Protocol::Udp)];
     let config = Config::empty(lab);
-    services
-        .into_iter()
-        .fold(config, |config, service| config.service(service.with_servers(servers)))
-        .render()
+    services.into_iter().fold(config, |config, service| config.service(service.with_servers(servers)))
 }
 
 #[test]
@@ -105,6 +110,65 @@ fn reloads_every_100_ms_lose_nothing_and_move_nobody() {
     assert_eq!(soak.count(1, "failed"), 0);
     let judged = soak.report["outcome"]["findings"]["forward"]["received"].as_u64();
     assert!(judged.is_some_and(|judged| judged >= 7000), "{judged:?} frames were judged");
+}
+
+/// Good files and bad ones by turns, for some seconds.
+fn a_storm_of_reloads(seconds: u32) {
+    let lab = Lab::new("soak-storm");
+    let good = config(&lab, &[1, 2, 3]);
+    let another = Service::on("another", Mode::Nat, Protocol::Tcp, Family::V4, 99, 99).unchecked();
+    let other = of(&lab, &[1, 2, 3]).service(another).render();
+    let bad = good.replacen("version = 1", "version = 1\nnonsense = 2", 1);
+    let mut runs = (0..TRIES).map(|_| {
+        let ringlead = Ringlead::start(&lab, &good);
+        let hang_up = format!("every 100ms signal HUP {}", ringlead.id());
+        let over = AtomicBool::new(false);
+        let soak = thread::scope(|scope| {
+            scope.spawn(|| {
+                for text in [&good, &bad, &other].into_iter().cycle() {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    replace(ringlead.file(), text);
+                    thread::sleep(Duration::from_millis(170));
+                }
+            });
+            let soak = Soak::run(&lab, seconds, &[&hang_up], "--reply --new-flows 100/s");
+            over.store(true, Ordering::Relaxed);
+            soak
+        });
+        assert!(soak.count(1, "times") >= u64::from(seconds) * 3, "{:#}", soak.soak());
+        for (outcome, least) in
+            [("the new configuration is in force", seconds), ("unknown key `nonsense`", seconds)]
+        {
+            let seen = ringlead.log().matches(outcome).count();
+            assert!(seen >= usize::try_from(least).unwrap(), "{outcome}: {seen} times");
+        }
+        (starved(&ringlead), soak)
+    });
+    let soak = run_of(&mut runs);
+    soak.is_good();
+    assert_eq!((soak.total("lost"), soak.total("moved"), soak.total("broken")), (0, 0, 0));
+}
+
+/// At once: a reload never reads half of one.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).expect("write a configuration");
+    fs::rename(new, file).expect("put it in its place");
+}
+
+#[test]
+fn good_and_bad_reloads_by_turns_lose_nothing() {
+    needs_ringlead!();
+    a_storm_of_reloads(4);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn a_minute_of_good_and_bad_reloads_loses_nothing() {
+    needs_ringlead!();
+    a_storm_of_reloads(60);
 }
 
 /// Its flows alone may go elsewhere: nothing of the others moves, and nothing at all is lost.

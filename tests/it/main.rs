@@ -34,6 +34,7 @@ mod reload;
 mod snat;
 mod snat_exhausted;
 mod states;
+mod states_flows;
 mod status;
 mod stop;
 mod takeover;

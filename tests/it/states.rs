@@ -12,14 +12,14 @@ use std::thread;
 use std::time::Duration;
 
 /// Runs `ringlead server` for the daemon of this configuration file.
-fn tell(file: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn tell(file: &Path, arguments: &[&str]) -> Output {
     let binary = ringlead_binary().expect("a ringlead binary");
     Command::new(binary).arg("server").args(arguments).arg("-c").arg(file).output().unwrap()
 }
 
 /// The same, where it must work: what it prints.
 #[track_caller]
-fn told(file: &Path, arguments: &[&str]) -> String {
+pub(crate) fn told(file: &Path, arguments: &[&str]) -> String {
     let output = tell(file, arguments);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
@@ -27,7 +27,7 @@ fn told(file: &Path, arguments: &[&str]) -> String {
 }
 
 /// A server's entry in the status.
-fn server(ringlead: &Ringlead, pool: &str, name: &str) -> Value {
+pub(crate) fn server(ringlead: &Ringlead, pool: &str, name: &str) -> Value {
     let status = ringlead.status();
     let find = |list: &Value, name: &str| {
         list.as_array().unwrap().iter().find(|entry| entry["name"] == name).unwrap().clone()

@@ -4,6 +4,7 @@
 use crate::core::cell::Family;
 use crate::core::clock;
 use crate::core::measure::{least, median};
+use crate::core::round::counted_turns;
 use crate::core::world::{Shape, World};
 use ringlead_control::config::{self, Config};
 use ringlead_control::plan::{Health, HopKey, Plan};
@@ -88,6 +89,35 @@ pub fn all(sizes: &[usize], rounds: usize, tell: &mut dyn FnMut(&str)) -> Vec<Lo
     loads.iter().zip(times).map(row).collect()
 }
 
+/// Gives a worker new tables of so many services, so many times, and a turn after each without a packet. Returns how many
+/// times that was.
+pub(crate) fn pick_up(services: usize, times: usize) -> usize {
+    let mut world = small();
+    let mut plan =
+        Plan::new(checked(&file(services, false, false))).expect("few enough services and servers");
+    reach_all(&mut plan);
+    let tables = [Arc::new(plan.snapshot()), Arc::new(plan.snapshot())];
+    let now_ns = world.now_ns(false);
+    for tables in tables.iter().cycle().take(times) {
+        let before = world.shared.tables.swap(Arc::clone(tables));
+        counted_turns(&mut world.lanes[0].worker, now_ns, 1);
+        drop(before);
+    }
+    times
+}
+
+/// A worker with next to nothing of its own.
+fn small() -> World {
+    World::new(Shape {
+        mode: Mode::Nat,
+        families: vec![Family::Ipv4],
+        flows: 1000,
+        services: 1,
+        servers: 1,
+        workers: 1,
+    })
+}
+
 /// One size: its files, and a worker to pick its tables up.
 struct Load {
     services: usize,
@@ -101,19 +131,11 @@ impl Load {
     fn new(services: usize) -> Self {
         let text = file(services, false, false);
         let others = [(false, false), (true, false), (false, true)];
-        let shape = Shape {
-            mode: Mode::Nat,
-            families: vec![Family::Ipv4],
-            flows: 1000,
-            services: 1,
-            servers: 1,
-            workers: 1,
-        };
         Self {
             services,
             others: others.map(|(service, pool)| checked(&file(services, service, pool))),
             text,
-            world: World::new(shape),
+            world: small(),
         }
     }
 

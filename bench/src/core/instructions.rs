@@ -1,6 +1,7 @@
 //! Instructions a packet, counted by callgrind: they repeat exactly, so they show what a clock on a busy machine cannot.
 
 use crate::core::cell::{Axis, Cell, Family, Kind, MODES};
+use crate::core::control;
 use crate::core::plan::SERVERS;
 use crate::core::round::counted_turns;
 use crate::core::world::{Shape, World};
@@ -42,31 +43,48 @@ pub struct Record {
     pub cells: Known,
 }
 
+/// Services of the configurations whose tables are picked up: the counts must be alike.
+const PICKED_UP: [usize; 2] = [1, 10_000];
+
 /// A cell that is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Counted {
-    mode: Mode,
-    family: Family,
-    kind: Kind,
+pub enum Counted {
+    /// Packets of one mode and family.
+    Path {
+        /// How servers are reached.
+        mode: Mode,
+        /// The family of both ends.
+        family: Family,
+        /// Of known flows, or of new ones.
+        kind: Kind,
+    },
+    /// A worker's turns without packets that find new tables, of so many services.
+    PickUp(usize),
 }
 
-/// Every mode and family with known flows, and new flows where most is written: with translation.
+/// Every mode and family with known flows, new flows where most is written: with translation; and new tables.
 #[must_use]
 pub fn cells() -> Vec<Counted> {
     let of = |modes: &[Mode], kind| -> Vec<Counted> {
-        let families = |mode: &Mode| Family::ALL.map(|family| Counted { mode: *mode, family, kind });
+        let families = |mode: &Mode| Family::ALL.map(|family| Counted::Path { mode: *mode, family, kind });
         modes.iter().flat_map(families).collect()
     };
-    [of(&MODES, Kind::Existing), of(&[Mode::Nat], Kind::New)].concat()
+    [of(&MODES, Kind::Existing), of(&[Mode::Nat], Kind::New), PICKED_UP.map(Counted::PickUp).to_vec()]
+        .concat()
 }
 
 impl Counted {
-    /// `nat4`, `dsr6`, `nat4-new`.
+    /// `nat4`, `dsr6`, `nat4-new`, `pick-up-10000`.
     #[must_use]
     pub fn name(self) -> String {
-        let family = if self.family.is_v6() { 6 } else { 4 };
-        let kind = if self.kind == Kind::New { "-new" } else { "" };
-        format!("{}{family}{kind}", self.mode.name())
+        match self {
+            Self::Path { mode, family, kind } => {
+                let family = if family.is_v6() { 6 } else { 4 };
+                let kind = if kind == Kind::New { "-new" } else { "" };
+                format!("{}{family}{kind}", mode.name())
+            }
+            Self::PickUp(services) => format!("pick-up-{services}"),
+        }
     }
 
     /// The cell of this name.
@@ -81,10 +99,16 @@ impl Counted {
             .ok_or_else(|| format!("no cell: {} exist", names()))
     }
 
-    /// Runs turns of this cell and nothing else inside [`counted_turns`]. Returns how many packets that were.
+    /// Runs turns of this cell and nothing else inside [`counted_turns`]. Returns how many packets, or pick-ups, that were.
     #[must_use]
     pub fn run(self) -> usize {
-        let Self { mode, family, kind } = self;
+        match self {
+            Self::Path { mode, family, kind } => Self::run_path(mode, family, kind),
+            Self::PickUp(services) => control::pick_up(services, TURNS),
+        }
+    }
+
+    fn run_path(mode: Mode, family: Family, kind: Kind) -> usize {
         let shape =
             Shape { mode, families: vec![family], flows: FLOWS, services: 1, servers: SERVERS, workers: 1 };
         let mut world = World::new(shape);
@@ -120,7 +144,7 @@ impl Counted {
 /// The count that belongs to a row, if there is one.
 #[must_use]
 pub fn of(cell: &Cell, known: &Known) -> Option<f64> {
-    let counted = Counted { mode: cell.mode, family: cell.family, kind: cell.kind };
+    let counted = Counted::Path { mode: cell.mode, family: cell.family, kind: cell.kind };
     let same = cell.axis == Axis::Path && cell.flows == FLOWS && cell.workers == 1;
     known.get(&counted.name()).copied().filter(|_| same)
 }
@@ -321,7 +345,20 @@ mod tests {
         let names: Vec<String> = cells().into_iter().map(Counted::name).collect();
         assert_eq!(
             names,
-            ["nat4", "nat6", "dsr4", "dsr6", "tunnel4", "tunnel6", "snat4", "snat6", "nat4-new", "nat6-new"]
+            [
+                "nat4",
+                "nat6",
+                "dsr4",
+                "dsr6",
+                "tunnel4",
+                "tunnel6",
+                "snat4",
+                "snat6",
+                "nat4-new",
+                "nat6-new",
+                "pick-up-1",
+                "pick-up-10000",
+            ]
         );
         for cell in cells() {
             assert_eq!(Counted::named(&cell.name()), Ok(cell));
@@ -329,6 +366,7 @@ mod tests {
         assert!(Counted::named("nat5").is_err_and(|why| why.contains("nat4-new")));
         assert_eq!(Counted::named("nat6").unwrap().run(), 256 * 128);
         assert_eq!(Counted::named("nat4-new").unwrap().run() % 64, 0);
+        assert_eq!(Counted::named("pick-up-1").unwrap().run(), 256);
     }
 
     #[test]
@@ -349,6 +387,14 @@ mod tests {
         assert_eq!(of(&row(1000, Kind::Existing, 2), &known), None);
         assert_eq!(of(&row(999, Kind::Existing, 1), &known), None);
         assert_eq!(of(&Cell { mode: Mode::Dsr, ..row(1000, Kind::Existing, 1) }, &known), None);
+    }
+
+    /// What a worker touches when tables change is its own and the new tables' head, however many services there are.
+    #[test]
+    fn picking_up_many_services_costs_what_one_does() {
+        let record: Record = serde_json::from_str(BUILT_IN).unwrap();
+        let [one, many] = PICKED_UP.map(|services| record.cells[&Counted::PickUp(services).name()]);
+        assert!((many / one - 1.0).abs() < 0.02, "{one} and {many} instructions");
     }
 
     #[test]

@@ -124,6 +124,7 @@ pub(super) struct Pool {
     pub(super) table_size: Opt<i64>,
     pub(super) slow_start: Opt<String>,
     pub(super) min_servers: Opt<i64>,
+    pub(super) on_server_down: Opt<String>,
     pub(super) health: Opt<String>,
     /// Read one by one, so that each has its own findings.
     #[serde(skip)]

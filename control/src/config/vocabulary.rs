@@ -148,6 +148,7 @@ pub(super) const POOL: Table = Table {
         key("table-size", "an integer"),
         key("slow-start", "a duration as a string"),
         key("min-servers", "an integer"),
+        key("on-server-down", "a string"),
         key("health", "the name of a health check as a string"),
         key("server", "a list of tables"),
     ],

@@ -3,7 +3,7 @@
 use super::requests::{json, tell};
 use super::{Engine, state_file};
 use crate::config::OperatorState;
-use crate::plan::Said;
+use crate::plan::{Reach, Said};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -146,6 +146,9 @@ impl Engine {
         check(&request)?;
         let now = unix_now();
         let SayRequest { pool, server, state, reason, for_s } = request;
+        if state == Some(OperatorState::Closed) {
+            self.can_close(&pool, &server)?;
+        }
         let plan = Arc::make_mut(&mut self.plan);
         let change = match state {
             None => plan.unsay(&pool, &server),
@@ -163,6 +166,17 @@ impl Engine {
         tracing::info!(event = "operator", server = name, old, new, reason, for_s, "told by an operator");
         let (flows, _) = self.flows_left(&pool, &server)?;
         Ok(SayAnswer { server: name, old: change.old, new: change.new, file: change.file, flows, warning })
+    }
+
+    /// Connections of this node itself, of the nodes that share a service, are its kernel's.
+    fn can_close(&self, pool: &str, server: &str) -> Result<(), String> {
+        let (record, _) = self.plan.configured(pool, server).map_err(|why| why.to_string())?;
+        if record.reach == Reach::Itself {
+            return Err(format!(
+                "{pool}/{server} is this node: its connections are its kernel's, and only what listens can end them; `offline` keeps new ones away"
+            ));
+        }
+        Ok(())
     }
 
     /// Ends what was said for a time that is over; about once a second.

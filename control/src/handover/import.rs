@@ -2,7 +2,6 @@
 
 use super::record::{ClientRecord, FlowRecord, RestRecord};
 use super::stream::{Head, Reader, Unreadable};
-use crate::config::OperatorState;
 use crate::plan::{Plan, ServerKey};
 use ringlead_flow::{Link, ServerId, Tick};
 use ringlead_l4::Shared;
@@ -97,7 +96,7 @@ impl Numbers {
         let servers: Vec<_> = head.servers.iter().map(|server| plan.id_of(&key(server))).collect();
         let returns = |id: &Option<ServerId>| {
             let record = id.and_then(|id| plan.server(id));
-            record.is_some_and(|record| record.operator != OperatorState::Offline)
+            record.is_some_and(|record| record.operator.admits())
         };
         let sticky = plan.sticky_tables();
         let port = |name: &String| config.ports.iter().position(|port| port.name == *name);

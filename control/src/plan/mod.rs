@@ -175,12 +175,11 @@ impl Plan {
         }
         let mut seen = BTreeSet::new();
         for pool in &config.pools {
-            let checked = pool.health.is_some();
             for server in &pool.servers {
                 let key = ServerKey::of(pool, server);
                 let id = self.server_ids.assign(key.clone()).ok_or(OutOfIds("server"))?;
                 let record = self.servers.entry(id).or_insert_with(|| ServerRecord::new(ServerId(id), key));
-                record.keep(checked, operator::wanted(&self.said, pool, server));
+                record.keep(pool, operator::wanted(&self.said, pool, server));
                 seen.insert(id);
             }
         }

@@ -1,7 +1,7 @@
 //! What control knows of one server: operator state, health, how it is reached.
 
 use super::HopKey;
-use crate::config::{OperatorState, PoolConfig, ServerConfig};
+use crate::config::{OnServerDown, OperatorState, PoolConfig, ServerConfig};
 use ringlead_flow::ServerId;
 use ringlead_l4::neighbours::NeighbourId;
 use ringlead_wire::Protocol;
@@ -136,6 +136,8 @@ pub struct ServerRecord {
     pub nat: BTreeSet<Protocol>,
     /// The same without past ones.
     pub(super) nat_now: BTreeSet<Protocol>,
+    /// What its pool says of its flows while it is down; of a ghost: said.
+    pub on_down: OnServerDown,
     /// Whether its pool has a health check; of a ghost: had.
     pub checked: bool,
     /// Whether the last snapshot let it get new flows.
@@ -160,6 +162,7 @@ impl ServerRecord {
             ghost: false,
             nat: BTreeSet::new(),
             nat_now: BTreeSet::new(),
+            on_down: OnServerDown::Keep,
             checked: false,
             was_eligible: false,
             ramps_since: None,
@@ -169,10 +172,12 @@ impl ServerRecord {
     }
 
     /// It is in the configuration (again).
-    pub(super) fn keep(&mut self, checked: bool, operator: OperatorState) {
+    pub(super) fn keep(&mut self, pool: &PoolConfig, operator: OperatorState) {
+        let checked = pool.health.is_some();
         // Checks go on while it is a ghost, so what they say holds when it comes back.
         self.ghost = false;
         self.operator = operator;
+        self.on_down = pool.on_server_down;
         self.checked = checked;
         match (checked, self.health) {
             (false, _) => {

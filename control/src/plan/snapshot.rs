@@ -1,8 +1,10 @@
 //! Building the immutable tables.
 
 use super::{Plan, Reach, ServerRecord};
-use crate::config::{Mode, OnNoServer, OperatorState, Profile, ServiceConfig, SourcePrefix, TunnelConfig};
-use ringlead_l4::tables::{self, Delivery, Prefix, Server, Service, Tables, Tunnel};
+use crate::config::{
+    Mode, OnNoServer, OnServerDown, OperatorState, Profile, ServiceConfig, SourcePrefix, TunnelConfig,
+};
+use ringlead_l4::tables::{self, Delivery, Ends, Prefix, Server, Service, Tables, Tunnel};
 use ringlead_wire::{Endpoint, Ip};
 use std::sync::Arc;
 
@@ -50,10 +52,12 @@ impl Plan {
             }
             listen.extend(config.listen.iter().map(|&at| (at, id.slot)));
         }
+        let servers = self.server_table();
         Tables {
             epoch: self.epoch,
             services: services.into(),
-            servers: self.server_table(),
+            ends_flows: servers.iter().flatten().any(|server| server.ends != Ends::Keep),
+            servers,
             listen: Arc::new(listen),
             nat_servers: Arc::new(self.nat_endpoints().map(|at| (at, ())).collect()),
             snat: Arc::new(self.snat.by_address()),
@@ -121,7 +125,19 @@ fn server(record: &ServerRecord) -> Option<Server> {
         port: record.key.address.port(),
         neighbour,
         down: record.health == super::Health::Down,
-        admits: !record.ghost && record.operator != OperatorState::Offline && record.health.is_up(),
+        admits: !record.ghost && record.operator.admits() && record.health.is_up(),
+        ends: ends(record),
         accepts: !record.ghost && record.operator == OperatorState::Ready && record.health.is_up(),
     })
+}
+
+/// What becomes of the flows that a server has.
+fn ends(record: &ServerRecord) -> Ends {
+    match record.on_down {
+        _ if record.operator == OperatorState::Closed => Ends::Reset,
+        _ if record.health != super::Health::Down => Ends::Keep,
+        OnServerDown::Keep => Ends::Keep,
+        OnServerDown::Reset => Ends::Reset,
+        OnServerDown::Reselect => Ends::Reselect,
+    }
 }

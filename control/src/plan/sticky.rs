@@ -1,7 +1,7 @@
 //! Persistence tables: kept across snapshots for as long as their settings stay, and rid of servers that are gone.
 
 use super::Plan;
-use crate::config::{OperatorState, PersistenceConfig};
+use crate::config::PersistenceConfig;
 use ringlead_flow::{ServerId, Tick};
 use ringlead_pick::{Sticky, StickySpec};
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ impl Plan {
     /// Notes which servers the snapshot that is being made is the first to send nobody to.
     pub(super) fn note_gone(&mut self) {
         for record in self.servers.values_mut() {
-            let gone = record.ghost || record.operator == OperatorState::Offline;
+            let gone = record.ghost || !record.operator.admits();
             match (gone, record.gone_at) {
                 (true, None) => record.gone_at = Some(self.epoch),
                 (false, _) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ringlead_control::config::{
     self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, FlowLogConfig, Idle, LogConfig,
-    LogFormat, LogLevel, LogTarget, Mode, NodeConfig, ObserveConfig, OnNoServer, OperatorState,
+    LogFormat, LogLevel, LogTarget, Mode, NodeConfig, ObserveConfig, OnNoServer, OnServerDown, OperatorState,
     PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
 };
 use ringlead_control::health::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
@@ -190,6 +190,7 @@ fn pools_and_checks() {
         ]
     );
     assert_eq!((web.servers_min, web.slow_start), (2, None));
+    assert_eq!((web.on_server_down, dns.on_server_down), (OnServerDown::Reset, OnServerDown::Keep));
     assert_eq!((dns.servers_min, dns.slow_start), (1, Some(Duration::from_secs(30))));
     assert_eq!((dns.algorithm, sorry.algorithm), (Algorithm::LeastFlows, Algorithm::RandomTwo));
     let limited = ServerConfig {

@@ -1,8 +1,8 @@
-//! The sweep: frees flows that were silent for too long or whose service is gone, and shows flows to whoever asks.
+//! The sweep: frees flows that were silent for too long or whose service or server is gone, and shows flows to whoever asks.
 
-use crate::flow::{Flow, Side};
+use crate::flow::{Flow, ServerId, Side};
 use crate::key::Key;
-use crate::state::Stage;
+use crate::state::{Stage, State};
 use crate::step::step;
 use crate::sync::Relaxed;
 use crate::table::Table;
@@ -15,7 +15,7 @@ impl<K: Key> Table<K> {
         shard: usize,
         now: Tick,
         budget: usize,
-        gone: &mut dyn FnMut(u32) -> bool,
+        gone: &mut dyn FnMut(ServerId, u32, State) -> bool,
         ended: &mut dyn FnMut(&Flow),
     ) {
         let Some(this) = self.shards.get(shard) else { return };
@@ -53,7 +53,7 @@ impl<K: Key> Table<K> {
         &self,
         index: u32,
         now: Tick,
-        gone: &mut dyn FnMut(u32) -> bool,
+        gone: &mut dyn FnMut(ServerId, u32, State) -> bool,
         ended: &mut dyn FnMut(&Flow),
     ) {
         let entry = self.entry(index);
@@ -61,8 +61,13 @@ impl<K: Key> Table<K> {
         let generation = state.generation();
         let over = match state.stage() {
             Stage::Free | Stage::Tentative => false,
-            // The service may be a later flow's: then the state is no longer this one, and the exchange below fails.
-            Stage::Live => state.is_expired(now) || gone(entry.service()),
+            // The ids may be a later flow's: then the state is no longer this one, and the exchange below fails.
+            Stage::Live => {
+                state.is_expired(now) || {
+                    let (server, service) = entry.ids();
+                    gone(server, service, state)
+                }
+            }
             Stage::Ended | Stage::Loose => true,
         };
         if !over {

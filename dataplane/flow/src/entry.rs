@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 
-use crate::flow::{EntryRef, Flow, FlowSpec, Side};
+use crate::flow::{EntryRef, Flow, FlowSpec, ServerId, Side};
 use crate::hit::Hit;
 use crate::key::Key;
 use crate::link::{Link, Pair};
@@ -120,10 +120,11 @@ impl<'a, K: Key> Entry<'a, K> {
         }
     }
 
-    /// The flow's service, in the cache line of the state.
+    /// The flow's server and service, in the cache line of the state.
     #[inline]
-    pub(crate) fn service(self) -> u32 {
-        split(self.words[IDS].load(Relaxed)).1
+    pub(crate) fn ids(self) -> (ServerId, u32) {
+        let (server, service) = split(self.words[IDS].load(Relaxed));
+        (ServerId(server), service)
     }
 
     /// The state, for deciding what to do with the entry.

@@ -5,12 +5,13 @@ use std::fmt;
 use ahash::RandomState;
 use ringlead_wire::TcpFlags;
 
-use crate::flow::{EntryRef, Flow, FlowSpec, Inserted, Side};
+use crate::flow::{EntryRef, Flow, FlowSpec, Inserted, ServerId, Side};
 use crate::hit::Hit;
 use crate::key::{Key, V4, V6};
 use crate::link::Link;
 use crate::packed::Packed;
 use crate::slot::{INDEX_BITS, Spot};
+use crate::state::State;
 use crate::table::{BURST, Candidates, Table};
 use crate::tick::Tick;
 use crate::tuple::Tuple;
@@ -252,16 +253,17 @@ impl FlowTable {
     /// Sweeps up to `budget` entries of a shard, from where the last sweep of it stopped: frees expired flows and hands
     /// each to `ended`. Of each flow that was inserted, either `age` reports the end, once, or `remove` returned `true`.
     pub fn age(&self, shard: usize, now: Tick, budget: usize, ended: &mut dyn FnMut(&Flow)) {
-        self.sweep(shard, now, budget, &mut |_| false, ended);
+        self.sweep(shard, now, budget, &mut |_, _, _| false, ended);
     }
 
-    /// The same, and besides frees the flows whose service is `gone`, by the word that [`FlowSpec::service`] was.
+    /// The same, and besides frees the flows that are `gone`, by their server, the word that [`FlowSpec::service`] was, and their
+    /// state.
     pub fn sweep(
         &self,
         shard: usize,
         now: Tick,
         budget: usize,
-        gone: &mut dyn FnMut(u32) -> bool,
+        gone: &mut dyn FnMut(ServerId, u32, State) -> bool,
         ended: &mut dyn FnMut(&Flow),
     ) {
         match shard.checked_sub(self.v4.shards.len()) {

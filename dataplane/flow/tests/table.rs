@@ -296,7 +296,7 @@ fn the_sweep_ends_flows_of_services_that_are_gone_and_no_others() {
     }
     let mut ended = Vec::new();
     for shard in 0..table.shards() {
-        table.sweep(shard, NOW, usize::MAX, &mut |service| service == 1, &mut |flow| {
+        table.sweep(shard, NOW, usize::MAX, &mut |_, service, _| service == 1, &mut |flow| {
             ended.push(flow.server_id.0);
         });
     }

@@ -26,19 +26,37 @@ pub(crate) fn refuse<P: Port>(
 ) -> Fate {
     match how {
         OnNoServer::Drop => Fate::Drop(reason.into()),
-        OnNoServer::Reset => Fate::Drop(reset(worker, queue, frame, reason).into()),
+        OnNoServer::Reset => {
+            let told = reset(worker, queue, frame, reason, "tcp reset, no server is available");
+            Fate::Drop(told.map_or_else(|why| why, |()| answered(reason)).into())
+        }
         OnNoServer::Unreachable => Fate::Answer(reason, Made::HostUnreachable),
     }
 }
 
-fn reset<P: Port>(worker: &mut Worker<P>, queue: usize, frame: usize, reason: Reason) -> Reason {
+/// What a refusal counts as once a reset was sent: where there was no server, that it was answered.
+fn answered(reason: Reason) -> Reason {
+    if reason == Reason::NoServer { Reason::Answered } else { reason }
+}
+
+/// Answers a frame of the burst with a TCP reset. `what` it is, for those who write it down.
+///
+/// # Errors
+/// `otherwise` when none can be made, or there is no answer left; or that there is no free frame.
+pub(crate) fn reset<P: Port>(
+    worker: &mut Worker<P>,
+    queue: usize,
+    frame: usize,
+    otherwise: Reason,
+    what: &'static str,
+) -> Result<(), Reason> {
     if worker.answers_left == 0 {
-        return reason;
+        return Err(otherwise);
     }
-    let Some(mut answer) = worker.frames.alloc() else { return Reason::NoFrame };
+    let Some(mut answer) = worker.frames.alloc() else { return Err(Reason::NoFrame) };
     let (Some(asked), Some(meta)) = (worker.burst.frames.get(frame), worker.burst.metas.get(frame)) else {
         worker.frames.free(answer);
-        return reason;
+        return Err(otherwise);
     };
     let mut bytes = [0_u8; RESET_LEN_MAX];
     let made = tcp_reset(worker.frames.bytes(asked), meta, &mut bytes)
@@ -46,12 +64,12 @@ fn reset<P: Port>(worker: &mut Worker<P>, queue: usize, frame: usize, reason: Re
         .is_some_and(|bytes| worker.frames.copy_in(&mut answer, bytes));
     if !made {
         worker.frames.free(answer);
-        return reason;
+        return Err(otherwise);
     }
     worker.answers_left -= 1;
     worker.tally.made += 1;
-    emit::send_answer(worker, queue, answer, "tcp reset, no server is available");
-    if reason == Reason::NoServer { Reason::Answered } else { reason }
+    emit::send_answer(worker, queue, answer, what);
+    Ok(())
 }
 
 /// Tells the sender of a frame of the burst why it does not go on, in the name of the service, if there is an answer left.

@@ -3,7 +3,7 @@
 //! Only a flow's end looks here, so a turn costs the same with the log on or off. A queue that is full loses the flow's line and
 //! counts it; a worker never waits.
 
-use crate::tables::Tables;
+use crate::tables::{self, Tables};
 use crossbeam::queue::ArrayQueue;
 use ringlead_flow::{Flow, Phase};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -25,16 +25,19 @@ pub enum Why {
     ChosenAgain = 8,
     /// Its service was removed.
     ServiceRemoved = 16,
+    /// It was reset because its server is down or was closed by an operator.
+    ServerEnded = 32,
 }
 
 impl Why {
     /// Every one with its name in files.
-    pub const ALL: [(&str, Self); 5] = [
+    pub const ALL: [(&str, Self); 6] = [
         ("fin", Self::Fin),
         ("reset", Self::Reset),
         ("idle", Self::Idle),
         ("chosen-again", Self::ChosenAgain),
         ("service-removed", Self::ServiceRemoved),
+        ("server-ended", Self::ServerEnded),
     ];
 
     /// Its name in files.
@@ -100,6 +103,9 @@ impl Ends {
     pub(crate) fn swept(&self, tables: &Tables, flow: &Flow) {
         let phase = match flow.state.phase() {
             Phase::Closed => Why::Fin,
+            Phase::Reset if tables.server(flow.server_id).is_some_and(|s| s.ends != tables::Ends::Keep) => {
+                Why::ServerEnded
+            }
             Phase::Reset => Why::Reset,
             Phase::Opening | Phase::Established | Phase::HalfClosed | Phase::Datagram => Why::Idle,
         };

@@ -17,6 +17,7 @@ mod burst;
 mod choose;
 mod classify;
 mod emit;
+mod ending;
 mod hold;
 mod ids;
 mod lookup;

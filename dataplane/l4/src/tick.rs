@@ -4,6 +4,7 @@ use crate::answer::ANSWERS_PER_MS;
 use crate::burst::Egress;
 use crate::drops::Reason;
 use crate::emit;
+use crate::ending::is_over;
 use crate::removed::is_current;
 use crate::settle;
 use crate::worker::Worker;
@@ -75,7 +76,7 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// Ends what is silent for too long, or of a service that was removed, in the next of the shards that are this worker's, or of a silent worker before it.
+    /// Ends what is silent for too long, or of a service that was removed, or was reset for its server, in the next of the shards that are this worker's, or of a silent worker before it.
     pub(crate) fn age(&mut self, now_ns: u64) {
         let shards = self.flows.shards();
         for _ in 0..shards {
@@ -84,7 +85,11 @@ impl<P: Port> Worker<P> {
             if self.ages(shard, now_ns) {
                 let (counters, tables, shared) = (&self.counters, &self.tables, &self.shared);
                 let latest = &mut self.latest;
-                let mut gone = |word| !tables.has_service(word) && is_current(tables, latest);
+                let now = self.tick;
+                let mut gone = |server, service, state| {
+                    !tables.has_service(service) && is_current(tables, latest)
+                        || is_over(tables, server, state, now)
+                };
                 self.flows.sweep(shard, self.tick, AGE_BUDGET, &mut gone, &mut |flow| {
                     shared.loads.sub(flow.server_id.0);
                     shared.ends.swept(tables, flow);

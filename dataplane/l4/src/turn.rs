@@ -1,7 +1,7 @@
 //! The whole packet path, a stage a line.
 
 use crate::worker::Worker;
-use crate::{classify, emit, lookup, parse, rewrite, schedule, settle};
+use crate::{classify, emit, ending, lookup, parse, rewrite, schedule, settle};
 use ringlead_flow::Tick;
 use ringlead_io::Port;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ impl<P: Port> Worker<P> {
                 }
                 parse::parse(self);
                 lookup::lookup(self);
+                ending::end(self, queue);
                 classify::classify(self);
                 schedule::schedule(self, queue);
                 rewrite::rewrite(self, queue);

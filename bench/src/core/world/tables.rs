@@ -7,7 +7,7 @@ use ringlead_flow::snat::{PortSpace, SnatPool};
 use ringlead_flow::{Profile, ServerId};
 use ringlead_l4::neighbours::NeighbourId;
 use ringlead_l4::tables::{
-    Chooser, Delivery, Mode, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
+    Chooser, Delivery, Ends, Mode, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
 };
 use ringlead_pick::{FrontHash, HashBy, Maglev, Member, default_size};
 use ringlead_wire::tunnel::{Encapsulation, Variant};
@@ -77,6 +77,7 @@ pub(super) fn tables(shape: &Shape) -> Tables {
         snat: Arc::new(addresses),
         snat_pools: Arc::from([ports]),
         mixed: false,
+        ends_flows: false,
         hash,
     }
 }
@@ -92,6 +93,7 @@ fn server(id: usize) -> Server {
         down: false,
         accepts: true,
         admits: true,
+        ends: Ends::Keep,
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use toml::Spanned;
 
-use super::super::model::{CheckConfig, OperatorState, PoolConfig, ServerConfig};
+use super::super::model::{CheckConfig, OnServerDown, OperatorState, PoolConfig, ServerConfig};
 use super::super::raw::{Health, Named, Pool, Server, Table};
 use super::super::source::Span;
 use super::super::values::{address, choice, number, quoted};
@@ -18,6 +18,9 @@ const FLOWS_MAX: i64 = 100_000_000;
 
 const STATES: [(&str, OperatorState); 3] =
     [("ready", OperatorState::Ready), ("drain", OperatorState::Drain), ("offline", OperatorState::Offline)];
+
+const ON_SERVER_DOWN: [(&str, OnServerDown); 3] =
+    [("keep", OnServerDown::Keep), ("reset", OnServerDown::Reset), ("reselect", OnServerDown::Reselect)];
 
 /// A pool with what later checks point at.
 pub(super) struct Checked {
@@ -60,6 +63,9 @@ fn pool(
     let raw = &named.table.raw;
     let named_well = values::name("pool", &named.name, findings);
     let choosing = algorithm::check(&named.table, findings);
+    let on_server_down = optional(raw.on_server_down.as_ref(), |v| {
+        choice("on-server-down", v, &ON_SERVER_DOWN, &[], findings)
+    });
     let check = optional(raw.health.as_ref(), |v| find_check(v, health, findings));
     let (servers, addresses) = servers(&named.table, findings);
     one_family(&addresses, findings);
@@ -76,6 +82,7 @@ fn pool(
             algorithm: choosing.algorithm,
             slow_start: choosing.slow_start,
             servers_min: choosing.servers_min,
+            on_server_down: on_server_down.ok()?.unwrap_or_default(),
             health: check.ok()?,
             servers: servers?,
         })

@@ -15,7 +15,7 @@ pub use health::CheckConfig;
 pub use node::{DataplaneConfig, Idle, NodeConfig};
 pub use observe::{FlowLogConfig, LogConfig, LogFormat, LogLevel, LogTarget, ObserveConfig};
 pub use persistence::PersistenceConfig;
-pub use pool::{Algorithm, OperatorState, PoolConfig, ServerConfig};
+pub use pool::{Algorithm, OnServerDown, OperatorState, PoolConfig, ServerConfig};
 pub use port::{Attach, Faces, PortConfig, Queues, RxChecksum, ZeroCopy};
 pub use service::{Addresses, LocalService, Mode, OnNoServer, Profile, ServiceConfig};
 pub use source::{SnatConfig, SourcePrefix, TunnelConfig};

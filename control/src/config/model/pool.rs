@@ -17,6 +17,8 @@ pub struct PoolConfig {
     pub slow_start: Option<Duration>,
     /// `min-servers`, 1 to the servers that are no backups: with fewer of those eligible the backups join. 1 by default.
     pub servers_min: usize,
+    /// `on-server-down`: what becomes of the established flows of a server whose checks fail.
+    pub on_server_down: OnServerDown,
     /// `health`: an index into [`Config::checks`]; `None`: never checked, always up.
     pub health: Option<usize>,
     /// `server`: 1 to 1000, names and addresses all different, at least one of them no backup.
@@ -54,6 +56,19 @@ impl Algorithm {
     }
 }
 
+/// What becomes of a server's established flows when its checks fail. SYNs and datagrams choose again in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnServerDown {
+    /// They wait for the server to come back.
+    #[default]
+    Keep,
+    /// The next segment is answered with a TCP reset.
+    Reset,
+    /// The next packet goes to another server, where that can be computed from it (maglev, not with snat or persistence); else
+    /// it is answered with a reset.
+    Reselect,
+}
+
 /// One `server` of a pool.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerConfig {
@@ -83,6 +98,8 @@ pub enum OperatorState {
     Drain,
     /// Takes no new flow at all; established flows go on.
     Offline,
+    /// Takes no new flow at all, and established ones are reset with their next packet. Only by command.
+    Closed,
 }
 
 impl OperatorState {
@@ -93,6 +110,13 @@ impl OperatorState {
             Self::Ready => "ready",
             Self::Drain => "drain",
             Self::Offline => "offline",
+            Self::Closed => "closed",
         }
+    }
+
+    /// Whether new flows of clients that it is known to go there.
+    #[must_use]
+    pub const fn admits(self) -> bool {
+        matches!(self, Self::Ready | Self::Drain)
     }
 }

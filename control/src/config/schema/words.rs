@@ -308,6 +308,16 @@ fn pool() -> Vec<(&'static str, Value)> {
                 json!({ "type": "integer", "minimum": 1, "description": "With fewer of those that are no backups, the backups join." }),
             ),
         ),
+        (
+            "on-server-down",
+            with(
+                "keep",
+                choice(
+                    &["keep", "reset", "reselect"],
+                    "What becomes of the flows of a server whose checks fail: they stay, are reset, or choose again.",
+                ),
+            ),
+        ),
         ("health", text(NAME, "A table [health.NAME]. Default: none, servers are always up.")),
     ]
 }

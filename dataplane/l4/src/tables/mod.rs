@@ -13,7 +13,7 @@ mod services;
 mod way;
 
 pub use crate::tunnel::{Prefix, Tunnel};
-pub use pool::{Chooser, Pool, Server};
+pub use pool::{Chooser, Ends, Pool, Server};
 pub use service::{Delivery, Mode, OnNoServer, Service};
 pub use services::Services;
 pub use way::ServiceId;
@@ -44,6 +44,8 @@ pub struct Tables {
     /// Whether any service has, or lately had, servers of the other family: an IPv4 packet without a flow may then be one
     /// of a flow that is kept among the IPv6 ones.
     pub mixed: bool,
+    /// Whether any server ends the flows that it has, so that known flows have to be looked at for that.
+    pub ends_flows: bool,
     /// The front's hash, the same on every node.
     pub hash: FrontHash,
 }
@@ -61,6 +63,7 @@ impl Tables {
             snat: Arc::default(),
             snat_pools: Arc::from([]),
             mixed: false,
+            ends_flows: false,
             hash,
         }
     }

@@ -58,6 +58,20 @@ pub struct Server {
     pub accepts: bool,
     /// Whether it takes new flows of clients that come back to it; those that drain do.
     pub admits: bool,
+    /// What becomes of the flows that it has.
+    pub ends: Ends,
+}
+
+/// What becomes of a server's flows when their next packet comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Ends {
+    /// They go on, but for what [`Server::down`] and [`Server::accepts`] say.
+    #[default]
+    Keep,
+    /// TCP segments of either end are answered with a reset. Datagrams of clients choose again.
+    Reset,
+    /// Packets of clients choose again. A TCP segment whose server cannot be computed from it is answered with a reset.
+    Reselect,
 }
 
 /// The choice among a pool's eligible servers.

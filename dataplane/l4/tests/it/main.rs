@@ -11,6 +11,7 @@ mod answers;
 mod choose;
 mod drops;
 mod dsr;
+mod ending;
 mod flows;
 mod hold;
 mod icmp;

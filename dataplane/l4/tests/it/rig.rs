@@ -7,7 +7,7 @@ use ringlead_l4::counters::Counters;
 use ringlead_l4::drops::{Drop, Reason};
 use ringlead_l4::neighbours::{NeighbourId, NextHop};
 use ringlead_l4::tables::{
-    Chooser, Delivery, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
+    Chooser, Delivery, Ends, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
 };
 use ringlead_l4::{Shared, Worker, WorkerConfig};
 use ringlead_pick::{FrontHash, HashBy, Maglev, Member, RoundRobin, Sticky};
@@ -232,6 +232,7 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
                 down: !up.contains(&index),
                 accepts: up.contains(&index),
                 admits: up.contains(&index),
+                ends: Ends::Keep,
             }));
         }
     }
@@ -280,10 +281,7 @@ pub(crate) fn tables_with(plan: &Plan, epoch: u64, up: &[usize]) -> Tables {
         servers: servers.into(),
         listen: Arc::new(listen),
         nat_servers: Arc::new(nat_servers),
-        snat: Arc::default(),
-        snat_pools: Arc::from([]),
-        mixed: false,
-        hash,
+        ..Tables::empty(hash)
     }
 }
 

@@ -7,7 +7,7 @@ use ringlead_io::{Frames, MemPort};
 use ringlead_l4::drops::Drop;
 use ringlead_l4::neighbours::{NeighbourId, NextHop};
 use ringlead_l4::tables::{
-    Chooser, Delivery, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
+    Chooser, Delivery, Ends, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
 };
 use ringlead_l4::{Shared, Worker, WorkerConfig};
 use ringlead_pick::{FrontHash, HashBy, Maglev, Member};
@@ -145,6 +145,7 @@ fn pool(suite: &Suite, hash: &FrontHash, vip: &Vip, index: u16, servers: &mut Ve
             down: !up,
             accepts: up,
             admits: up,
+            ends: Ends::Keep,
         }));
     }
     Pool {

@@ -1,0 +1,108 @@
+//! Stage: flows of servers that end theirs: of those that are down where their pool says so, and of those that an operator
+//! has closed.
+
+use crate::answer;
+use crate::burst::Fate;
+use crate::drops::Reason;
+use crate::parse::narrow;
+use crate::tables::{Ends, ServiceId, Tables};
+use crate::worker::Worker;
+use ringlead_flow::{Hit, Phase, ServerId, Side, State, Tick};
+use ringlead_io::Port;
+use ringlead_wire::{Kind, Meta, TcpFlags};
+
+/// How long a flow stays after the last segment of it that was answered with a reset. Whoever sent data while the reset was on
+/// its way takes that for an old one (RFC 5961 §3.2) and says so, and then gets another with the right number: for that the
+/// flow must still be known.
+const LINGER: u32 = 2 * Tick::PER_SECOND;
+
+/// Lets go of the flows of the burst whose server ends them. Nothing is paid for it while no server does.
+#[inline]
+pub(crate) fn end<P: Port>(worker: &mut Worker<P>, queue: usize) {
+    if worker.tables.ends_flows {
+        end_some(worker, queue);
+    }
+}
+
+/// What becomes of one packet of a flow.
+enum Step {
+    /// It goes on.
+    Keep,
+    /// The flow ends, and the packet is as one of none.
+    ChooseAgain,
+    /// It is answered with a reset.
+    Reset,
+}
+
+#[inline(never)]
+fn end_some<P: Port>(worker: &mut Worker<P>, queue: usize) {
+    let mut left = worker.burst.found;
+    while left != 0 {
+        let k = left.trailing_zeros() as usize;
+        left &= left - 1;
+        let Some(&place) = worker.burst.live.get(k) else { break };
+        let place = usize::from(place);
+        let (Some(hit), Some(meta)) = (worker.burst.hit(k), worker.burst.metas.get(place)) else { continue };
+        match step(&worker.tables, hit, meta) {
+            Step::Keep => {}
+            Step::ChooseAgain => {
+                let hit = *hit;
+                if worker.flows.remove(&hit) {
+                    let flow = hit.flow();
+                    worker.tables.give_port_back(&flow);
+                    worker.shared.ends.left(&worker.tables, &flow);
+                    worker.shared.loads.sub(hit.server_id().0);
+                    worker.counters.flows_ended.add(1);
+                }
+                worker.burst.found &= !(1 << k);
+                worker.burst.misses.push(narrow(k));
+            }
+            Step::Reset => {
+                let flow = hit.flow();
+                let what = "tcp reset, the flow's server is down or closed";
+                let reason = match answer::reset(worker, queue, place, Reason::ServerClosed, what) {
+                    Ok(()) => {
+                        // As if the other end had sent it: the sweep ends the flow soon.
+                        worker.flows.touch(&flow, TcpFlags(TcpFlags::RST), worker.tick);
+                        Reason::FlowReset
+                    }
+                    Err(why) => why,
+                };
+                if let Some(fate) = worker.burst.fates.get_mut(place) {
+                    *fate = Fate::Drop(reason.into());
+                }
+            }
+        }
+    }
+}
+
+fn step(tables: &Tables, hit: &Hit, meta: &Meta) -> Step {
+    let ends = tables.server(hit.server_id()).map_or(Ends::Keep, |server| server.ends);
+    let is_client = hit.side() == Side::Client;
+    match (ends, meta.kind) {
+        (Ends::Keep, _) => Step::Keep,
+        // What the server has still said is no harm, and the client's next datagram goes elsewhere.
+        (Ends::Reset | Ends::Reselect, Kind::Udp) if is_client => Step::ChooseAgain,
+        // An end that resets its connection tells the other one.
+        (Ends::Reset | Ends::Reselect, Kind::Tcp) if meta.flags.is_rst() => Step::Keep,
+        (Ends::Reset | Ends::Reselect, Kind::Tcp) if is_client && meta.flags.is_syn() => Step::ChooseAgain,
+        (Ends::Reset, Kind::Tcp) => Step::Reset,
+        (Ends::Reselect, Kind::Tcp) if !recomputes(tables, hit) => Step::Reset,
+        (Ends::Reselect, Kind::Tcp) if is_client => Step::ChooseAgain,
+        _ => Step::Keep,
+    }
+}
+
+/// Whether a segment in the middle of a connection finds another server; else it would be dropped, and its sender wait.
+fn recomputes(tables: &Tables, hit: &Hit) -> bool {
+    tables.service(ServiceId::from_u32(hit.service())).is_some_and(|service| service.recomputes())
+}
+
+/// Whether the sweep may end a flow: its ends were told, or had said that they are done, and have been silent since.
+pub(crate) fn is_over(tables: &Tables, server: ServerId, state: State, now: Tick) -> bool {
+    let resets = |ends| matches!(ends, Ends::Reset | Ends::Reselect);
+    tables.ends_flows
+        && matches!(state.phase(), Phase::Reset | Phase::Closed)
+        && now.since(state.last_seen()) > LINGER
+        && tables.server(server).is_some_and(|server| resets(server.ends))
+}
