@@ -176,6 +176,21 @@ fn operator(server: &ServerStatus) -> String {
     if server.backup { format!("{text}, backup") } else { text }
 }
 
+/// What the check says, and what the agent says.
+fn reason(server: &ServerStatus) -> String {
+    let Some(agent) = &server.agent else { return server.reason.clone() };
+    let why = agent.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    let notes = [
+        (agent.overruled && agent.wish != "ready")
+            .then(|| "the operator's command stands above it".to_owned()),
+        agent.weight_kept.then(|| "maglev keeps the weight".to_owned()),
+        agent.ignored.as_ref().map(|words| format!("ignored: {words}")),
+        agent.problem.as_ref().map(|problem| format!("no answer now: {problem}")),
+    ];
+    let notes: String = notes.into_iter().flatten().map(|note| format!("; {note}")).collect();
+    format!("{}; agent: {}{why}{notes}", server.reason, agent.says)
+}
+
 /// Nothing where no table is configured.
 fn persistence(status: &Status) -> String {
     if status.persistence.is_empty() {
@@ -201,7 +216,7 @@ fn servers(pools: &[PoolStatus]) -> String {
                 weight(s),
                 operator(s),
                 s.health.clone(),
-                s.reason.clone(),
+                reason(s),
                 s.flows_max.map_or_else(|| s.flows.to_string(), |max| format!("{}/{max}", s.flows)),
                 format!("{} ({})", s.next_hop, s.neighbour.as_deref().unwrap_or("unresolved")),
             ]

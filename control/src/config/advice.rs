@@ -156,6 +156,10 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "Each type of check asks something else. Take the key out, or use a type that the message names.",
     ),
     (
+        "C161",
+        "Checks pass or fail; agents say what they want to be given to their server. Name checks of type agent with `agent`, all others with `health`; a pool may have both.",
+    ),
+    (
         "C180",
         "The journal keeps every field apart. Take `format` out, and choose by journalctl's -o; or write to = \"stderr\" or a path.",
     ),

@@ -175,6 +175,10 @@ impl Scene {
             return None;
         }
         if header == words::HEALTH.header {
+            // Agents neither pass nor fail.
+            if text(table, "type") == Some("agent") && ["rise", "fall"].contains(&key) {
+                return None;
+            }
             return of_check(table, key).or_else(default);
         }
         default()

@@ -126,6 +126,7 @@ pub(super) struct Pool {
     pub(super) min_servers: Opt<i64>,
     pub(super) on_server_down: Opt<String>,
     pub(super) health: Opt<String>,
+    pub(super) agent: Opt<String>,
     /// Read one by one, so that each has its own findings.
     #[serde(skip)]
     pub(super) server: Opt<Vec<Table<Server>>>,

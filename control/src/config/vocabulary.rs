@@ -150,6 +150,7 @@ pub(super) const POOL: Table = Table {
         key("min-servers", "an integer"),
         key("on-server-down", "a string"),
         key("health", "the name of a health check as a string"),
+        key("agent", "the name of a health check of type agent as a string"),
         key("server", "a list of tables"),
     ],
     later: &[],

@@ -1,6 +1,7 @@
 //! What the checks say, turned into who may get new flows.
 
 use super::Engine;
+use super::agent::agent_specs;
 use crate::config::Config;
 use crate::health::{CheckSpec, HealthEvent, check_ca};
 use crate::plan::{Health, Plan};
@@ -28,6 +29,9 @@ impl Engine {
         if self.specs.get(&event.id).is_none_or(|spec| spec.target != event.target) {
             return false;
         }
+        if let Some(answer) = &event.agent {
+            return self.note_agent(&event, answer);
+        }
         let health = if event.up { Health::Up } else { Health::Down };
         let changed = Arc::make_mut(&mut self.plan).set_health(id, health, event.reason.clone());
         if changed && let Some(server) = self.plan.server(id) {
@@ -40,9 +44,11 @@ impl Engine {
 
     /// Makes the running checks those of the configuration; a removed server's goes on for as long as it has flows.
     pub(super) fn sync_checks(&mut self) {
-        let configured = check_specs(self.plan.config(), &self.plan);
+        let checks = check_specs(self.plan.config(), &self.plan);
+        let agents = agent_specs(self.plan.config(), &self.plan);
         let mut specs: BTreeMap<u32, CheckSpec> =
-            configured.into_iter().map(|spec| (spec.id, spec)).collect();
+            checks.into_iter().chain(agents).map(|spec| (spec.id, spec)).collect();
+        self.forget_other_agents(&specs);
         for ghost in self.plan.servers().filter(|server| server.ghost) {
             if let Some(spec) = self.specs.get(&ghost.id.0) {
                 specs.entry(ghost.id.0).or_insert_with(|| spec.clone());

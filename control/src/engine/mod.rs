@@ -2,6 +2,7 @@
 //! one to change what workers read.
 
 mod addresses;
+mod agent;
 mod devices;
 mod fit;
 mod hand_over;
@@ -177,6 +178,7 @@ pub struct Engine {
     forgetting: persistence::Forgetting,
     pools: pools::PoolWatch,
     operator: operator::OperatorWatch,
+    agents: agent::AgentWatch,
     taken_over: Option<status::TakeOverStatus>,
     started: Instant,
     /// When neighbours were last looked at for some that nobody keeps resolved.
@@ -216,6 +218,7 @@ impl Engine {
             forgetting: persistence::Forgetting::default(),
             pools: pools::PoolWatch::default(),
             operator: operator::OperatorWatch::default(),
+            agents: agent::AgentWatch::default(),
             taken_over: None,
             started: Instant::now(),
             managed_at: Instant::now(),

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::report::Reporter;
-use super::status::{PoolStatus, SaidStatus, ServerStatus};
+use super::status::{AgentStatus, PoolStatus, SaidStatus, ServerStatus};
 use crate::config::{Algorithm, PoolConfig, ServerConfig};
 use crate::plan::{Reach, Said};
 use ringlead_pick::default_size;
@@ -22,10 +22,10 @@ pub(super) struct PoolWatch {
 }
 
 impl Engine {
-    /// Gives servers that start slowly their share of now. The snapshot is built off this thread, as every one is.
+    /// Gives servers their share of now: those that start slowly, and those whose agents have said another one. The snapshot is built off this thread, as every one is.
     pub(super) async fn raise_weights(&mut self) {
         let due = self.pools.built.is_none_or(|built| built.elapsed() >= WEIGHTS_EVERY);
-        if due && self.plan.ramps() {
+        if due && (self.plan.ramps() || std::mem::take(&mut self.agents.weights_due)) {
             self.publish().await;
         }
     }
@@ -115,6 +115,7 @@ impl Reporter {
             operator: record.operator.name().to_owned(),
             operator_file: server.state.name().to_owned(),
             said: self.plan.said(&pool.name, &server.name).map(SaidStatus::of),
+            agent: AgentStatus::of(pool, record),
             health: record.health.name().to_owned(),
             reason: record.reason.clone(),
             eligible: self.plan.eligible(record),

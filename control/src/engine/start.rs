@@ -80,7 +80,11 @@ impl Engine {
     }
 
     fn waits_for_results(&self) -> bool {
-        self.plan.servers().any(|server| server.health == crate::plan::Health::Unknown)
+        let waits = |server: &crate::plan::ServerRecord| {
+            let unasked = server.agent.as_ref().is_some_and(|agent| !agent.asked);
+            server.health == crate::plan::Health::Unknown || unasked
+        };
+        self.plan.servers().any(waits)
     }
 
     /// Addresses that somebody else keeps must be there, or nothing will arrive.

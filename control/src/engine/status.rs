@@ -183,6 +183,9 @@ pub struct ServerStatus {
     pub operator_file: String,
     /// The command that `operator` comes from; `None`: it comes from the file.
     pub said: Option<SaidStatus>,
+    /// What its agent says, beside the state and the checks; `None`: its pool has no agent.
+    #[serde(default)]
+    pub agent: Option<AgentStatus>,
     /// `up`, `down`, `unknown` or `unchecked`: what the checks say.
     pub health: String,
     /// Why, in words.
@@ -195,6 +198,29 @@ pub struct ServerStatus {
     pub next_hop: String,
     /// Whether the next hop's Ethernet address is known.
     pub neighbour: Option<String>,
+}
+
+/// What an agent says of its server.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// All of it in the agent's words: `up, drain, 50%`.
+    pub says: String,
+    /// `ready`, `drain` or `maint`.
+    pub wish: String,
+    /// Whether an operator's command stands above that wish.
+    pub overruled: bool,
+    /// Whether it says that the server is down.
+    pub down: bool,
+    /// The share of the configured weight that it asks for.
+    pub percent: u16,
+    /// Whether that share changes nothing, because nodes of a maglev pool must choose alike.
+    pub weight_kept: bool,
+    /// Why, in its words.
+    pub reason: Option<String>,
+    /// Words of its last line that mean nothing here.
+    pub ignored: Option<String>,
+    /// Why it did not answer the last question: what it said before stands.
+    pub problem: Option<String>,
 }
 
 /// What an operator said of a server at run time.

@@ -96,7 +96,7 @@ impl Numbers {
         let servers: Vec<_> = head.servers.iter().map(|server| plan.id_of(&key(server))).collect();
         let returns = |id: &Option<ServerId>| {
             let record = id.and_then(|id| plan.server(id));
-            record.is_some_and(|record| record.operator.admits())
+            record.is_some_and(|record| record.wanted().admits())
         };
         let sticky = plan.sticky_tables();
         let port = |name: &String| config.ports.iter().position(|port| port.name == *name);

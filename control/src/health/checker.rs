@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::probe::{self, Outcome};
 use super::trust::Trust;
-use super::{CheckSpec, CheckStatus, HealthEvent, LastResult, Machine, State};
+use super::{AgentReply, CheckSpec, CheckStatus, HealthEvent, LastResult, Machine, State};
 
 /// Attempts, and so sockets, under way at one time, over all checks. With `n` checks that all time out, detection stays within its
 /// bound while `n * timeout / interval` is less than this.
@@ -55,6 +55,8 @@ struct Progress {
     machine: Machine,
     since: Option<std::time::Instant>,
     last: Option<LastResult>,
+    /// What an agent last said, or why it said nothing.
+    told: Option<Result<AgentReply, String>>,
 }
 
 impl Checker {
@@ -182,8 +184,13 @@ impl Runner {
     ) -> (Option<HealthEvent>, Option<tokio::net::TcpStream>) {
         let now = Instant::now();
         let took = now - started;
-        let (mut stream, mut certificate_ends) = (None, None);
+        let (mut stream, mut certificate_ends, mut told) = (None, None, None);
         let (result, reason) = match outcome {
+            Outcome::Told(said) => {
+                let reason = said.as_ref().map_or_else(Clone::clone, |_| "answered".to_owned());
+                told = Some(said);
+                (None, reason)
+            }
             Outcome::Passed(passed) => {
                 (stream, certificate_ends) = (passed.stream, passed.certificate_ends);
                 (Some(true), passed.words)
@@ -207,13 +214,14 @@ impl Runner {
             certificate_ends,
         };
         progress.last = Some(last);
-        let event = change.map(|state| HealthEvent {
-            id: spec.id,
-            target: spec.target,
-            up: state == State::Up,
-            reason,
-            took,
-        });
+        let news = told.filter(|said| progress.told.as_ref() != Some(said));
+        let up = match &news {
+            Some(said) => Some(said.is_ok()),
+            None => change.map(|state| state == State::Up),
+        };
+        progress.told = news.clone().or(progress.told.take());
+        let event =
+            up.map(|up| HealthEvent { id: spec.id, target: spec.target, up, reason, took, agent: news });
         (event, stream)
     }
 

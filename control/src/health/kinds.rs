@@ -17,6 +17,8 @@ pub enum Probe {
     Udp(UdpProbe),
     /// A DNS question with the wanted answer (RFC 1035).
     Dns(DnsProbe),
+    /// A line of an agent: neither passes nor fails, but says what is to be given to the server.
+    Agent(AgentProbe),
 }
 
 impl Probe {
@@ -31,6 +33,7 @@ impl Probe {
             Self::Http(HttpProbe { tls: Some(_), .. }) => "https",
             Self::Udp(_) => "udp",
             Self::Dns(_) => "dns",
+            Self::Agent(_) => "agent",
         }
     }
 
@@ -45,7 +48,7 @@ impl Probe {
     pub fn ca(&self) -> Option<&PathBuf> {
         match self {
             Self::Tls(tls) | Self::Http(HttpProbe { tls: Some(tls), .. }) => tls.ca.as_ref(),
-            Self::Tcp | Self::Icmp | Self::Udp(_) | Self::Dns(_) | Self::Http(_) => None,
+            Self::Tcp | Self::Icmp | Self::Udp(_) | Self::Dns(_) | Self::Http(_) | Self::Agent(_) => None,
         }
     }
 }
@@ -85,6 +88,13 @@ pub struct UdpProbe {
     pub send: String,
     /// What a reply must contain; `None`: none is needed, only no refusal (ICMP port unreachable).
     pub reply: Option<String>,
+}
+
+/// Whom to ask for a server's state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AgentProbe {
+    /// What is sent first; empty: nothing.
+    pub send: String,
 }
 
 /// One question and the wanted answer.

@@ -5,6 +5,7 @@
 //!
 //! Health (up, down) is kept apart from what the operator wants (ready, drain, offline).
 
+mod agent;
 mod checker;
 mod kinds;
 mod machine;
@@ -16,8 +17,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+pub use agent::{AgentReply, AgentState, Wish};
 pub use checker::{CONNECTS_MAX, Checker, Reconciled};
-pub use kinds::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
+pub use kinds::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 pub use machine::{Machine, State};
 pub use trust::check_ca;
 pub use words::in_words;
@@ -54,13 +56,15 @@ pub struct HealthEvent {
     pub id: u32,
     /// What was checked: tells an event of a former check from one of its successor with the same id.
     pub target: SocketAddr,
-    /// Up or down.
+    /// Up or down; of an agent: whether it answered.
     pub up: bool,
     /// The result that decided it: "connected", "connection refused",
     /// "HTTP 503, expected 200-299".
     pub reason: String,
     /// How long that result took.
     pub took: Duration,
+    /// What an agent said that it had not said before, or why it says nothing any more; `None`: the event is no agent's.
+    pub agent: Option<Result<AgentReply, String>>,
 }
 
 /// Where a check stands.

@@ -2,6 +2,7 @@
 //!
 //! Pure bookkeeping: no I/O, no clock. The engine feeds it and publishes what it makes; replay uses the same.
 
+mod agent;
 mod fit;
 mod ids;
 mod nodes;
@@ -13,6 +14,7 @@ mod snapshot;
 mod snat;
 mod sticky;
 
+pub use agent::{AgentChange, keeps_weights};
 pub use fit::Narrow;
 pub use operator::{Refused, SAID_MAX, Said, StateChange};
 pub use pools::Strength;
@@ -274,8 +276,8 @@ impl Plan {
     #[must_use]
     pub fn eligible(&self, record: &ServerRecord) -> bool {
         !record.ghost
-            && record.operator == OperatorState::Ready
-            && record.health.is_up()
+            && record.wanted() == OperatorState::Ready
+            && record.is_up()
             && !matches!(record.reach, Reach::Unreachable(_))
     }
 }

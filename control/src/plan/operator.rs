@@ -82,11 +82,12 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// What is wanted of a configured server: by command, or else by the file.
-pub(super) fn wanted(said: &Sayings, pool: &PoolConfig, server: &ServerConfig) -> OperatorState {
+/// What is wanted of a configured server, and whether that is by command, or else by the file.
+pub(super) fn wanted(said: &Sayings, pool: &PoolConfig, server: &ServerConfig) -> (OperatorState, bool) {
     let nothing_said = said.is_empty();
     let key = || (pool.name.clone(), server.name.clone());
-    (!nothing_said).then(|| said.get(&key())).flatten().map_or(server.state, |said| said.state)
+    let said = (!nothing_said).then(|| said.get(&key())).flatten();
+    said.map_or((server.state, false), |said| (said.state, true))
 }
 
 impl Plan {
@@ -95,14 +96,15 @@ impl Plan {
     /// # Errors
     /// When the file has no such server, or too many have a state of their own.
     pub fn say(&mut self, said: Said) -> Result<StateChange, Refused> {
-        let (old, file) = self.state_of(&said.pool, &said.server)?;
+        let (record, server) = self.configured(&said.pool, &said.server)?;
+        let (old, file, has_agent) = (record.operator, server.state, record.agent.is_some());
         let key = (said.pool.clone(), said.server.clone());
         if self.said.len() >= SAID_MAX && !self.said.contains_key(&key) {
             return Err(Refused::Full);
         }
         let new = said.state;
-        // Nothing that the file does not say as well, and for good, is nothing to remember.
-        if new == file && said.until.is_none() {
+        // Nothing that the file does not say as well, and for good, is nothing to remember, unless an agent may say otherwise.
+        if new == file && said.until.is_none() && !has_agent {
             Arc::make_mut(&mut self.said).remove(&key);
         } else {
             Arc::make_mut(&mut self.said).insert(key, said);
@@ -197,7 +199,7 @@ impl Plan {
             for server in &pool.servers {
                 let id = self.server_ids.get(&super::ServerKey::of(pool, server));
                 if let Some(record) = id.and_then(|id| self.servers.get_mut(&id)) {
-                    record.operator = wanted(&self.said, pool, server);
+                    (record.operator, record.by_command) = wanted(&self.said, pool, server);
                 }
             }
         }

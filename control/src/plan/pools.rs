@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// While a server of a pool starts slowly, all weights are multiplied by this, so that a weight of 1 can have a tenth, too.
+/// While a server of a pool starts slowly, or has a share by its agent, all weights are multiplied by this, so that a weight
+/// of 1 can have a tenth, too.
 /// The largest, 256, stays below 2^16.
 const FINER: u16 = 100;
 
@@ -88,7 +89,8 @@ impl Plan {
         self.pools.get(pool).map(|built| built.strength)
     }
 
-    /// A server's weight as of the last snapshot: that of the configuration, or less while it starts slowly.
+    /// A server's weight as of the last snapshot: that of the configuration with its agent's share, or less while it starts
+    /// slowly.
     #[must_use]
     pub fn weight_now(&self, pool: &PoolConfig, server: &ServerConfig) -> f64 {
         let record = self.server_id(pool, server).and_then(|id| self.server(id));
@@ -137,7 +139,7 @@ impl Plan {
             return Some(Arc::clone(&built.pool));
         }
         let (mut recipe, _) = self.recipe(index, config);
-        let is_ready = |s: &ServerConfig| operator::wanted(&self.said, config, s) == OperatorState::Ready;
+        let is_ready = |s: &ServerConfig| operator::wanted(&self.said, config, s).0 == OperatorState::Ready;
         let first = |server: &&ServerConfig| is_ready(server) && !server.backup;
         let first = config.servers.iter().filter(first);
         recipe.members = first.filter_map(|s| Some((self.server_id(config, s)?, s.weight))).collect();
@@ -171,9 +173,12 @@ impl Plan {
         if !strength.uses_backups() {
             members.retain(|(server, _)| !server.backup);
         }
-        let ramps = members.iter().any(|(_, record)| record.ramps_since.is_some());
+        let finer = members.iter().any(|(server, record)| {
+            record.ramps_since.is_some()
+                || record.weight_in_hundredths(config, server.weight) != server.weight.saturating_mul(FINER)
+        });
         let weight = |server: &ServerConfig, record: &ServerRecord| {
-            if ramps { self.finer_weight(config, server, record) } else { server.weight }
+            if finer { self.finer_weight(config, server, record) } else { server.weight }
         };
         // Of all servers: those that drain still get flows of clients that come back.
         let limited = config.servers.iter().filter_map(|server| {
@@ -193,7 +198,7 @@ impl Plan {
 
     /// A server's weight of now, times [`FINER`].
     fn finer_weight(&self, pool: &PoolConfig, server: &ServerConfig, record: &ServerRecord) -> u16 {
-        let full = server.weight.saturating_mul(FINER);
+        let full = record.weight_in_hundredths(pool, server.weight);
         let since = record.ramps_since.zip(self.now).map(|(since, now)| now.saturating_sub(since));
         match (since, pool.slow_start) {
             (Some(since), Some(ramp)) => slow_start(full, since, ramp),

@@ -2,6 +2,7 @@
 
 use super::HopKey;
 use crate::config::{OnServerDown, OperatorState, PoolConfig, ServerConfig};
+use crate::health::AgentState;
 use ringlead_flow::ServerId;
 use ringlead_l4::neighbours::NeighbourId;
 use ringlead_wire::Protocol;
@@ -124,6 +125,10 @@ pub struct ServerRecord {
     pub key: ServerKey,
     /// What the operator wants.
     pub operator: OperatorState,
+    /// Whether that was said by command; else the file says it.
+    pub by_command: bool,
+    /// What its agent says; `None`: its pool has no agent.
+    pub agent: Option<AgentState>,
     /// What the checks say.
     pub health: Health,
     /// Why, in words.
@@ -156,6 +161,8 @@ impl ServerRecord {
             id,
             key,
             operator: OperatorState::Ready,
+            by_command: false,
+            agent: None,
             health: Health::Unknown,
             reason: String::new(),
             reach: Reach::Unknown,
@@ -172,11 +179,12 @@ impl ServerRecord {
     }
 
     /// It is in the configuration (again).
-    pub(super) fn keep(&mut self, pool: &PoolConfig, operator: OperatorState) {
+    pub(super) fn keep(&mut self, pool: &PoolConfig, (operator, by_command): (OperatorState, bool)) {
         let checked = pool.health.is_some();
         // Checks go on while it is a ghost, so what they say holds when it comes back.
         self.ghost = false;
-        self.operator = operator;
+        (self.operator, self.by_command) = (operator, by_command);
+        self.agent = pool.agent.map(|_| self.agent.take().unwrap_or_default());
         self.on_down = pool.on_server_down;
         self.checked = checked;
         match (checked, self.health) {

@@ -124,18 +124,18 @@ fn server(record: &ServerRecord) -> Option<Server> {
         ip: Ip::from(record.key.address.ip()),
         port: record.key.address.port(),
         neighbour,
-        down: record.health == super::Health::Down,
-        admits: !record.ghost && record.operator.admits() && record.health.is_up(),
+        down: record.is_down(),
+        admits: !record.ghost && record.wanted().admits() && record.is_up(),
         ends: ends(record),
-        accepts: !record.ghost && record.operator == OperatorState::Ready && record.health.is_up(),
+        accepts: !record.ghost && record.wanted() == OperatorState::Ready && record.is_up(),
     })
 }
 
 /// What becomes of the flows that a server has.
 fn ends(record: &ServerRecord) -> Ends {
     match record.on_down {
-        _ if record.operator == OperatorState::Closed => Ends::Reset,
-        _ if record.health != super::Health::Down => Ends::Keep,
+        _ if record.wanted() == OperatorState::Closed => Ends::Reset,
+        _ if !record.is_down() => Ends::Keep,
         OnServerDown::Keep => Ends::Keep,
         OnServerDown::Reset => Ends::Reset,
         OnServerDown::Reselect => Ends::Reselect,

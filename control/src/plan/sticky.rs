@@ -68,7 +68,7 @@ impl Plan {
     /// Notes which servers the snapshot that is being made is the first to send nobody to.
     pub(super) fn note_gone(&mut self) {
         for record in self.servers.values_mut() {
-            let gone = record.ghost || !record.operator.admits();
+            let gone = record.ghost || !record.wanted().admits();
             match (gone, record.gone_at) {
                 (true, None) => record.gone_at = Some(self.epoch),
                 (false, _) => {

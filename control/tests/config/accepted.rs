@@ -10,7 +10,7 @@ use ringlead_control::config::{
     LogFormat, LogLevel, LogTarget, Mode, NodeConfig, ObserveConfig, OnNoServer, OnServerDown, OperatorState,
     PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
 };
-use ringlead_control::health::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
+use ringlead_control::health::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 use ringlead_l4::ends::Why;
 use ringlead_pick::HashBy;
 use ringlead_wire::tunnel::{Encapsulation, Variant};
@@ -200,6 +200,7 @@ fn pools_and_checks() {
     assert_eq!(dns.servers, [limited]);
     assert_eq!(everything.algorithm, Algorithm::Maglev { size: None, hash: HashBy::FiveTuple });
     assert_eq!(everything.health, None);
+    assert_eq!(config.checks[everything.agent.unwrap()].name, "words");
     let check = |name: &str, interval, timeout, rise, fall, port| CheckConfig {
         name: name.to_owned(),
         probe: Arc::new(Probe::Tcp),
@@ -219,6 +220,7 @@ fn pools_and_checks() {
 fn checks_of_every_type() {
     let probe = |name: &str| (*good().checks.iter().find(|c| c.name == name).unwrap().probe).clone();
     assert_eq!(probe("ping"), Probe::Icmp);
+    assert_eq!(probe("words"), Probe::Agent(AgentProbe { send: "who".to_owned() }));
     let page = HttpProbe {
         tls: None,
         method: "HEAD".to_owned(),

@@ -9,6 +9,8 @@ use super::super::model::{CheckConfig, OnServerDown, OperatorState, PoolConfig, 
 use super::super::raw::{Health, Named, Pool, Server, Table};
 use super::super::source::Span;
 use super::super::values::{address, choice, number, quoted};
+use crate::health::Probe;
+
 use super::{Findings, Once, algorithm, codes, optional, required, values};
 
 const SERVERS_MAX: usize = 65_535;
@@ -67,15 +69,20 @@ fn pool(
         choice("on-server-down", v, &ON_SERVER_DOWN, &[], findings)
     });
     let check = optional(raw.health.as_ref(), |v| find_check(v, health, findings));
+    let agent = optional(raw.agent.as_ref(), |v| find_check(v, health, findings));
+    let fits = role("health", raw.health.as_ref(), check, checks, findings)
+        & role("agent", raw.agent.as_ref(), agent, checks, findings);
     let (servers, addresses) = servers(&named.table, findings);
     one_family(&addresses, findings);
-    if let (Ok(Some(check)), Some(reference)) = (check, &raw.health)
-        && let Some(Some(model)) = checks.get(check)
-    {
-        check_port(model, reference, &addresses, findings);
+    for (check, reference) in [(check, &raw.health), (agent, &raw.agent)] {
+        if let (Ok(Some(check)), Some(reference)) = (check, reference)
+            && let Some(Some(model)) = checks.get(check)
+        {
+            check_port(model, reference, &addresses, findings);
+        }
     }
     let build = || {
-        named_well.then_some(())?;
+        (named_well && fits).then_some(())?;
         let choosing = choosing?;
         Some(PoolConfig {
             name: named.name.get_ref().clone(),
@@ -84,6 +91,7 @@ fn pool(
             servers_min: choosing.servers_min,
             on_server_down: on_server_down.ok()?.unwrap_or_default(),
             health: check.ok()?,
+            agent: agent.ok()?,
             servers: servers?,
         })
     };
@@ -106,6 +114,31 @@ fn find_check(
         });
     }
     found
+}
+
+/// Whether a check is of the sort that a key takes: agents neither pass nor fail, and only they have wishes.
+fn role(
+    key: &str,
+    reference: Option<&Spanned<String>>,
+    found: Result<Option<usize>, ()>,
+    checks: &[Option<CheckConfig>],
+    findings: &mut Findings,
+) -> bool {
+    let (Some(reference), Ok(Some(index))) = (reference, found) else { return true };
+    let Some(Some(check)) = checks.get(index) else { return true };
+    let is_agent = matches!(*check.probe, Probe::Agent(_));
+    if is_agent == (key == "agent") {
+        return true;
+    }
+    let name = check.name.escape_debug();
+    let (kind, other) = (check.probe.name(), if is_agent { "agent" } else { "health" });
+    findings
+        .error(codes::CHECK_ROLE, reference.span(), format!("[health.{}] is of type {kind}", check.name))
+        .help(match is_agent {
+            true => format!("write {other} = \"{name}\": agents neither pass nor fail"),
+            false => format!("write {other} = \"{name}\": `agent` takes checks of type agent"),
+        });
+    false
 }
 
 /// The servers, `None` when one is wrong, and the addresses of those that have one.

@@ -10,13 +10,13 @@ use super::super::raw::{Expect, Health, OneOrMany, Table};
 use super::super::source::Span;
 use super::super::values::{choice, path, quoted};
 use super::{Findings, codes, optional, required};
-use crate::health::{DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
+use crate::health::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 
 /// The longest text that is sent or looked for, in bytes.
 const TEXT_MAX: usize = 1024;
 const HEADERS_MAX: usize = 32;
 const PATH_MAX: usize = 4096;
-const TYPES_LATER: [&str; 2] = ["agent", "script"];
+const TYPES_LATER: [&str; 1] = ["script"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -27,9 +27,10 @@ enum Kind {
     Https,
     Udp,
     Dns,
+    Agent,
 }
 
-const KINDS: [(&str, Kind); 7] = [
+const KINDS: [(&str, Kind); 8] = [
     ("icmp", Kind::Icmp),
     ("tcp", Kind::Tcp),
     ("tls", Kind::Tls),
@@ -37,11 +38,18 @@ const KINDS: [(&str, Kind); 7] = [
     ("https", Kind::Https),
     ("udp", Kind::Udp),
     ("dns", Kind::Dns),
+    ("agent", Kind::Agent),
 ];
 
+/// Those whose results take servers out.
+const JUDGES: &[Kind] = &[Kind::Icmp, Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns];
+
 /// Which types have which keys; those of `expect` too.
-const KEYS: [(&str, &[Kind]); 13] = [
-    ("port", &[Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns]),
+const KEYS: [(&str, &[Kind]); 16] = [
+    ("interval-changing", JUDGES),
+    ("rise", JUDGES),
+    ("fall", JUDGES),
+    ("port", &[Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns, Kind::Agent]),
     ("request", &[Kind::Http, Kind::Https]),
     ("host", &[Kind::Http, Kind::Https]),
     ("headers", &[Kind::Http, Kind::Https]),
@@ -49,7 +57,7 @@ const KEYS: [(&str, &[Kind]); 13] = [
     ("body-contains", &[Kind::Http, Kind::Https]),
     ("ca", &[Kind::Tls, Kind::Https]),
     ("sni", &[Kind::Tls, Kind::Https]),
-    ("send", &[Kind::Udp]),
+    ("send", &[Kind::Udp, Kind::Agent]),
     ("reply", &[Kind::Udp]),
     ("query", &[Kind::Dns]),
     ("rcode", &[Kind::Dns]),
@@ -70,6 +78,7 @@ pub(super) fn check(table: &Table<Health>, findings: &mut Findings) -> Option<Pr
         Kind::Https => tls(raw, findings).and_then(|tls| http(raw, Some(tls), findings)).map(Probe::Http),
         Kind::Udp => udp(raw, findings).map(Probe::Udp),
         Kind::Dns => dns(table, findings).map(Probe::Dns),
+        Kind::Agent => agent(raw, findings).map(Probe::Agent),
     };
     let is_whole = table.lacks("expect");
     (fits && is_whole).then_some(probe?)
@@ -98,6 +107,9 @@ fn only_its_own(raw: &Health, kind: Kind, findings: &mut Findings) -> bool {
 fn keys(raw: &Health) -> Vec<(&'static str, Span)> {
     let mut keys = Vec::new();
     let mut note = |key, span: Option<Span>| keys.extend(span.map(|span| (key, span)));
+    note("interval-changing", raw.interval_changing.as_ref().map(Spanned::span));
+    note("rise", raw.rise.as_ref().map(Spanned::span));
+    note("fall", raw.fall.as_ref().map(Spanned::span));
     note("port", raw.port.as_ref().map(Spanned::span));
     note("request", raw.request.as_ref().map(Spanned::span));
     note("host", raw.host.as_ref().map(Spanned::span));
@@ -275,6 +287,11 @@ fn answerable(kind: &str, answer: &str, value: &Spanned<String>, findings: &mut 
         return Some(());
     }
     wrong(value.span(), format!("{} cannot be the data of a record of type {kind}", quoted(answer)), findings)
+}
+
+fn agent(raw: &Health, findings: &mut Findings) -> Option<AgentProbe> {
+    let send = optional(raw.send.as_ref(), |v| text("send", v, findings));
+    Some(AgentProbe { send: send.ok()?.unwrap_or_default() })
 }
 
 /// A text that is not empty.

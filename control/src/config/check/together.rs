@@ -213,8 +213,13 @@ fn unused(file: &File, services: &[service::Checked], pools: &[pool::Checked], f
         }
     }
     let names: BTreeSet<&str> = file.checks.iter().map(|c| c.name.get_ref().as_str()).collect();
-    let used: BTreeSet<&str> =
-        file.pools.iter().filter_map(|p| p.table.raw.health.as_ref()).map(|h| h.get_ref().as_str()).collect();
+    let used: BTreeSet<&str> = file
+        .pools
+        .iter()
+        .flat_map(|p| [p.table.raw.health.as_ref(), p.table.raw.agent.as_ref()])
+        .flatten()
+        .map(|h| h.get_ref().as_str())
+        .collect();
     if used.is_subset(&names) {
         for check in file.checks.iter().filter(|c| !used.contains(c.name.get_ref().as_str())) {
             let message = format!("no pool uses [health.{}]", check.name.get_ref().escape_debug());

@@ -21,6 +21,8 @@ pub struct PoolConfig {
     pub on_server_down: OnServerDown,
     /// `health`: an index into [`Config::checks`]; `None`: never checked, always up.
     pub health: Option<usize>,
+    /// `agent`: an index into [`Config::checks`], of a check of type agent; `None`: no agent is asked.
+    pub agent: Option<usize>,
     /// `server`: 1 to 1000, names and addresses all different, at least one of them no backup.
     pub servers: Vec<ServerConfig>,
 }

@@ -319,6 +319,13 @@ fn pool() -> Vec<(&'static str, Value)> {
             ),
         ),
         ("health", text(NAME, "A table [health.NAME]. Default: none, servers are always up.")),
+        (
+            "agent",
+            text(
+                NAME,
+                "A table [health.NAME] of type agent, asked for each server's state and share. Default: none.",
+            ),
+        ),
     ]
 }
 
@@ -400,8 +407,8 @@ fn checking() -> Vec<(&'static str, Value)> {
         (
             "type",
             choice(
-                &["icmp", "tcp", "tls", "http", "https", "udp", "dns"],
-                "What is asked: icmp is a ping, tcp a connection that is accepted, tls a handshake.",
+                &["icmp", "tcp", "tls", "http", "https", "udp", "dns", "agent"],
+                "What is asked: icmp is a ping, tcp a connection that is accepted, tls a handshake, agent a line about the server.",
             ),
         ),
         ("interval", with("2s", text(DURATION, "100ms to 1h: from one check of a server to its next."))),
@@ -419,8 +426,8 @@ fn checking() -> Vec<(&'static str, Value)> {
                 "10ms to 1h, not above the interval: of one check. Default: 1s, or the interval if that is less.",
             ),
         ),
-        ("rise", with(2, integer(1, 100, "Good checks in a row that bring a server up."))),
-        ("fall", with(3, integer(1, 100, "Bad checks in a row that take it down."))),
+        ("rise", with(2, integer(1, 100, "Good checks in a row that bring a server up; not with agent."))),
+        ("fall", with(3, integer(1, 100, "Bad checks in a row that take it down; not with agent."))),
         ("port", integer(1, 65_535, "The port to check, not with icmp. Default: the server's own.")),
     ]
 }
@@ -445,7 +452,7 @@ fn asking() -> Vec<(&'static str, Value)> {
             text(PATH, "With tls and https: a PEM file of whom to trust. Default: any certificate will do."),
         ),
         ("sni", some_text("With tls and https: the name that is asked for.")),
-        ("send", some_text("With udp: what is sent. Default: an empty datagram.")),
+        ("send", some_text("With udp and agent: what is sent. Default: an empty datagram, or nothing.")),
         ("query", text(&query, "With dns: \"NAME TYPE\".")),
     ]
 }

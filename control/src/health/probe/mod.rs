@@ -1,5 +1,6 @@
 //! One attempt of any kind, and what its outcome says about the server. A file a kind.
 
+mod agent;
 mod dns;
 mod http;
 mod icmp;
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
 
 use super::trust::Trust;
-use super::{Probe, in_words};
+use super::{AgentReply, Probe, in_words};
 pub(super) use tcp::close;
 
 /// What one attempt showed.
@@ -25,6 +26,8 @@ pub(super) enum Outcome {
     Failed(String),
     /// This node could not even try: says nothing about the server.
     Inconclusive(String),
+    /// An agent's line, or why there is none: no result of a check.
+    Told(Result<AgentReply, String>),
 }
 
 /// A good answer.
@@ -52,6 +55,10 @@ pub(super) async fn attempt(probe: &Probe, target: SocketAddr, timeout: Duration
     if let Probe::Udp(udp) = probe {
         return settled(udp::attempt(udp, target, timeout).await);
     }
+    if let Probe::Agent(agent) = probe {
+        let line = tokio::time::timeout(timeout, agent::attempt(agent, target)).await;
+        return told(line.unwrap_or_else(|_| Err(failed(no_answer(timeout)))));
+    }
     let attempt = async {
         match probe {
             Probe::Tcp => tcp::attempt(target).await,
@@ -59,7 +66,7 @@ pub(super) async fn attempt(probe: &Probe, target: SocketAddr, timeout: Duration
             Probe::Tls(tls) => tls::attempt(tls, target, trust).await,
             Probe::Http(http) => http::attempt(http, target, trust).await,
             Probe::Dns(dns) => dns::attempt(dns, target).await,
-            Probe::Udp(_) => Err(Outcome::Inconclusive("asked twice".to_owned())),
+            Probe::Udp(_) | Probe::Agent(_) => Err(Outcome::Inconclusive("asked twice".to_owned())),
         }
     };
     match tokio::time::timeout(timeout, attempt).await {
@@ -73,6 +80,15 @@ fn settled(result: Attempt) -> Outcome {
     match result {
         Ok(passed) => Outcome::Passed(passed),
         Err(outcome) => outcome,
+    }
+}
+
+/// Whatever keeps an agent from answering says nothing about its server.
+fn told(line: Result<AgentReply, Outcome>) -> Outcome {
+    match line {
+        Ok(reply) => Outcome::Told(Ok(reply)),
+        Err(Outcome::Failed(why) | Outcome::Inconclusive(why)) => Outcome::Told(Err(why)),
+        Err(other) => other,
     }
 }
 
