@@ -4,7 +4,7 @@ use crate::carries;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ringlead_tests::{
-    Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, needs_ringlead, ringlead_binary,
+    Config, Family, Farm, Lab, Mode, Node, Process, Protocol, Ringlead, Service, needs_ringlead, ringlead_binary,
     wait_until,
 };
 use serde_json::Value;
@@ -113,26 +113,40 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
     told("operator-command", "\"uid\":0");
     told("operator", "\"reason\":\"kernel\"");
 
-    fs::write(&file, text.replace("300ms", "400ms")).unwrap();
-    daemon.signal(Signal::SIGHUP);
-    let reloading = heard.until("RELOADING=1\nMONOTONIC_USEC=");
-    assert!(reloading.contains("\nSTATUS="), "{reloading}");
-    heard.until("READY=1\n");
-    fs::write(&file, "version = 2").unwrap();
-    daemon.signal(Signal::SIGHUP);
-    heard.until("RELOADING=1\n");
-    assert!(heard.until("READY=1\n").contains("the last reload was refused"));
-    fs::write(&file, &text).unwrap();
-
+    reload(&daemon, &mut heard, &file, &text);
     daemon.signal(Signal::SIGUSR2);
     told("dump", "status.json");
     let dumped = fs::read(lab.files().join("state/status.json")).unwrap();
     let dumped: Value = serde_json::from_slice(&dumped).unwrap();
     assert_eq!(dumped["services"].as_array().unwrap().len(), 2, "{dumped}");
+    await_ends(&flows, service, closed);
+    daemon.signal(Signal::SIGTERM);
+    heard.until("STOPPING=1\n");
+    assert!(daemon.wait(LIMIT).is_some_and(|status| status.success()), "{}", daemon.output());
+    let all = lab.run(Node::Balancer, &binary, &["events", "-c", &path]);
+    assert_eq!(all.status.code(), Some(2), "nobody answers any more");
+}
+
+/// A reload that works, and one that does not.
+fn reload(daemon: &Process, heard: &mut Manager, file: &Path, text: &str) {
+    fs::write(file, text.replace("300ms", "400ms")).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let reloading = heard.until("RELOADING=1\nMONOTONIC_USEC=");
+    assert!(reloading.contains("\nSTATUS="), "{reloading}");
+    heard.until("READY=1\n");
+    fs::write(file, "version = 2").unwrap();
+    daemon.signal(Signal::SIGHUP);
+    heard.until("RELOADING=1\n");
+    assert!(heard.until("READY=1\n").contains("the last reload was refused"));
+    fs::write(file, text).unwrap();
+}
+
+/// Waits until the flow log has each connection, with its server and its end.
+fn await_ends(flows: &Path, service: &Service, closed: Vec<(SocketAddr, char, &'static str)>) {
     for (client, number, end) in closed {
         // A flow stays for 30 s after its connection.
         wait_until(3 * LIMIT, &format!("the end of {client}, {end}"), || {
-            let logged = lines(&flows);
+            let logged = lines(flows);
             let found = logged.iter().find(|line| line["fields"]["client"] == client.to_string());
             found.is_some_and(|line| {
                 let fields = &line["fields"];
@@ -145,11 +159,6 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
             })
         });
     }
-    daemon.signal(Signal::SIGTERM);
-    heard.until("STOPPING=1\n");
-    assert!(daemon.wait(LIMIT).is_some_and(|status| status.success()), "{}", daemon.output());
-    let all = lab.run(Node::Balancer, &binary, &["events", "-c", &path]);
-    assert_eq!(all.status.code(), Some(2), "nobody answers any more");
 }
 
 /// One connection that both ends close and one that is reset: the client's end, the server that answered, the end.

@@ -3,6 +3,7 @@
 /// The kinds, in order, with what they tell.
 pub const KINDS: &[(&str, &str)] = &[
     ("address", "a service's or source's address was not added, removed or found"),
+    ("agent", "what a server says of itself changed"),
     ("dump", "the state was written to a file, on SIGUSR2"),
     ("hand-over", "a successor takes this daemon's place"),
     ("health", "a server went up or down, and why"),
