@@ -3,11 +3,12 @@
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 /// The lock's name in the state directory.
 const FILE_NAME: &str = "lock";
@@ -15,7 +16,7 @@ const FILE_NAME: &str = "lock";
 /// Held for as long as this value lives. The file itself stays: removing it would let two holders hold two files.
 #[derive(Debug)]
 pub struct InstanceLock {
-    file: Flock<File>,
+    file: File,
     path: PathBuf,
 }
 
@@ -75,15 +76,31 @@ impl InstanceLock {
         let path = state_dir.join(FILE_NAME);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o640);
-        let file = file.open(&path).map_err(failed(&path))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut file) => {
+        let mut file = file.open(&path).map_err(failed(&path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
                 write_pid(&mut file).map_err(failed(&path))?;
                 Ok(Self { file, path })
             }
-            Err((file, Errno::EWOULDBLOCK)) => Err(LockError::Held { path, pid: read_pid(&file) }),
-            Err((_, errno)) => Err(failed(&path)(errno.into())),
+            Err(Errno::WOULDBLOCK) => Err(LockError::Held { path, pid: read_pid(&file) }),
+            Err(errno) => Err(failed(&path)(errno.into())),
         }
+    }
+
+    /// The lock that its holder passes on, so that nobody can take it in between.
+    ///
+    /// # Errors
+    /// When it is not that of `state_dir`, or the system says no.
+    pub fn passed_on(file: OwnedFd, state_dir: &Path) -> Result<Self, LockError> {
+        let path = state_dir.join(FILE_NAME);
+        let failed = |source| LockError::Io { path: path.clone(), source };
+        let mut file = File::from(file);
+        let (passed, wanted) = (file.metadata().map_err(failed)?, std::fs::metadata(&path).map_err(failed)?);
+        if (passed.dev(), passed.ino()) != (wanted.dev(), wanted.ino()) {
+            return Err(failed(io::Error::other("the lock that was passed on is another file's")));
+        }
+        write_pid(&mut file).map_err(failed)?;
+        Ok(Self { file, path })
     }
 
     /// The lock file.
@@ -97,7 +114,14 @@ impl InstanceLock {
     /// # Errors
     /// What the system said; the lock is gone with the process in any case.
     pub fn release(self) -> io::Result<()> {
-        self.file.unlock().map(drop).map_err(|(_, errno)| errno.into())
+        Ok(flock(&self.file, FlockOperation::Unlock)?)
+    }
+}
+
+/// To be passed on. Whoever has it holds the lock, until the last one closes it.
+impl AsFd for InstanceLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

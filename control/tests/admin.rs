@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use ringlead_control::admin::client::{ClientError, request};
 use ringlead_control::admin::{
-    ADMIN_MODE, Access, CONNECTIONS_MAX, Handler, READ_MAX_S, READ_ONLY_MODE, REQUEST_MAX, Request,
-    ServeError, Server, serve,
+    ADMIN_MODE, Access, CONNECTIONS_MAX, HAND_OVER, Handler, READ_MAX_S, READ_ONLY_MODE, REQUEST_MAX,
+    Request, ServeError, Server, serve, serve_successors,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -61,6 +61,23 @@ async fn raw(path: &Path, bytes: Vec<u8>, then_close: bool) -> Vec<Value> {
     })
     .await
     .unwrap()
+}
+
+/// The control loop has agreed to one, or has ended.
+#[tokio::test]
+async fn a_second_successor_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let (candidates, mut successors) = mpsc::channel(1);
+    let _server = serve_successors(&path, control_loop(), candidates).unwrap();
+    let at = path.clone();
+    let first = spawn_blocking(move || request(&at, &json!({ "command": HAND_OVER })));
+    let agreed = successors.recv().await.unwrap();
+    drop(successors);
+    let refused = ask(&path, json!({ "command": HAND_OVER })).await.unwrap_err();
+    assert!(refused.to_string().contains("already"), "{refused}");
+    agreed.answer(&json!({ "stopped-ns": 1 }), &[]).unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), json!({ "stopped-ns": 1 }));
 }
 
 #[tokio::test]

@@ -211,7 +211,36 @@ fn a_full_table_takes_what_it_can_and_frees_the_ports_of_the_rest() {
     let new = daemon(&text(&services, &pool("out", &["4"])), 32);
     let done = new.import(&old.export()).unwrap();
     assert_eq!((done.flows, done.left_out.get("the table is full")), (32, Some(&32)));
-    assert_eq!(new.plan.snat_usage().next().unwrap().1.tcp.used, 32);
+    let usage = new.plan.snat_usage().next().unwrap().1.tcp;
+    assert_eq!(
+        (usage.used, usage.quarantined, done.resting),
+        (32, 32, 32),
+        "their servers may remember them"
+    );
+}
+
+/// Whichever of the two does not know a flow's service any more.
+#[test]
+fn source_ports_of_flows_that_are_left_out_rest() {
+    let both = [service("out", "10.9.0.3:80", "snat", ""), service("web", "10.9.0.1:80", "snat", "")];
+    let pools = [pool("out", &["4"]), pool("web", &["1"])];
+    let with = text(&both, &pools.concat());
+    let without = text(&both[1..], &pools[1]);
+    let config = |text: &str| config::parse("test.toml", text).unwrap().0;
+    for removed_before in [true, false] {
+        let mut old = daemon(&with, 1024);
+        for n in 0..70 {
+            old.adopt(&flow(&old, "out", 3, n, 4, 1));
+        }
+        if removed_before {
+            old.plan.adopt(config(&without)).unwrap();
+        }
+        let new = daemon(&without, 1024);
+        let done = new.import(&old.export()).unwrap();
+        let usage = new.plan.snat_usage().next().unwrap().1.tcp;
+        assert_eq!((done.flows, done.left_out.len()), (0, usize::from(!removed_before)));
+        assert_eq!((usage.used, usage.quarantined, done.resting), (0, 70, 70), "{removed_before}");
+    }
 }
 
 /// A node that shares its services with another one: one service of each mode that hands connections on.

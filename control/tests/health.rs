@@ -23,7 +23,7 @@ const SLACK: Duration = Duration::from_millis(400);
 fn spec(id: u32, target: SocketAddr) -> CheckSpec {
     let (probe, timeout) = (Arc::new(Probe::Tcp), Duration::from_millis(80));
     let (interval, interval_changing) = (INTERVAL, None);
-    CheckSpec { id, target, probe, interval, interval_changing, timeout, rise: 2, fall: 3 }
+    CheckSpec { id, pool: "p".into(), target, probe, interval, interval_changing, timeout, rise: 2, fall: 3 }
 }
 
 fn checker() -> (Checker, Receiver<HealthEvent>) {

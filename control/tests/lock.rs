@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
@@ -20,6 +21,22 @@ fn the_second_is_refused_with_the_first_ones_pid() {
     let again = InstanceLock::take(dir.path()).expect("released");
     drop(again);
     InstanceLock::take(dir.path()).expect("dropped");
+}
+
+/// From one process to the next without a moment in which a third one could take it.
+#[test]
+fn a_lock_that_is_passed_on_is_never_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = InstanceLock::take(dir.path()).unwrap();
+    let passed = InstanceLock::passed_on(held.as_fd().try_clone_to_owned().unwrap(), dir.path()).unwrap();
+    drop(held);
+    let refused = InstanceLock::take(dir.path()).unwrap_err();
+    assert!(matches!(refused, LockError::Held { .. }), "{refused}");
+    drop(passed);
+    InstanceLock::take(dir.path()).expect("dropped");
+    let other = tempfile::tempfile().unwrap();
+    let refused = InstanceLock::passed_on(other.into(), dir.path()).unwrap_err();
+    assert!(refused.to_string().contains("another file"), "{refused}");
 }
 
 #[test]

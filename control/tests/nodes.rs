@@ -5,7 +5,7 @@
 use ringlead_control::config::{self, Config};
 use ringlead_control::plan::{Health, HopKey, Plan, Way};
 use ringlead_flow::ServerId;
-use ringlead_io::steer::{NodeTable, Nodes};
+use ringlead_io::steer::{NodeTable, Nodes, Whose};
 use ringlead_l4::tables::Chooser;
 use ringlead_pick::FrontHash;
 use ringlead_wire::{Endpoint, Ip, Protocol};
@@ -173,6 +173,67 @@ fn a_node_that_leaves_takes_no_new_flow_while_another_can() {
         drop(plan.snapshot());
         assert_eq!(count(&own(&plan)), 1000, "{leaving}: nobody else could");
     }
+}
+
+/// Of which of a thousand flows a connection that the kernel does not have may be another node's.
+fn guests(plan: &Plan) -> Vec<bool> {
+    let table = table(plan, 443);
+    let client = Ip::from_v4([198, 51, 100, 7]);
+    let whose = |port| table.whose(client, at(443).ip, port, 443, Protocol::Tcp);
+    (1..=1000).map(|port| whose(port) == Whose::Guests).collect()
+}
+
+#[test]
+fn a_slot_that_was_another_nodes_may_have_guests_until_no_other_has_a_flow() {
+    let mut plan = node("lb1", &NAMES, "");
+    drop(plan.snapshot());
+    let first = own(&plan);
+    assert!(count(&guests(&plan)) == 0 && !plan.has_guests(), "nobody has been handed on yet");
+    for round in 0..2 {
+        plan.set_health(id(&plan, "lb3"), Health::Down, "refused".to_owned());
+        drop(plan.snapshot());
+        for ((first, now), guest) in first.iter().zip(own(&plan)).zip(guests(&plan)) {
+            // Those that stay away may be guests once they come.
+            assert_eq!(guest, now && !first, "round {round}: what came from lb3 and lb2, and nothing else");
+        }
+        plan.set_health(id(&plan, "lb3"), Health::Up, "answers".to_owned());
+        drop(plan.snapshot());
+    }
+    // It is away itself, and comes back.
+    plan.set_health(id(&plan, "lb1"), Health::Down, "refused".to_owned());
+    drop(plan.snapshot());
+    assert_eq!((count(&own(&plan)), count(&guests(&plan))), (0, 0));
+    plan.set_health(id(&plan, "lb1"), Health::Up, "answers".to_owned());
+    drop(plan.snapshot());
+    assert_eq!((own(&plan), guests(&plan)), (first.clone(), first.clone()));
+    let third = id(&plan, "lb3");
+    assert!(plan.has_guests() && !plan.other_nodes_are(|id| id != third) && plan.other_nodes_are(|_| true));
+    plan.forget_guests();
+    assert!(!plan.has_guests() && count(&guests(&plan)) == 0 && own(&plan) == first);
+    plan.set_health(id(&plan, "lb2"), Health::Down, "refused".to_owned());
+    drop(plan.snapshot());
+    assert!(plan.has_guests(), "noted anew");
+}
+
+#[test]
+fn what_is_not_known_may_have_guests() {
+    let mut follower = node("lb1", &NAMES, "").expecting_guests();
+    drop(follower.snapshot());
+    assert_eq!(guests(&follower), own(&follower), "flows came from a predecessor");
+    follower.forget_guests();
+    assert_eq!(count(&guests(&follower)), 0);
+    // A table of another size has other slots.
+    let mut plan = node("lb1", &NAMES, "");
+    drop(plan.snapshot());
+    let more: String =
+        (4..12).map(|n| format!(" }},\n  {{ name = \"lb{n}\", address = \"10.0.1.{n}:0\"")).collect();
+    plan.adopt(config("lb1", &more)).unwrap();
+    drop(plan.snapshot());
+    assert_eq!(guests(&plan), own(&plan));
+    // Nobody is up: all are this node's, and all may be guests.
+    let mut nobody = node("lb2", &[], "");
+    drop(nobody.snapshot());
+    assert_eq!((count(&own(&nobody)), count(&guests(&nobody))), (1000, 1000));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::clock::monotonic_ns;
 use ringlead_control::admin::Successor;
 use ringlead_control::engine::Leaving;
 use ringlead_control::handover::export;
+use ringlead_control::lock::InstanceLock;
 use ringlead_l4::Shared;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -28,19 +29,23 @@ impl HandedOver {
             Ok(done) => {
                 let (flows, left_out, clients) = (done.flows, done.left_out, done.clients);
                 tracing::info!(event = "hand-over", flows, left_out, clients, export_ms, "written up");
-                (Some(leaving.file), json!({ "stopped-ns": stopped_ns, "export-ms": export_ms }))
+                (
+                    Some(leaving.file),
+                    json!({ "stopped-ns": stopped_ns, "export-ms": export_ms, "lock": true }),
+                )
             }
             Err(error) => {
                 tracing::error!(event = "hand-over", %error, "the flows could not be written up; they are lost");
-                (None, json!({ "stopped-ns": stopped_ns, "why": error.to_string() }))
+                (None, json!({ "stopped-ns": stopped_ns, "why": error.to_string(), "lock": true }))
             }
         };
         Self { successor: leaving.successor, file, answer }
     }
 
-    /// Tells the successor that it may go on.
-    pub(super) fn tell(self) {
-        match self.successor.answer(&self.answer, self.file.as_ref().map(AsFd::as_fd)) {
+    /// Tells the successor that it may go on, and passes the lock on, last of the files.
+    pub(super) fn tell(self, lock: &InstanceLock) {
+        let files: Vec<_> = self.file.iter().map(AsFd::as_fd).chain([lock.as_fd()]).collect();
+        match self.successor.answer(&self.answer, &files) {
             Ok(()) => tracing::info!(event = "stop", "handed over"),
             Err(error) => {
                 let what = "the successor has gone; nobody serves until a daemon is started";

@@ -119,10 +119,10 @@ fn control_runtime(config: &Config) -> Result<Runtime, String> {
 /// Lets go of all that a successor needs, and then tells it, if there is one.
 fn leave(left: Option<HandedOver>, runtime: Runtime, lock: InstanceLock) {
     drop(runtime);
-    drop(lock);
     if let Some(left) = left {
-        left.tell();
+        left.tell(&lock);
     }
+    drop(lock);
 }
 
 async fn serve_on_runtime(config_path: &Path, loaded: config::Loaded) -> Result<Option<HandedOver>, String> {

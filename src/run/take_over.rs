@@ -19,6 +19,7 @@ use ringlead_l4::Shared;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Seek;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +38,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 struct Left {
     /// Its flows; or why there are none.
     stream: Result<File, String>,
+    /// The lock, which it held until now; `None`: it died, or does not pass it on.
+    lock: Option<OwnedFd>,
     /// When it stopped forwarding, nanoseconds of `CLOCK_MONOTONIC`.
     stopped_ns: u64,
 }
@@ -66,7 +69,7 @@ async fn serve_on_runtime(
     let (net, events) = Net::open().map_err(|error| Failed::Refused(error.to_string()))?;
     let ports = ports::look_at(&config).map_err(Failed::Refused)?;
     let plan = Plan::new(config.clone()).map_err(|error| Failed::Refused(error.to_string()))?;
-    let plan = plan.with_seed(super::random_bytes().map_err(Failed::Refused)?);
+    let plan = plan.with_seed(super::random_bytes().map_err(Failed::Refused)?).expecting_guests();
     let shared = shared(&config).map_err(Failed::Refused)?;
     let stop = Arc::new(AtomicBool::new(false));
     let node = node(&config, &ports, &shared, &stop);
@@ -80,7 +83,7 @@ async fn serve_on_runtime(
     }
 
     let left = ask(&config).await?;
-    let lock = take_lock(&config)?;
+    let lock = take_lock(&config, left.lock)?;
     let (_doors, admin, successors) = open_doors(&config)?;
     let coming = spawn_blocking({
         let (plan, shared) = (engine.plan(), shared.clone());
@@ -120,33 +123,38 @@ fn put_on(
 async fn ask(config: &Config) -> Result<Left, Failed> {
     let (path, request) = (config.node.control.clone(), introduction(config));
     let asked_ns = monotonic_ns();
-    let asked = spawn_blocking(move || client::request_file(&path, &request, ANSWER_MAX)).await;
+    let asked = spawn_blocking(move || client::request_files(&path, &request, ANSWER_MAX)).await;
     match asked.map_err(failed("asking the predecessor"))? {
-        Ok((answer, file)) => {
+        Ok((answer, mut files)) => {
+            let lock = if answer.get("lock").is_some() { files.pop() } else { None };
+            let file = files.pop();
             let why = || answer.get("why").and_then(Value::as_str).unwrap_or("no stream came").to_owned();
             let stopped_ns = answer.get("stopped-ns").and_then(Value::as_u64).unwrap_or(asked_ns);
-            Ok(Left { stream: file.map(File::from).ok_or_else(why), stopped_ns })
+            Ok(Left { stream: file.map(File::from).ok_or_else(why), lock, stopped_ns })
         }
         Err(ClientError::Refused(why)) => Err(Failed::Refused(why)),
         Err(ClientError::Forbidden { path }) => {
             Err(Failed::Refused(format!("not allowed to talk to {}", path.display())))
         }
         // It may have died: then its lock is free, and what there is is what a dead daemon leaves.
-        Err(error) => Ok(Left { stream: Err(error.to_string()), stopped_ns: asked_ns }),
+        Err(error) => Ok(Left { stream: Err(error.to_string()), lock: None, stopped_ns: asked_ns }),
     }
 }
 
-fn take_lock(config: &Config) -> Result<InstanceLock, Failed> {
+/// The lock that was passed on; of a predecessor that died, the one that is free. Where somebody holds that, another successor
+/// was faster.
+fn take_lock(config: &Config, passed_on: Option<OwnedFd>) -> Result<InstanceLock, Failed> {
+    if let Some(file) = passed_on {
+        return InstanceLock::passed_on(file, &config.node.state_dir)
+            .map_err(|error| Failed::Broken(error.to_string()));
+    }
     let begin = Instant::now();
     loop {
         match InstanceLock::take(&config.node.state_dir) {
             Ok(lock) => return Ok(lock),
             Err(LockError::Held { .. }) if begin.elapsed() < LOCK_MAX => sleep(PAUSE),
-            Err(error) => {
-                return Err(Failed::Broken(format!(
-                    "the predecessor has let go, but its lock is not free: {error}"
-                )));
-            }
+            Err(error @ LockError::Held { .. }) => return Err(Failed::Refused(error.to_string())),
+            Err(error) => return Err(Failed::Broken(error.to_string())),
         }
     }
 }

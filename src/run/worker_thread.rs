@@ -57,9 +57,15 @@ fn turn_until<P: Port>(worker: &mut Worker<P>, idle: Idle, stop: &AtomicBool) {
     let counters = Arc::clone(worker.counters());
     let (mut next_tick, mut empty) = (0, 0_u32);
     let mut now = monotonic_ns();
+    let mut before = now;
     while !stop.load(Ordering::Relaxed) {
+        // What was received ahead came while the last turn lasted.
+        let taken = if worker.has_ahead() { before } else { now };
         let moved = worker.turn(now);
+        let mut flushed = None;
         if now >= next_tick {
+            // A tick is no part of what frames wait for, and comes once in a millisecond.
+            flushed = (moved > 0).then(monotonic_ns);
             worker.tick(now);
             next_tick = now + TICK_NS;
         }
@@ -69,9 +75,14 @@ fn turn_until<P: Port>(worker: &mut Worker<P>, idle: Idle, stop: &AtomicBool) {
         } else {
             empty = 0;
         }
-        let before = std::mem::replace(&mut now, monotonic_ns());
+        before = std::mem::replace(&mut now, monotonic_ns());
         let spent = now.saturating_sub(before);
-        if moved > 0 { counters.busy_ns.add(spent) } else { counters.idle_ns.add(spent) }
+        if moved > 0 {
+            counters.busy_ns.add(spent);
+            counters.latency.record(flushed.unwrap_or(now).saturating_sub(taken), moved as u64);
+        } else {
+            counters.idle_ns.add(spent);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
+use crate::l7_guests::a_node_drains_and_comes_back;
 use ringlead_io::listen::{Listeners, listener_of};
 use ringlead_pick::{FrontHash, Maglev, Member, default_size};
 use ringlead_tests::{
@@ -20,7 +21,7 @@ const PORT: u16 = 443;
 const HEALTH_PORT: u16 = 8443;
 /// Listeners of a service on one node.
 const LISTENERS: usize = 4;
-const LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const LIMIT: Duration = Duration::from_secs(15);
 
 /// The test server of a node: listeners by the front's hash on these addresses, and one that answers health checks. The
 /// first node's listeners are called a to d, the second one's A to D.
@@ -53,7 +54,7 @@ fn transfers(lab: &Lab, to: SocketAddr, count: usize) -> Vec<Transferred> {
     made.map(|one| one.unwrap_or_else(|e| panic!("{to}: {e}"))).collect()
 }
 
-fn family(at: SocketAddr) -> Family {
+pub(crate) fn family(at: SocketAddr) -> Family {
     if at.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
@@ -186,7 +187,7 @@ fn service(family: Family) -> SocketAddr {
 }
 
 /// The node, 1 or 2, whose flow it is while both are up.
-fn node_of(client: SocketAddr, to: SocketAddr) -> usize {
+pub(crate) fn node_of(client: SocketAddr, to: SocketAddr) -> usize {
     let front = FrontHash::new(KEY);
     let member = |n| Member { identity: front.server(IpAddr::into(Lab::node(family(to), n)), 0), weight: 1 };
     let table = Maglev::build(&[member(1), member(2)], default_size(2));
@@ -194,12 +195,12 @@ fn node_of(client: SocketAddr, to: SocketAddr) -> usize {
 }
 
 /// The node that a listener's name belongs to.
-fn node_named(name: char) -> usize {
+pub(crate) fn node_named(name: char) -> usize {
     if name.is_ascii_lowercase() { 1 } else { 2 }
 }
 
 /// Whether a node has so many nodes up, itself among them, in each service.
-fn nodes_up(ringlead: &Ringlead, wanted: u64) -> bool {
+pub(crate) fn nodes_up(ringlead: &Ringlead, wanted: u64) -> bool {
     let status = ringlead.status();
     status["services"].as_array().unwrap().iter().all(|s| s["servers_eligible"] == wanted)
 }
@@ -235,6 +236,7 @@ fn each_flow_is_accepted_by_its_node_whichever_it_came_to() {
         }
     }
     established_flows_are_sprayed_anew(&lab, services);
+    a_node_drains_and_comes_back(&lab, services, &nodes);
     let dropped: u64 = nodes.iter().map(|n| n.status()["drops"]["own-node"].as_u64().unwrap_or(0)).sum();
     assert_eq!(dropped, 0, "nobody's table differed from its program's");
     the_second_dies(&lab, services, second, &nodes[0]);

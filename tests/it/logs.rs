@@ -4,8 +4,8 @@ use crate::carries;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ringlead_tests::{
-    Config, Family, Farm, Lab, Mode, Node, Process, Protocol, Ringlead, Service, needs_ringlead, ringlead_binary,
-    wait_until,
+    Config, Family, Farm, Lab, Mode, Node, Process, Protocol, Ringlead, Service, needs_ringlead,
+    ringlead_binary, wait_until,
 };
 use serde_json::Value;
 use socket2::SockRef;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
 
+mod alerts;
 mod any_port;
 mod bench;
 mod bench_load;
@@ -20,9 +21,11 @@ mod health;
 mod health_types;
 mod kernel_traffic;
 mod l7;
+mod l7_guests;
 mod lab;
 mod logs;
 mod many_services;
+mod metrics;
 mod misfits;
 mod nat;
 mod neighbour;

@@ -35,13 +35,79 @@ fn a_route_that_moves_to_another_gateway_is_followed() {
     let _ringlead = Ringlead::start(&lab, &config.render());
     clients.iter().for_each(|service| lab.await_servers(service, "3"));
     for router in [2, 1] {
-        let before = forwarded(&lab, router);
-        route_by(&lab, router);
-        lab.must_run(Node::Switch, "ip", &["link", "set", &format!("to-s{}", 3 - router), "down"]);
-        clients.iter().for_each(|service| lab.await_servers(service, "3"));
-        assert!(forwarded(&lab, router) > before + 100, "router {router} did not forward");
-        lab.must_run(Node::Switch, "ip", &["link", "set", &format!("to-s{}", 3 - router), "up"]);
+        moved(&lab, &clients, Node::Server(router), Some(3 - router), || route_by(&lab, router));
     }
+    a_policy_rule_is_followed(&lab, &clients);
+    a_gateway_that_moves_to_another_port_is_followed(&lab, &clients);
+}
+
+/// After the change all goes by this router, also when the one that it went by before is cut off.
+fn moved(lab: &Lab, clients: &[Service], router: Node, last: Option<u8>, change: impl FnOnce()) {
+    let before = forwarded(lab, router);
+    change();
+    let link = |state| {
+        last.map(|last| lab.must_run(Node::Switch, "ip", &["link", "set", &format!("to-s{last}"), state]))
+    };
+    link("down");
+    clients.iter().for_each(|service| lab.await_servers(service, "3"));
+    assert!(forwarded(lab, router) > before + 100, "{router} did not forward");
+    link("up");
+}
+
+/// The way by the second router is in a table of its own, which a rule begins and ends to name. No route changes then.
+fn a_policy_rule_is_followed(lab: &Lab, clients: &[Service]) {
+    let each = |arguments: &[&str]| {
+        for (family, ip) in FAR {
+            let (to, via) = (prefix(family, ip), Lab::server(family, 2).to_string());
+            let family = if family == Family::V4 { "-4" } else { "-6" };
+            let word = |word: &&str| match *word {
+                "TO" => to.clone(),
+                "VIA" => via.clone(),
+                other => other.to_owned(),
+            };
+            let words: Vec<String> = arguments.iter().map(word).collect();
+            let words: Vec<&str> = [family].into_iter().chain(words.iter().map(String::as_str)).collect();
+            lab.must_run(Node::Balancer, "ip", &words);
+        }
+    };
+    each(&["route", "add", "TO", "via", "VIA", "table", "100"]);
+    clients.iter().for_each(|service| lab.await_servers(service, "3"));
+    moved(lab, clients, Node::Server(2), Some(1), || each(&["rule", "add", "to", "TO", "lookup", "100"]));
+    moved(lab, clients, Node::Server(1), Some(2), || each(&["rule", "del", "to", "TO", "lookup", "100"]));
+}
+
+/// The gateway's address is behind the port towards the servers first, at server 1, then behind the one towards the clients, at
+/// the client, which forwards by its other port.
+fn a_gateway_that_moves_to_another_port_is_followed(lab: &Lab, clients: &[Service]) {
+    let gateways = [(Family::V4, "10.4.0.1"), (Family::V6, "fd04::1")];
+    let have = |node, what, device: &str| {
+        for (family, ip) in gateways {
+            let address = prefix(family, ip);
+            let nodad: &[&str] = if family == Family::V6 && what == "add" { &["nodad"] } else { &[] };
+            lab.must_run(node, "ip", &[&["addr", what, &address, "dev", device], nodad].concat());
+        }
+    };
+    let by = |port: &str| {
+        for ((family, gateway), (_, far)) in gateways.into_iter().zip(FAR) {
+            let (gateway_prefix, to) = (prefix(family, gateway), prefix(family, far));
+            let route =
+                |more: &[&str]| lab.must_run(Node::Balancer, "ip", &[&["route", "replace"], more].concat());
+            route(&[&gateway_prefix, "dev", port]);
+            route(&[&to, "via", gateway, "dev", port, "onlink"]);
+        }
+    };
+    forwards(lab, Node::Client);
+    for (family, far) in FAR {
+        let via = Lab::server(family, 3).to_string();
+        lab.must_run(Node::Client, "ip", &["route", "add", &prefix(family, far), "via", &via]);
+    }
+    have(Node::Server(1), "add", "e0");
+    moved(lab, clients, Node::Server(1), Some(2), || by("l1"));
+    moved(lab, clients, Node::Client, Some(1), || {
+        have(Node::Server(1), "del", "e0");
+        have(Node::Client, "add", "c0");
+        by("l0");
+    });
 }
 
 /// Server 3 has an address of its own network, and servers 1 and 2 forward to it.
@@ -54,11 +120,12 @@ fn far_server(lab: &Lab) {
             lab.must_run(Node::Server(router), "ip", &["route", "add", &to, "via", &via]);
         }
     }
-    for router in [1, 2] {
-        for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-            lab.within(Node::Server(router), || std::fs::write(format!("/proc/sys/net/{path}"), "1"))
-                .unwrap();
-        }
+    [1, 2].into_iter().for_each(|router| forwards(lab, Node::Server(router)));
+}
+
+fn forwards(lab: &Lab, node: Node) {
+    for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        lab.within(node, || std::fs::write(format!("/proc/sys/net/{path}"), "1")).unwrap();
     }
 }
 
@@ -73,9 +140,9 @@ fn prefix(family: Family, ip: &str) -> String {
     format!("{ip}/{}", if family == Family::V4 { 32 } else { 128 })
 }
 
-/// Packets that a server's kernel forwarded, of both families.
-fn forwarded(lab: &Lab, number: u8) -> u64 {
-    let read = |file: &str| lab.within(Node::Server(number), || std::fs::read_to_string(file)).unwrap();
+/// Packets that a node's kernel forwarded, of both families.
+fn forwarded(lab: &Lab, node: Node) -> u64 {
+    let read = |file: &str| lab.within(node, || std::fs::read_to_string(file)).unwrap();
     let v4 = read("/proc/thread-self/net/snmp");
     let mut lines = v4.lines().filter(|line| line.starts_with("Ip:")).map(str::split_whitespace);
     let (names, values) = (lines.next().unwrap(), lines.next().unwrap());

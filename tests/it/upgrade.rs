@@ -267,6 +267,53 @@ fn a_refused_take_over_leaves_the_old_one_serving() {
     assert!(old.stop().success());
 }
 
+/// One of them follows; another one follows that, or is refused by name, and none begins with an empty table.
+#[test]
+fn of_several_that_take_over_at_once_none_is_without_the_flows() {
+    needs_ringlead!();
+    let lab = Lab::new("upgrade-several");
+    let _farm = Farm::start(&lab);
+    let service = Service::standard(Mode::Snat, Protocol::Tcp, Family::V4);
+    let text = file(&lab, std::slice::from_ref(&service));
+    unanswered(&lab, std::slice::from_ref(&service));
+    let first = Ringlead::start(&lab, &text);
+    lab.await_servers(&service, "123");
+    let clients = Lab::clients(Family::V4);
+    let each = Transfer::new(service.listen).bytes(50_003, 50_003);
+    let held: Vec<_> = lab.within(Node::Client, || {
+        clients.iter().take(12).map(|&from| each.from(from).hold().unwrap()).collect()
+    });
+    let made: Vec<_> = thread::scope(|scope| {
+        let (lab, text) = (&lab, &text);
+        let start =
+            |n: u8| scope.spawn(move || Ringlead::take_over_from(lab, &format!("next{n}.toml"), text));
+        [1, 2, 3].map(start).into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(first.ended().success());
+    let mut running = Vec::new();
+    for one in made {
+        match one {
+            Ok(one) => running.push(one),
+            // It has followed, and was followed at once.
+            Err(refusal) if refusal.status.success() => {}
+            Err(refusal) => {
+                assert_eq!(refusal.status.code(), Some(2), "{}", refusal.said);
+                let known = ["another process is taking this one's place", "another ringlead runs here"];
+                assert!(known.iter().any(|words| refusal.said.contains(words)), "{}", refusal.said);
+            }
+        }
+    }
+    wait_until(Duration::from_secs(20), "all but the last to end", || {
+        running.retain_mut(Ringlead::runs);
+        running.len() == 1
+    });
+    let (flows, _) = took_over(&running[0].status());
+    assert!(flows >= 12, "{flows} flows came over");
+    for one in held {
+        one.finish().unwrap();
+    }
+}
+
 /// Killed after it took over, a daemon is followed as any that died: what can be computed again goes on.
 #[test]
 fn a_kill_right_after_the_take_over_is_as_any_kill() {

@@ -165,12 +165,7 @@ fn serve(name: u8, mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
 }
 
 /// Sends the first `length` bytes of a pattern, resting after each chunk.
-pub(crate) fn send_pattern(
-    mut stream: &TcpStream,
-    pattern: Pattern,
-    length: u64,
-    pause_us: u64,
-) -> io::Result<()> {
+fn send_pattern(mut stream: &TcpStream, pattern: Pattern, length: u64, pause_us: u64) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     let mut sent = 0;
     while sent < length {

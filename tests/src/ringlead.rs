@@ -87,7 +87,18 @@ impl Ringlead {
     /// # Panics
     /// When neither happens in time.
     pub fn take_over(lab: &Lab, config: &str) -> Result<Self, Refusal> {
-        Self::launch(lab, Node::Balancer, "next.toml", config, &["--take-over"])
+        Self::take_over_from(lab, "next.toml", config)
+    }
+
+    /// The same with a file of this name, for several at one time.
+    ///
+    /// # Errors
+    /// When it ends instead.
+    ///
+    /// # Panics
+    /// When neither happens in time.
+    pub fn take_over_from(lab: &Lab, file: &str, config: &str) -> Result<Self, Refusal> {
+        Self::launch(lab, Node::Balancer, file, config, &["--take-over"])
     }
 
     fn launch(lab: &Lab, node: Node, file: &str, config: &str, more: &[&str]) -> Result<Self, Refusal> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::blob::{ANSWER_LEN, CHUNK, Request, send_pattern};
+use crate::blob::{ANSWER_LEN, CHUNK, Request};
 use crate::{Digest, Pattern};
 
 /// A transfer to make with a [`BlobServer`](crate::BlobServer).
@@ -75,28 +75,24 @@ impl Transfer {
     /// # Errors
     /// What connecting, sending or receiving says; `InvalidData` when the bytes differ in either direction.
     pub fn make(&self) -> io::Result<Transferred> {
+        self.hold()?.finish()
+    }
+
+    /// Begins the transfer, in the namespace of the calling thread: its server waits for the upload as long as the test likes,
+    /// but a minute without a byte.
+    ///
+    /// # Errors
+    /// What connecting or sending says.
+    pub fn hold(&self) -> io::Result<Held> {
         static SEED: AtomicU64 = AtomicU64::new(1);
         let seed = SEED.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
         let mut stream = self.connect()?;
         let client = stream.local_addr()?;
-        let pause_us = self.pause_us();
-        let request = Request { upload: self.upload, download: self.download, seed, pause_us };
+        let request =
+            Request { upload: self.upload, download: self.download, seed, pause_us: self.pause_us() };
         stream.write_all(&request.to_bytes())?;
-        send_pattern(&stream, Pattern::new(seed), self.upload, pause_us)?;
-
-        let mut answer = [0; ANSWER_LEN];
-        stream.read_exact(&mut answer)?;
-        let (name, digest) = answer.split_at(1);
-        if digest != digest_of(Pattern::new(seed), self.upload).to_le_bytes() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the server got other bytes than were sent",
-            ));
-        }
-        self.receive(&mut stream, Pattern::new(!seed))?;
-        let bytes = self.upload + self.download;
-        Ok(Transferred { server: char::from(name[0]), client, bytes, elapsed: begin.elapsed() })
+        Ok(Held { transfer: *self, stream, client, seed, sent: 0, begin })
     }
 
     fn connect(&self) -> io::Result<TcpStream> {
@@ -111,14 +107,77 @@ impl Transfer {
         Ok(socket.into())
     }
 
-    fn receive(&self, stream: &mut TcpStream, pattern: Pattern) -> io::Result<()> {
+    /// The rest after each chunk that spreads all chunks over the wanted time.
+    fn pause_us(&self) -> u64 {
+        let chunk = u64::try_from(CHUNK).unwrap_or(u64::MAX);
+        let chunks = self.upload.div_ceil(chunk) + self.download.div_ceil(chunk);
+        u64::try_from(self.lasting.as_micros()).unwrap_or(u64::MAX) / chunks.max(1)
+    }
+}
+
+/// A transfer whose upload is under way.
+#[derive(Debug)]
+pub struct Held {
+    transfer: Transfer,
+    stream: TcpStream,
+    client: SocketAddr,
+    seed: u64,
+    sent: u64,
+    begin: Instant,
+}
+
+impl Held {
+    /// Sends up to so many bytes more; nothing once all is sent.
+    ///
+    /// # Errors
+    /// What sending says.
+    pub fn send(&mut self, bytes: usize) -> io::Result<()> {
+        let left = usize::try_from(self.transfer.upload - self.sent).unwrap_or(usize::MAX);
+        let mut part = vec![0; bytes.min(left)];
+        Pattern::new(self.seed).fill(self.sent, &mut part);
+        self.stream.write_all(&part)?;
+        self.sent += u64::try_from(part.len()).unwrap_or_default();
+        Ok(())
+    }
+
+    /// Sends the rest, and takes all that the server sends.
+    ///
+    /// # Errors
+    /// What sending or receiving says; `InvalidData` when the bytes differ in either direction.
+    pub fn finish(mut self) -> io::Result<Transferred> {
+        let pause = Duration::from_micros(self.transfer.pause_us());
+        while self.sent < self.transfer.upload {
+            self.send(CHUNK)?;
+            std::thread::sleep(pause);
+        }
+        let mut answer = [0; ANSWER_LEN];
+        self.stream.read_exact(&mut answer)?;
+        let (name, digest) = answer.split_at(1);
+        if digest != digest_of(Pattern::new(self.seed), self.transfer.upload).to_le_bytes() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the server got other bytes than were sent",
+            ));
+        }
+        self.receive(Pattern::new(!self.seed))?;
+        let bytes = self.transfer.upload + self.transfer.download;
+        Ok(Transferred {
+            server: char::from(name[0]),
+            client: self.client,
+            bytes,
+            elapsed: self.begin.elapsed(),
+        })
+    }
+
+    fn receive(&mut self, pattern: Pattern) -> io::Result<()> {
         let mut buffer = vec![0; CHUNK];
         let mut received = 0;
-        while received < self.download {
-            let want = buffer.len().min(usize::try_from(self.download - received).unwrap_or(usize::MAX));
-            let got = stream.read(&mut buffer[..want])?;
+        while received < self.transfer.download {
+            let want =
+                buffer.len().min(usize::try_from(self.transfer.download - received).unwrap_or(usize::MAX));
+            let got = self.stream.read(&mut buffer[..want])?;
             if got == 0 {
-                let text = format!("the server ended after {received} of {} bytes", self.download);
+                let text = format!("the server ended after {received} of {} bytes", self.transfer.download);
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
             }
             if let Some(at) = pattern.first_difference(received, &buffer[..got]) {
@@ -128,13 +187,6 @@ impl Transfer {
             received += u64::try_from(got).unwrap_or_default();
         }
         Ok(())
-    }
-
-    /// The rest after each chunk that spreads all chunks over the wanted time.
-    fn pause_us(&self) -> u64 {
-        let chunk = u64::try_from(CHUNK).unwrap_or(u64::MAX);
-        let chunks = self.upload.div_ceil(chunk) + self.download.div_ceil(chunk);
-        u64::try_from(self.lasting.as_micros()).unwrap_or(u64::MAX) / chunks.max(1)
     }
 }
 

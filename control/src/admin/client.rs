@@ -81,21 +81,21 @@ pub fn request(path: &Path, request: &Value) -> Result<Value, ClientError> {
     }
 }
 
-/// Sends one request to the daemon at `path` and waits at most `patience` for its answer, and for the file that may come with
+/// Sends one request to the daemon at `path` and waits at most `patience` for its answer, and for the files that may come with
 /// it.
 ///
 /// # Errors
 /// As [`request`].
-pub fn request_file(
+pub fn request_files(
     path: &Path,
     request: &Value,
     patience: Duration,
-) -> Result<(Value, Option<OwnedFd>), ClientError> {
+) -> Result<(Value, Vec<OwnedFd>), ClientError> {
     let stream = socket::reach(path, CONNECT_MAX).map_err(|error| unreachable_because(error, path))?;
     stream.set_read_timeout(Some(patience)).map_err(ClientError::Io)?;
     (&stream).write_all(format!("{request}\n").as_bytes()).map_err(late)?;
-    let (line, file) = successor::receive(&stream).map_err(late)?;
-    Ok((parse_answer(&line)?, file))
+    let (line, files) = successor::receive(&stream).map_err(late)?;
+    Ok((parse_answer(&line)?, files))
 }
 
 /// Whether a daemon listens at `path`.

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::{
     ADMIN_MODE, ANSWER_MAX_S, Access, CONNECTIONS_MAX, Caller, HAND_OVER, Handler, READ_MAX_S,
-    READ_ONLY_MODE, REQUEST_MAX, Request, ServeError, Successor, Successors, socket,
+    READ_ONLY_MODE, REQUEST_MAX, Request, ServeError, Successor, Successors, TAKEN, socket,
 };
 
 const READ_MAX: Duration = Duration::from_secs(READ_MAX_S);
@@ -158,8 +159,11 @@ async fn succeed(
     let Ok(whole) = reader.into_inner().reunite(writer) else { return };
     let made = whole.into_std().and_then(|stream| Successor::new(request.arguments, pid, stream));
     match made {
-        // Where the loop has ended meanwhile, the asker finds its connection closed.
-        Ok(successor) => _ = successors.send(successor).await,
+        Ok(successor) => {
+            if let Err(SendError(successor)) = successors.send(successor).await {
+                successor.refuse(TAKEN);
+            }
+        }
         Err(error) => tracing::warn!(%error, "a successor's connection could not be kept"),
     }
 }

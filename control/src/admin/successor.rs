@@ -19,6 +19,10 @@ use super::{READ_MAX_S, REQUEST_MAX};
 
 /// The request's `command`.
 pub const HAND_OVER: &str = "hand-over";
+/// What all but the first successor are told.
+pub const TAKEN: &str = "another process is taking this one's place already, or it is stopping";
+/// Files that may come with an answer.
+const FILES_MAX: usize = 2;
 
 /// A process that asked to take this one's place, and waits for the answer.
 #[derive(Debug)]
@@ -59,17 +63,16 @@ impl Successor {
         let _ = writeln!(self.stream, "{}", json!({ "error": why }));
     }
 
-    /// Answers it, with an open file where there is one.
+    /// Answers it, with up to two open files.
     ///
     /// # Errors
     /// What sending says; it may have gone.
-    pub fn answer(mut self, answer: &Value, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    pub fn answer(mut self, answer: &Value, files: &[BorrowedFd<'_>]) -> io::Result<()> {
         let line = format!("{answer}\n");
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let files: Vec<_> = file.into_iter().collect();
-        if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&files)) {
-            return Err(io::Error::other("no room for a file beside the answer"));
+        if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
+            return Err(io::Error::other("no room for the files beside the answer"));
         }
         let sent =
             sendmsg(&self.stream, &[IoSlice::new(line.as_bytes())], &mut control, SendFlags::NOSIGNAL)?;
@@ -77,19 +80,20 @@ impl Successor {
     }
 }
 
-/// Reads an answer's line, and the first file that came with it.
-pub(super) fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
-    let (mut line, mut file) = (Vec::new(), None);
+/// Reads an answer's line, and the files that came with it.
+pub(super) fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let (mut line, mut files) = (Vec::new(), Vec::new());
     while line.last() != Some(&b'\n') && line.len() <= REQUEST_MAX {
         let mut bytes = [0; 4096];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut bytes)];
         let got = recvmsg(stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
         for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(files) = message {
+            if let RecvAncillaryMessage::ScmRights(more) = message {
                 // What is not kept is closed.
-                file = files.fold(file, |file, one| file.or(Some(one)));
+                let room = FILES_MAX - files.len();
+                files.extend(more.take(room));
             }
         }
         if got == 0 {
@@ -97,5 +101,5 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Option<OwnedF
         }
         line.extend_from_slice(bytes.get(..got).unwrap_or_default());
     }
-    Ok((line, file))
+    Ok((line, files))
 }

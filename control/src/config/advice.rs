@@ -160,6 +160,10 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "Checks pass or fail; agents say what they want to be given to their server. Name checks of type agent with `agent`, all others with `health`; a pool may have both.",
     ),
     (
+        "C170",
+        "The service would get the scrapes, or the scraper the clients. Choose another port for `metrics`, or an address that no service listens on.",
+    ),
+    (
         "C180",
         "The journal keeps every field apart. Take `format` out, and choose by journalctl's -o; or write to = \"stderr\" or a path.",
     ),

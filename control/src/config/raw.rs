@@ -204,6 +204,7 @@ pub(super) struct Expect {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Observe {
+    pub(super) metrics: Opt<String>,
     /// Read on its own, so that it has its own findings.
     #[serde(skip)]
     pub(super) log: Option<Table<Log>>,

@@ -237,7 +237,7 @@ pub(super) const EXPECT: Table = Table {
 
 pub(super) const OBSERVE: Table = Table {
     header: "[observe]",
-    keys: &[key("log", "a table"), key("flow-log", "a table")],
+    keys: &[key("metrics", "a string \"ADDRESS:PORT\""), key("log", "a table"), key("flow-log", "a table")],
     later: &["status-page", "access-log", "capture-ring"],
 };
 

@@ -86,6 +86,7 @@ pub(super) fn agent_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
             let Some(id) = plan.server_id(pool, server) else { continue };
             let port = check.port.unwrap_or_else(|| server.address.port());
             specs.push(CheckSpec {
+                pool: pool.name.as_str().into(),
                 id: id.0 | AGENT,
                 target: SocketAddr::new(server.address.ip(), port),
                 probe: Arc::clone(&check.probe),

@@ -1,7 +1,7 @@
 //! Leaving the node to a successor: nothing is taken away but what it needs for itself.
 
 use super::{Engine, monotonic};
-use crate::admin::Successor;
+use crate::admin::{Successor, TAKEN};
 use crate::config::{Config, NodeConfig, PortConfig};
 use crate::handover;
 use crate::plan::Plan;
@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// What is in the rings when no socket is steered to any more still leaves.
 const LAST_FRAMES: Duration = Duration::from_millis(2);
@@ -29,6 +30,15 @@ pub struct Leaving {
     pub steering: Option<Steering>,
     /// When the last frame was steered to the workers, nanoseconds of `CLOCK_MONOTONIC`.
     pub stopped_ns: u64,
+}
+
+/// One process takes the place: others that wait already are sent away, and no more come.
+pub(super) fn refuse_others(waiting: &mut mpsc::Receiver<Successor>) {
+    waiting.close();
+    while let Ok(other) = waiting.try_recv() {
+        tracing::warn!(event = "hand-over", pid = other.pid, "refused: {TAKEN}");
+        other.refuse(TAKEN);
+    }
 }
 
 /// What a successor tells of itself, for the one that it wants to follow to compare.

@@ -74,11 +74,13 @@ fn check_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
     let mut specs = Vec::new();
     for pool in &config.pools {
         let Some(check) = pool.health.and_then(|index| config.checks.get(index)) else { continue };
+        let name: Arc<str> = pool.name.as_str().into();
         for server in &pool.servers {
             let Some(id) = plan.server_id(pool, server) else { continue };
             let port = check.port.unwrap_or_else(|| server.address.port());
             specs.push(CheckSpec {
                 id: id.0,
+                pool: Arc::clone(&name),
                 target: SocketAddr::new(server.address.ip(), port),
                 probe: Arc::clone(&check.probe),
                 interval: check.interval,

@@ -12,6 +12,7 @@ mod load;
 mod manager;
 mod neighbours;
 mod network;
+mod observe;
 pub mod operator;
 mod persistence;
 mod pools;
@@ -57,6 +58,7 @@ pub use undo::CONFIRM_S_MAX;
 /// How often the loop looks after ghosts, old snapshots and silent workers.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
+use hand_over::refuse_others;
 pub use hand_over::{Leaving, introduction};
 
 /// What stops the engine from starting or going on.
@@ -180,6 +182,7 @@ pub struct Engine {
     operator: operator::OperatorWatch,
     agents: agent::AgentWatch,
     taken_over: Option<status::TakeOverStatus>,
+    observe: observe::Observe,
     started: Instant,
     /// When neighbours were last looked at for some that nobody keeps resolved.
     managed_at: Instant,
@@ -197,6 +200,7 @@ impl Engine {
         let flow_log = FlowLog::new(Arc::clone(&node.shared.ends));
         Self {
             load: LoadMeter::new(node.cores.len()),
+            observe: observe::Observe::new(&node),
             devices: devices::Devices::of(&node.ports),
             plan: Arc::new(plan),
             config_path,
@@ -249,12 +253,15 @@ impl Engine {
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.observe.beat(self.ready);
             tokio::select! {
+                Some(ask) = self.observe.asked() => self.on_scrape(ask),
                 Some(event) = self.health.recv() => self.on_health(event).await,
                 Some(event) = inputs.net.recv() => self.on_net(event, &mut inputs.net).await,
                 Some((request, answer)) = inputs.admin.recv() => self.on_request(&request, answer).await,
                 Some(successor) = inputs.successors.recv() => {
                     if let Some((successor, file)) = self.agree(successor) {
+                        refuse_others(&mut inputs.successors);
                         return Ok(Ended::Leaving(Box::new(self.leave(successor, file).await)));
                     }
                 }
@@ -270,6 +277,7 @@ impl Engine {
     /// Forgets what nobody uses any more, and notices silent workers.
     async fn keep_house(&mut self) {
         self.load.sample(&self.node.shared.counters);
+        self.listen_again();
         self.undo_unconfirmed().await;
         self.free_retired();
         self.watch_workers();
@@ -278,6 +286,7 @@ impl Engine {
         self.manage_again().await;
         self.forget_clients().await;
         self.forget_ghosts().await;
+        self.forget_guests();
         self.raise_weights().await;
         self.end_said().await;
         self.answer_waits();

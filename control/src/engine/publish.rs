@@ -95,6 +95,19 @@ impl Engine {
         }
     }
 
+    /// Ends the front's questions about own slots once no other node has a flow by way of this one.
+    pub(super) fn forget_guests(&mut self) {
+        if !self.plan.has_guests() || self.epoch_of_all() < self.plan.epoch() {
+            return;
+        }
+        let loads = &self.node.shared.loads;
+        if self.plan.other_nodes_are(|id| loads.get(id.0) == 0) {
+            Arc::make_mut(&mut self.plan).forget_guests();
+            self.steer();
+            tracing::debug!(event = "nodes", "no connection of another node comes in here any more");
+        }
+    }
+
     /// Forgets removed servers that have no flow left, once every worker knows them as removed.
     pub(super) async fn forget_ghosts(&mut self) {
         let waits = self.plan.has_past_snat()

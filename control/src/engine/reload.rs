@@ -72,6 +72,7 @@ impl Engine {
             ));
         }
         self.check_sources(&config).await?;
+        let metrics = self.observe.changed(config.observe.metrics)?;
         let (last, local) = (Arc::clone(&self.plan), self.local.clone());
         let prepared = tokio::task::spawn_blocking(move || prepare(&last, config, &local)).await;
         let (plan, rules, (log, flows)) = prepared.map_err(|e| e.to_string())??;
@@ -81,6 +82,7 @@ impl Engine {
         logs::adopt(log);
         self.flow_log.adopt(flows, || names(&plan));
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
+        self.observe.adopt(metrics);
         self.note_new_services();
         self.note_said().await;
         self.resolve_routes(Ask::New).await;

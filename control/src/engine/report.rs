@@ -27,8 +27,8 @@ pub(super) struct Reporter {
     pub(super) plan: Arc<Plan>,
     pub(super) shared: Shared,
     pub(super) ports: Vec<NodePort>,
-    cores: Vec<usize>,
-    bases: Arc<BTreeMap<u32, ServiceTotals>>,
+    pub(super) cores: Vec<usize>,
+    pub(super) bases: Arc<BTreeMap<u32, ServiceTotals>>,
     /// Of each worker: the share of time spent on frames, over 1, 10 and 60 seconds.
     loads: Vec<[f64; 3]>,
     reload: ReloadStatus,
@@ -217,6 +217,7 @@ impl Engine {
             (id.to_u32(), known.unwrap_or_else(|| slot_totals(&self.node.shared, id.slot)))
         };
         self.service_bases = Arc::new(ids.map(base).collect());
+        self.note_new_drops();
     }
 }
 

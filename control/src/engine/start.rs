@@ -38,6 +38,8 @@ impl Engine {
     /// flows of a predecessor that died.
     pub(super) async fn start(&mut self) -> Result<(), EngineError> {
         self.survey().await?;
+        // Probes are answered from here on: alive, and not ready.
+        self.listen().map_err(EngineError)?;
         self.note_said().await;
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();

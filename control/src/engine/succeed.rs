@@ -81,6 +81,8 @@ impl Engine {
         self.sync_addresses(true).await;
         self.refresh_local().await;
         self.steer();
+        // The predecessor has just closed its own; one that is still there is waited for.
+        self.listen_again();
         self.tell_ready();
         Ok(())
     }

@@ -40,18 +40,22 @@ pub fn export(plan: &Plan, shared: &Shared, stopped_ns: u64, out: impl Write + S
     let now = Tick::from_nanos(stopped_ns);
     // Ports of flows that are over already rest from now on.
     shared.sweep(now);
+    let tables = shared.tables.load();
     let (head, places) = names(plan, stopped_ns);
     let mut writer = Writer::new(out, &head)?;
     let mut left_out = 0;
     let all = &mut |flow: &Flow| match places.record(flow, now) {
         Some(record) => writer.flow(&record),
-        None => left_out += 1,
+        None => {
+            left_out += 1;
+            // Written up with the ports at rest, below.
+            tables.give_port_back(flow);
+        }
     };
     let mut from = Some(0);
     while let Some(at) = from {
         from = shared.flows.visit(at, usize::MAX, now, all);
     }
-    let tables = shared.tables.load();
     for (&ip, pool) in tables.snat.iter() {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             for (group, ports) in pool.space(ip).into_iter().flat_map(|space| space.resting(protocol)) {

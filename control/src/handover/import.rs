@@ -5,7 +5,7 @@ use super::stream::{Head, Reader, Unreadable};
 use crate::plan::{Plan, ServerKey};
 use ringlead_flow::{Link, ServerId, Tick};
 use ringlead_l4::Shared;
-use ringlead_l4::adopt::{Inherited, Refused};
+use ringlead_l4::adopt::{Inherited, Refused, holds_port};
 use ringlead_l4::tables::{ServiceId, Tables};
 use ringlead_pick::Sticky;
 use ringlead_wire::Protocol;
@@ -24,7 +24,7 @@ pub struct Imported {
     pub flows: u64,
     /// Flows not taken in, by reason.
     pub left_out: BTreeMap<&'static str, u64>,
-    /// Source ports that go on resting.
+    /// Source ports that rest: they did before, or their flows were left out.
     pub resting: u64,
     /// Clients that are still known.
     pub clients: u64,
@@ -62,7 +62,10 @@ pub fn import(from: impl Read, length: u64, plan: &Plan, shared: &Shared) -> Res
     };
     reader.flows(|record| match numbers.adopt(record, &tables, shared, now) {
         Ok(()) => done.flows += 1,
-        Err(why) => *done.left_out.entry(why).or_default() += 1,
+        Err(why) => {
+            *done.left_out.entry(why).or_default() += 1;
+            done.resting += u64::from(rest_of(record).is_some_and(|port| rest(&port, &tables)));
+        }
     })?;
     // After the flows: a port that one of them has does not rest.
     reader.rests(|record| {
@@ -75,6 +78,14 @@ pub fn import(from: impl Read, length: u64, plan: &Plan, shared: &Shared) -> Res
         *(if known { &mut done.clients } else { &mut done.clients_left_out }) += 1;
     })?;
     Ok(done)
+}
+
+/// The source port of a flow that is left out: its server may still remember the connection. Should another flow have it by
+/// now, it does not rest.
+fn rest_of(record: &FlowRecord) -> Option<RestRecord> {
+    let answers = record.server.filter(|_| holds_port(record.way))?;
+    let (group, ports) = (answers.dport / 64, 1 << (answers.dport % 64));
+    Some(RestRecord { ip: answers.dst, protocol: answers.proto, group, ports })
 }
 
 fn rest(record: &RestRecord, tables: &Tables) -> bool {

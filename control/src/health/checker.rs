@@ -1,6 +1,6 @@
 //! One task a check: when to start, when to tell, when to stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::probe::{self, Outcome};
+use super::times::CheckTimes;
 use super::trust::Trust;
 use super::{AgentReply, CheckSpec, CheckStatus, HealthEvent, LastResult, Machine, State};
 
@@ -30,6 +31,7 @@ pub struct Checker {
     events: mpsc::Sender<HealthEvent>,
     connects: Arc<Semaphore>,
     trust: Arc<Trust>,
+    times: CheckTimes,
 }
 
 /// What [`Checker::reconcile`] did, in numbers of checks.
@@ -65,7 +67,13 @@ impl Checker {
     #[must_use]
     pub fn new(events: mpsc::Sender<HealthEvent>) -> Self {
         let connects = Arc::new(Semaphore::new(CONNECTS_MAX));
-        Self { checks: BTreeMap::new(), events, connects, trust: Arc::default() }
+        Self {
+            checks: BTreeMap::new(),
+            events,
+            connects,
+            trust: Arc::default(),
+            times: CheckTimes::default(),
+        }
     }
 
     /// Make the running checks these ones. Of several with one id the last counts.
@@ -75,6 +83,9 @@ impl Checker {
         self.trust.forget();
         let wanted: BTreeMap<u32, CheckSpec> = specs.into_iter().map(|spec| (spec.id, spec)).collect();
         let before = self.checks.len();
+        let stays: BTreeSet<&Arc<str>> = wanted.values().map(|spec| &spec.pool).collect();
+        let pools = self.checks.values().map(|check| Arc::clone(&check.spec.borrow().pool));
+        let gone: BTreeSet<Arc<str>> = pools.filter(|pool| !stays.contains(pool)).collect();
         self.checks
             .retain(|id, check| wanted.get(id).is_some_and(|spec| spec.target == check.spec.borrow().target));
         let mut done = Reconciled { stopped: before - self.checks.len(), ..Reconciled::default() };
@@ -92,7 +103,14 @@ impl Checker {
                 done.started += 1;
             }
         }
+        self.times.forget(gone.iter());
         done
+    }
+
+    /// How long checks took.
+    #[must_use]
+    pub fn times(&self) -> CheckTimes {
+        self.times.clone()
     }
 
     /// Where every check stands, by id.
@@ -110,6 +128,7 @@ impl Checker {
             events: self.events.clone(),
             connects: Arc::clone(&self.connects),
             trust: Arc::clone(&self.trust),
+            times: self.times.clone(),
             random: RandomState::new(),
         };
         Check { spec: sender, progress, task: tokio::spawn(runner.run()) }
@@ -142,6 +161,7 @@ struct Runner {
     events: mpsc::Sender<HealthEvent>,
     connects: Arc<Semaphore>,
     trust: Arc<Trust>,
+    times: CheckTimes,
     random: RandomState,
 }
 
@@ -201,6 +221,9 @@ impl Runner {
                 (None, reason)
             }
         };
+        if let Some(passed) = result {
+            self.times.record(&spec.pool, passed, took);
+        }
         let mut progress = lock(&self.progress);
         let change = result.and_then(|passed| progress.machine.record(passed, spec.rise, spec.fall));
         if change.is_some() {

@@ -10,6 +10,7 @@ mod checker;
 mod kinds;
 mod machine;
 mod probe;
+mod times;
 mod trust;
 mod words;
 
@@ -21,6 +22,7 @@ pub use agent::{AgentReply, AgentState, Wish};
 pub use checker::{CONNECTS_MAX, Checker, Reconciled};
 pub use kinds::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 pub use machine::{Machine, State};
+pub use times::CheckTimes;
 pub use trust::check_ca;
 pub use words::in_words;
 
@@ -29,6 +31,8 @@ pub use words::in_words;
 pub struct CheckSpec {
     /// The caller's name for it; opaque here, unique in a list.
     pub id: u32,
+    /// The pool whose server it is: how long checks take is counted by pool.
+    pub pool: Arc<str>,
     /// Whom to ask; the port means nothing for ICMP.
     pub target: SocketAddr,
     /// What to ask.

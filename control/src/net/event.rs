@@ -9,6 +9,7 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::{RouteFlags, RouteMessage, RouteProtocol};
+use rtnetlink::packet_route::rule::RuleMessage;
 use rtnetlink::packet_route::{AddressFamily, route::RouteType};
 
 use super::{Mac, NetEvent, link};
@@ -24,6 +25,7 @@ pub(super) fn decode(message: &RouteNetlinkMessage) -> Option<NetEvent> {
         }
         RouteNetlinkMessage::NewAddress(m) | RouteNetlinkMessage::DelAddress(m) => address(m),
         RouteNetlinkMessage::NewRoute(m) | RouteNetlinkMessage::DelRoute(m) => route(m),
+        RouteNetlinkMessage::NewRule(m) | RouteNetlinkMessage::DelRule(m) => rule(m),
         _ => None,
     }
 }
@@ -121,6 +123,11 @@ fn route(message: &RouteMessage) -> Option<NetEvent> {
     (ip && !of_address && !header.flags.contains(RouteFlags::Cloned)).then_some(NetEvent::Routes)
 }
 
+/// Another table may answer for any address now.
+fn rule(message: &RuleMessage) -> Option<NetEvent> {
+    matches!(message.header.family, AddressFamily::Inet | AddressFamily::Inet6).then_some(NetEvent::Routes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +181,18 @@ mod tests {
         assert_eq!(decode(&RouteNetlinkMessage::NewRoute(m.clone())), Some(NetEvent::Routes));
         m.header.flags = RouteFlags::Cloned;
         assert_eq!(decode(&RouteNetlinkMessage::NewRoute(m)), None);
+    }
+
+    #[test]
+    fn a_policy_rule_is_told_as_a_change_of_routes() {
+        let mut m = RuleMessage::default();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            m.header.family = family;
+            assert_eq!(decode(&RouteNetlinkMessage::NewRule(m.clone())), Some(NetEvent::Routes));
+            assert_eq!(decode(&RouteNetlinkMessage::DelRule(m.clone())), Some(NetEvent::Routes));
+        }
+        m.header.family = AddressFamily::Unspec;
+        assert_eq!(decode(&RouteNetlinkMessage::NewRule(m)), None, "of multicast routing");
     }
 
     #[test]

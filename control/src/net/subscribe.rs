@@ -25,13 +25,16 @@ const BURST_MAX: usize = 256;
 const DATAGRAM_MAX: usize = 64 * 1024;
 const HEADER_LEN: usize = 16;
 
-const GROUPS: [MulticastGroup; 6] = [
+const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Link,
     MulticastGroup::Neigh,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv6Route,
+    // Policy rules: which table of routes an address is looked up in.
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
 ];
 
 /// Subscribe now; read in a task until the receiver is dropped.

@@ -4,6 +4,7 @@
 
 mod agent;
 mod fit;
+mod guests;
 mod ids;
 mod nodes;
 mod operator;
@@ -87,6 +88,10 @@ pub struct Plan {
     /// What operators said at run time.
     said: Arc<operator::Sayings>,
     sticky: StickyTables,
+    /// Pools of nodes: by which slots connections may have gone to another one.
+    strays: BTreeMap<String, guests::Strays>,
+    /// Whether flows came over from an earlier process.
+    expects_guests: bool,
     seed: [u8; 16],
     /// The time of the last snapshot; `None` while nobody has said what time it is.
     now: Option<Duration>,
@@ -112,6 +117,8 @@ impl Plan {
             salts: BTreeMap::new(),
             said: Arc::default(),
             sticky: StickyTables::new(),
+            strays: BTreeMap::new(),
+            expects_guests: false,
             seed: [0; 16],
             now: None,
         };

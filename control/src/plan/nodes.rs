@@ -31,7 +31,8 @@ impl Plan {
         let own = self.own_node(service);
         let this = pool.members.iter().position(|&id| Some(id) == own);
         let key = self.config.dataplane.hash_key;
-        Nodes::Several(Arc::new(NodeTable::new(key, table, this.unwrap_or(usize::MAX))))
+        let table = NodeTable::new(key, table, this.unwrap_or(usize::MAX));
+        Nodes::Several(Arc::new(table.with_guests(self.strays_of(&pool))))
     }
 
     /// This node, as one of a service's nodes.

@@ -18,6 +18,7 @@ impl Plan {
         self.note_ramps();
         self.build_sticky();
         let pools = self.build_pools();
+        self.note_strays(self.epoch > 1);
         let mut services: Vec<Option<Arc<Service>>> = Vec::new();
         let mut listen = ahash::AHashMap::new();
         for config in &self.config.services {

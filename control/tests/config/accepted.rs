@@ -249,6 +249,19 @@ fn checks_of_every_type() {
 }
 
 #[test]
+fn places_for_metrics() {
+    assert_eq!(good().observe.metrics, Some("127.0.0.1:9090".parse().unwrap()));
+    let (least, _) = config::parse("least.toml", LEAST).unwrap();
+    assert_eq!(least.observe.metrics, None);
+    for place in ["[::1]:1", "0.0.0.0:65535", "[2001:db8::1]:9090"] {
+        let (config, warnings) =
+            config::parse("place.toml", &format!("{LEAST}[observe]\nmetrics = \"{place}\"\n")).unwrap();
+        assert_eq!(config.observe.metrics, Some(place.parse().unwrap()));
+        assert!(warnings.is_empty());
+    }
+}
+
+#[test]
 fn logs() {
     let log = LogConfig {
         to: LogTarget::File(PathBuf::from("/var/log/ringlead/ringlead.log")),
@@ -261,7 +274,8 @@ fn logs() {
         sample: 1_000,
         always: vec![Why::Reset, Why::ChosenAgain],
     };
-    assert_eq!(good().observe, ObserveConfig { log, flow_log: Some(flow_log) });
+    let metrics = Some("127.0.0.1:9090".parse().unwrap());
+    assert_eq!(good().observe, ObserveConfig { metrics, log, flow_log: Some(flow_log) });
     let (least, _) = config::parse("least.toml", LEAST).unwrap();
     assert_eq!(least.observe, ObserveConfig::default());
     let text = format!("{LEAST}[observe]\nlog = {{ to = \"journal\" }}\n");

@@ -35,6 +35,7 @@ async fn agent(says: watch::Receiver<Option<Vec<u8>>>) -> SocketAddr {
 
 fn spec(target: SocketAddr) -> CheckSpec {
     CheckSpec {
+        pool: "p".into(),
         id: 1,
         target,
         probe: Arc::new(Probe::Agent(AgentProbe { send: "who\n".to_owned() })),

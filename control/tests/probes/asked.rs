@@ -27,6 +27,7 @@ pub(crate) async fn asked_fully(
     let mut checker = Checker::new(sender);
     let interval = Duration::from_secs(10);
     checker.reconcile(vec![CheckSpec {
+        pool: "p".into(),
         id: 1,
         target,
         probe: Arc::new(probe),

@@ -31,7 +31,7 @@ enum {
 };
 enum { BPF_F_NO_PREALLOC = 1 };
 
-/* Helpers are called by number; none of these is reserved to GPL programs. */
+/* Helpers are called by number; of these only `tcp_cookie` is reserved to programs that may be had under the GPL. */
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
 /* Moves the packet's start by `delta` bytes, negative towards its front; every pointer into the packet is void afterwards. */
 static long (*const adjust_head)(struct xdp_md *ctx, int delta) = (void *)44;
@@ -66,6 +66,9 @@ struct socket_common {
 static struct socket_common *(*const tcp_socket)(void *ctx, struct socket_tuple *tuple, __u32 length, __u64 netns,
 						 __u64 flags) = (void *)99;
 static long (*const release_socket)(struct socket_common *socket) = (void *)86;
+/* 0: the segment answers a SYN cookie of this listener. Of the IP header it reads the version and the addresses. */
+static long (*const tcp_cookie)(struct socket_common *socket, void *ip, __u32 ip_length, void *tcp, __u32 tcp_length) =
+	(void *)100;
 
 #define SECTION(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))

@@ -58,12 +58,15 @@ struct {
 
 /* Slots of the largest node table: the largest Maglev size. */
 #define NODE_SLOTS_MAX 65537
+#define NODE_WORDS ((NODE_SLOTS_MAX + 63) / 64)
 
-/* A Maglev table over nodes, of which only "this node or not" counts here. */
+/* A Maglev table over nodes, of which only "this node or not" counts here. Slot n is bit n % 64 of word n / 64. */
 struct node_table {
 	__u64 key[2]; /* of the front's hash: k0, k1 */
 	__u64 size;   /* slots in use */
-	__u64 own[(NODE_SLOTS_MAX + 63) / 64]; /* slot n: bit n % 64 of word n / 64 */
+	__u64 own[NODE_WORDS];
+	/* Own slots that have been another's: its connections may still come in here, and a worker knows where they go. */
+	__u64 guests[NODE_WORDS];
 };
 
 /* A table is never changed: the daemon makes another map, puts it into a slot that no service names, then changes the services.
@@ -110,7 +113,7 @@ enum rule {
 	RULE_CHAIN,
 	RULE_NODE,
 	RULES,
-	KEPT, /* no rule: another node's by the table, but this node's kernel has the connection */
+	KEPT, /* no rule: this node's kernel has the connection, or else a worker would get it */
 };
 
 struct counters {

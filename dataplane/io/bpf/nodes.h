@@ -3,26 +3,52 @@
 #ifndef RINGLEAD_NODES_H
 #define RINGLEAD_NODES_H
 
+#include "ip.h"
 #include "maps.h"
 #include "siphash.h"
 
 enum { TCP_SYN = 2 };
+/* Without options (RFC 9293 section 3.1). */
+enum { TCP_LENGTH = 20 };
 /* TCP states of the kernel (include/net/tcp_states.h), stable because programs see them. */
 enum { STATE_LISTEN = 10 };
 
-/* The slot of the hash, of a table of nodes: is it ours? A table without slots leaves everything here. */
-INLINE int is_own(const struct node_table *table, const struct flow *f)
+/* The slot of the hash, of a table of nodes: whose is it? */
+enum whose { OWN, GUESTS, ANOTHERS };
+
+/* A table without slots leaves everything here. */
+INLINE enum whose whose_is(const struct node_table *table, const struct flow *f)
 {
 	__u64 hash = flow_hash(table->key[0], table->key[1], f);
 	__u64 slot = (hash >> 32) * table->size >> 32;
 
 	if (!table->size || slot >= NODE_SLOTS_MAX)
-		return 1;
-	return table->own[slot / 64] >> slot % 64 & 1;
+		return OWN;
+	if (!(table->own[slot / 64] >> slot % 64 & 1))
+		return ANOTHERS;
+	return table->guests[slot / 64] >> slot % 64 & 1 ? GUESTS : OWN;
 }
 
-/* Does this node's kernel have the connection: being made, established or ending, but not a mere listener? */
-INLINE int has_socket(struct xdp_md *ctx, const struct flow *f)
+/* Is it the answer to a SYN cookie of this listener? There is no socket of the connection yet, and only the kernel can make it. */
+INLINE int answers_cookie(struct socket_common *listener, const struct flow *f, void *tcp)
+{
+	if (is_mapped(&f->client)) {
+		struct ipv4 ip = { .version_words = 0x45 };
+
+		ip.source = f->client.words[3];
+		ip.destination = f->service.words[3];
+		return !tcp_cookie(listener, &ip, sizeof(ip), tcp, TCP_LENGTH);
+	}
+	struct ipv6 ip = { .version_class = 0x60 };
+
+	__builtin_memcpy(ip.source, f->client.bytes, 16);
+	__builtin_memcpy(ip.destination, f->service.bytes, 16);
+	return !tcp_cookie(listener, &ip, sizeof(ip), tcp, TCP_LENGTH);
+}
+
+/* Does this node's kernel have the connection: being made, established or ending? A mere listener does not, unless the segment
+ * at `tcp`, which is 0 where there is none, answers a SYN cookie of it. */
+INLINE int has_connection(struct xdp_md *ctx, const struct flow *f, void *tcp)
 {
 	struct socket_tuple tuple = {};
 	struct socket_common *socket;
@@ -42,14 +68,15 @@ INLINE int has_socket(struct xdp_md *ctx, const struct flow *f)
 	}
 	if (!socket)
 		return 0;
-	int found = socket->state != STATE_LISTEN;
+	int found = socket->state != STATE_LISTEN || (tcp && answers_cookie(socket, f, tcp));
 
 	release_socket(socket);
 	return found;
 }
 
-/* RULE_NODE when the flow is another node's; RULE_NONE and KEPT leave it to this node's kernel. `opens`: by the table only. */
-INLINE enum rule node_rule(struct xdp_md *ctx, __u32 number, const struct flow *f, int opens)
+/* RULE_NODE when the flow is another node's, or may be; RULE_NONE and KEPT leave it to this node's kernel. `opens`: by the table
+ * only. `tcp`: the segment's header, or 0. */
+INLINE enum rule node_rule(struct xdp_md *ctx, __u32 number, const struct flow *f, int opens, void *tcp)
 {
 	__u32 zero = 0;
 	void *map;
@@ -61,9 +88,13 @@ INLINE enum rule node_rule(struct xdp_md *ctx, __u32 number, const struct flow *
 	if (!map)
 		return RULE_NONE;
 	table = map_lookup(map, &zero);
-	if (!table || is_own(table, f))
+	if (!table)
 		return RULE_NONE;
-	return !opens && f->protocol == TCP && has_socket(ctx, f) ? KEPT : RULE_NODE;
+	enum whose whose = whose_is(table, f);
+
+	if (whose == OWN || (whose == GUESTS && opens))
+		return RULE_NONE;
+	return !opens && f->protocol == TCP && has_connection(ctx, f, tcp) ? KEPT : RULE_NODE;
 }
 
 #endif

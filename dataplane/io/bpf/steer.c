@@ -109,7 +109,7 @@ INLINE enum rule transport_rule(struct xdp_md *ctx, struct packet *p)
 	rule = front_rule(&p->destination, p->protocol, destination, &nodes);
 	if (rule == RULE_NODE) {
 		flow_of(&flow, &p->source, source, &p->destination, destination, p->protocol);
-		return node_rule(ctx, nodes, &flow, opens(ctx, p));
+		return node_rule(ctx, nodes, &flow, opens(ctx, p), bytes_at(ctx, p->transport, TCP_LENGTH));
 	}
 	if (rule != RULE_NONE)
 		return rule;
@@ -172,7 +172,7 @@ INLINE enum rule icmp_rule(struct xdp_md *ctx, struct packet *outer)
 	if (rule == RULE_NODE) {
 		/* The service's answer: its destination is the client. */
 		flow_of(&flow, &about.destination, destination, &about.source, source, about.protocol);
-		rule = node_rule(ctx, nodes, &flow, 0);
+		rule = node_rule(ctx, nodes, &flow, 0, 0);
 		return rule == RULE_NODE ? RULE_ICMP_ERROR : rule;
 	}
 	if (rule != RULE_NONE)

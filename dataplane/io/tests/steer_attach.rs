@@ -20,7 +20,7 @@ use steer_common::{ifindex, in_namespace, sh};
 const HOLDER: &str = "RINGLEAD_TEST_HOLDER_DIR";
 
 /// The directory of this version's maps and links.
-const LAYOUT: &str = "v3";
+const LAYOUT: &str = "v4";
 
 #[test]
 fn native_is_taken_when_the_driver_can() {

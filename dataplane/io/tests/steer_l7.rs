@@ -90,16 +90,88 @@ fn there_is_a_connection_before_it_is_accepted_or_even_complete() {
 }
 
 #[test]
+fn guests_are_sent_on_and_what_opens_a_connection_or_has_one_stays() {
+    in_namespace("l7-guests", |dir| {
+        sh("ip link set lo up");
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address.parse::<SocketAddr>().unwrap()).unwrap();
+            let service = listener.local_addr().unwrap();
+            let flow = TcpStream::connect(service).unwrap();
+            let (known, unknown) = (flow.local_addr().unwrap(), SocketAddr::new(service.ip(), 9));
+            let mut front = Front::new(dir, rules_of(service, guests()));
+            front.expect(&segment(known, service, ACK), KEPT, 1, "this node's own");
+            front.expect(&icmp_error(service, known), KEPT, 1, "an error about its answers");
+            for client in [known, unknown] {
+                front.expect(&segment(client, service, SYN), KEPT, 0, "a new one is this node's");
+            }
+            front.expect(&segment(unknown, service, ACK), SENT_ON, 0, "a guest");
+            front.expect(&icmp_error(service, unknown), ERROR_SENT_ON, 0, "an error about its answers");
+            let cut = &segment(unknown, service, ACK)[..front.transport(service) + 13];
+            front.expect(cut, KEPT, 0, "without its flags");
+            front.steering.detach_all().unwrap();
+        }
+    });
+}
+
+/// Between the SYN and its answer there is no socket where the kernel answers by cookies (RFC 4987 section 3.6).
+#[test]
+fn what_answers_a_syn_cookie_is_the_kernels() {
+    in_namespace("l7-cookie", |dir| {
+        sh("ip link add va type veth peer name vb && ip link set va up && ip link set vb up");
+        sh("echo 2 > /proc/sys/net/ipv4/tcp_syncookies");
+        sh("ip addr add 10.9.0.10/24 dev va && ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev va");
+        sh("ip addr add fd09::10/64 dev va nodad && ip neigh add fd09::2 lladdr 02:00:00:00:00:02 dev va");
+        for (service, client) in [("10.9.0.10:80", "10.9.0.2:40000"), ("[fd09::10]:80", "[fd09::2]:40000")] {
+            let (service, client): (SocketAddr, SocketAddr) =
+                (service.parse().unwrap(), client.parse().unwrap());
+            let listener = TcpListener::bind(service).unwrap();
+            let cookie = syn_answered(&segment(client, service, SYN));
+            let mut answer = segment(client, service, ACK);
+            for nodes in [elsewhere(), guests()] {
+                let mut front = Front::new(dir, rules_of(service, nodes));
+                let tcp = front.transport(service);
+                front.expect(&answer, SENT_ON, 0, "it answers another number");
+                answer[tcp + 4..][..4].copy_from_slice(&2_u32.to_be_bytes());
+                answer[tcp + 8..][..4].copy_from_slice(&(cookie.wrapping_add(1)).to_be_bytes());
+                front.expect(&answer, KEPT, 1, "it answers the cookie");
+                answer[tcp + 8..][..4].copy_from_slice(&cookie.to_be_bytes());
+                front.steering.detach_all().unwrap();
+            }
+            drop(listener);
+        }
+    });
+}
+
+/// Sends a SYN to `va` by `vb`; the sequence number of the answer.
+fn syn_answered(syn: &[u8]) -> u32 {
+    let mac = sh("ip -o link show va");
+    let mac = mac.split("link/ether ").nth(1).unwrap()[..17].replace(':', "");
+    let rest: String = syn[12..].iter().map(|b| format!("{b:02x}")).collect();
+    let tcp = if syn[12] == 8 { 34 } else { 54 };
+    let number = sh(&format!(
+        "python3 -c \"import socket; s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,socket.htons(3)); s.bind(('vb',3)); \
+         s.settimeout(1); syn=bytes.fromhex('{mac}020000000002{rest}'); n=None\nfor i in range(50):\n  s.send(syn)\n  \
+         try:\n    while n is None:\n      f=s.recv(2000)\n      if f[:6]==bytes.fromhex('020000000002') and len(f)>{tcp}+13 \
+         and f[{tcp}+13]==0x12: n=int.from_bytes(f[{tcp}+4:{tcp}+8],'big')\n    break\n  except TimeoutError: pass\n\
+         print(n)\""
+    ));
+    number.trim().parse().unwrap()
+}
+
+#[test]
 fn the_rust_front_has_no_sockets_and_goes_by_the_table() {
     let (client, service) = ("198.51.100.7:40000".parse().unwrap(), "192.0.2.10:80".parse().unwrap());
     for (nodes, direct, error) in [
         (Nodes::Alone, KEPT, KEPT),
         (here(), KEPT, KEPT),
         (elsewhere(), SENT_ON, ERROR_SENT_ON),
+        (guests(), KEPT, ERROR_SENT_ON),
         (Nodes::Several(Arc::new(NodeTable::new([1; 16], &Maglev::build(&[], 127), 0))), KEPT, KEPT),
     ] {
         let rules = RuleSet::from(&rules_of(service, nodes.clone()));
         for flags in [SYN, ACK] {
+            let later = nodes == guests() && flags == ACK;
+            let direct = if later { SENT_ON } else { direct };
             assert_eq!(verdict(&rules, &segment(client, service, flags)), direct, "{nodes:?}");
         }
         assert_eq!(verdict(&rules, &icmp_error(service, client)), error, "{nodes:?}");
@@ -264,6 +336,12 @@ fn endpoint(address: u32) -> Endpoint {
 /// Every flow is this node's.
 fn here() -> Nodes {
     Nodes::Several(Arc::new(NodeTable::new([1; 16], &Maglev::build(&[MEMBER], 127), 0)))
+}
+
+/// New ones are this node's, others may be other nodes'.
+fn guests() -> Nodes {
+    let table = NodeTable::new([1; 16], &Maglev::build(&[MEMBER], 509), 0);
+    Nodes::Several(Arc::new(table.with_guests(&[u64::MAX; 8])))
 }
 
 /// None is.

@@ -56,6 +56,12 @@ pub const fn way_of(word: u32) -> u8 {
     }
 }
 
+/// Whether a flow of this way, as [`way_of`] said, has a source port of ours.
+#[must_use]
+pub const fn holds_port(way: u8) -> bool {
+    matches!(way, 1 | 3)
+}
+
 impl Shared {
     /// Ends every flow that was silent for too long, as the workers' ticks do bit by bit: for when they have ended.
     pub fn sweep(&self, now: Tick) {
@@ -77,8 +83,7 @@ impl Shared {
         let Some(proto) = protocol(flow.client.proto).filter(|_| carries(tables, flow)) else {
             return Err(Refused::Service);
         };
-        let ours =
-            flow.server.filter(|_| matches!(flow.way, 1 | 3)).map(|answers| (answers.dst, answers.dport));
+        let ours = flow.server.filter(|_| holds_port(flow.way)).map(|answers| (answers.dst, answers.dport));
         let held = ours.map(|at| claim(tables, at, proto).ok_or(Refused::Port)).transpose()?;
         let spec = FlowSpec {
             client: flow.client,

@@ -1,6 +1,7 @@
 //! Which server a packet without a flow gets, and the flow that it then has.
 
 use crate::drops::Reason;
+use crate::neighbours::Neighbours;
 use crate::tables::{Chooser, Delivery, Pool, Server, Service, Tables, Way, protocol};
 use arrayvec::ArrayVec;
 use ringlead_flow::snat::{Mapping, SnatPool, SnatRandom};
@@ -22,6 +23,8 @@ pub(crate) enum Outcome {
     Flow(bool),
     /// Forward it to this server without an entry.
     Stateless(ServerId),
+    /// Nobody knows its connection: the reset that this node's kernel would answer with.
+    Unknown,
     /// It cannot be served: the declared answer, counted under this reason where that is silence.
     Refuse(Reason),
     /// Drop it.
@@ -61,6 +64,7 @@ pub(crate) struct Request<'a> {
     pub tables: &'a Tables,
     pub flows: &'a FlowTable,
     pub loads: &'a Loads,
+    pub neighbours: &'a Neighbours,
     pub service: &'a Service,
     pub tuple: &'a Tuple,
     pub meta: &'a Meta,
@@ -129,8 +133,8 @@ impl Request<'_> {
         while !tried.is_full() {
             let again = |cursor| pick(self.tables, self.loads, pool, self.tuple, &tried, cursor);
             let Some(id) = ahead.take().or_else(|| again(&mut *cursor)) else { break };
-            if self.service.own == Some(id) {
-                return Outcome::Drop(Reason::OwnNode);
+            if let Some(outcome) = self.of_nodes(id) {
+                return outcome;
             }
             match self.give(pool, id, sources, hit) {
                 Given::Outcome(outcome) => return outcome,
@@ -140,6 +144,22 @@ impl Request<'_> {
             tried.push(id);
         }
         if taken { Outcome::Drop(Reason::TupleTaken) } else { self.sorry(cursor, sources, hit) }
+    }
+
+    /// What becomes of a packet for one of the nodes that share a service, where that is not to hand it on. A segment of no flow
+    /// in a slot of this node's own has no socket here either; one of another's must not go back to the node that it is from.
+    #[inline]
+    fn of_nodes(&self, id: ServerId) -> Option<Outcome> {
+        let own = self.service.own?;
+        match (own == id, begins(self.meta)) {
+            (true, true) => Some(Outcome::Drop(Reason::OwnNode)),
+            (true, false) => Some(Outcome::Unknown),
+            (false, true) => None,
+            (false, false) => {
+                let hop = self.neighbours.get(self.tables.server(id)?.neighbour)?;
+                (hop.mac == self.link.mac).then_some(Outcome::Drop(Reason::NodeLoop))
+            }
+        }
     }
 
     /// Nobody of the pool takes it: the sorry pool, if there is one, or the declared answer.

@@ -1,6 +1,7 @@
 //! Counters, one set a worker: written by that worker alone (a load, an add, a store), read by control at any time.
 
 use crate::drops;
+use crate::latency::Latency;
 use crate::tables::SERVICES_MAX;
 use crossbeam::utils::CachePadded;
 use ringlead_io::PortStats;
@@ -108,9 +109,14 @@ pub struct Counters {
     pub busy_ns: Count,
     /// Nanoseconds spent idle.
     pub idle_ns: Count,
+    /// How long frames took, from the start of the turn that took them off the receive ring to the end of the one that gave
+    /// them to a transmit ring; written by whoever calls the worker's turns and reads the clock.
+    pub latency: Box<Latency>,
     queues: Box<[QueueCounters]>,
     drops: Box<[Count]>,
     services: Box<[ServiceCounters]>,
+    /// By slot, and by place in [`drops::OF_SERVICE`]: apart from what is counted for each packet that goes on.
+    service_drops: Box<[[Count; drops::OF_SERVICE.len()]]>,
 }
 
 impl Default for Counters {
@@ -137,9 +143,11 @@ impl Counters {
             turns_busy: Count::default(),
             busy_ns: Count::default(),
             idle_ns: Count::default(),
+            latency: Box::default(),
             queues: (0..QUEUES_MAX).map(|_| QueueCounters::default()).collect(),
             drops: (0..drops::COUNT).map(|_| Count::default()).collect(),
             services: (0..SERVICES_MAX).map(|_| ServiceCounters::default()).collect(),
+            service_drops: (0..SERVICES_MAX).map(|_| <[Count; drops::OF_SERVICE.len()]>::default()).collect(),
         }
     }
 
@@ -163,6 +171,30 @@ impl Counters {
     #[must_use]
     pub fn service(&self, slot: u16) -> Option<&ServiceCounters> {
         self.services.get(usize::from(slot))
+    }
+
+    /// Frames of one service that were dropped, by slot: a count for each of [`drops::OF_SERVICE`].
+    #[must_use]
+    pub fn service_dropped(&self, slot: u16) -> [u64; drops::OF_SERVICE.len()] {
+        let counts = self.service_drops.get(usize::from(slot));
+        counts.map_or_else(Default::default, |counts| counts.each_ref().map(Count::get))
+    }
+
+    /// The same of all slots together, for whatever services they had.
+    #[must_use]
+    pub fn services_dropped(&self) -> [u64; drops::OF_SERVICE.len()] {
+        let mut total = [0; drops::OF_SERVICE.len()];
+        for of in &self.service_drops {
+            total.iter_mut().zip(of).for_each(|(total, count)| *total += count.get());
+        }
+        total
+    }
+
+    /// Counts a dropped frame for its service; `reason` is a place in [`drops::OF_SERVICE`].
+    pub(crate) fn drop_of_service(&self, slot: u16, reason: usize) {
+        if let Some(count) = self.service_drops.get(usize::from(slot)).and_then(|of| of.get(reason)) {
+            count.add(1);
+        }
     }
 
     /// What a queue's driver last said; `None` when this worker has no such queue.

@@ -44,7 +44,8 @@ reasons! {
     TupleTaken "tuple-taken" "Every server tried already has a flow with this client's address and port under another service.";
     Contended "contended" "Several workers inserted the same flow at once and this one ran out of tries; the sender will retransmit.";
     Untranslatable "untranslatable" "The service's servers are of the other IP family, which has no counterpart for this packet (RFC 7915): an ICMP error of a type that it does not know, or an authentication or fragment header.";
-    OwnNode "own-node" "The packet is for this node itself, of the nodes that share the service, and belongs to its kernel. A few may arrive while the nodes of a service change.";
+    OwnNode "own-node" "The packet is for this node itself, of the nodes that share the service, and belongs to its kernel; one that its kernel does not know either is answered by a reset. A few may arrive while the nodes of a service change.";
+    NodeLoop "node-loop" "A node that shares the service handed on a segment of a connection that nobody has: it would go back to where it came from.";
     TtlExpired "ttl-expired" "The TTL or hop limit is 1 or 0 and the packet would have to be routed.";
     NoNeighbour "no-neighbour" "The next hop's Ethernet address did not become known within a second: is the server or gateway up and on this network?";
     HoldFull "hold-full" "Too many frames wait for next hops whose Ethernet address is not known yet.";
@@ -55,6 +56,22 @@ reasons! {
     NoFrame "no-frame" "No free frame to answer with; the worker's packet memory is exhausted.";
     Shutdown "shutdown" "The frame still waited for its next hop when the worker ended.";
 }
+
+/// The reasons that are counted by service besides: those of packets whose service is known by then.
+pub const OF_SERVICE: [Reason; 12] = [
+    Reason::UnknownFlow,
+    Reason::SnatExhausted,
+    Reason::IcmpWithoutFlow,
+    Reason::NoServer,
+    Reason::Answered,
+    Reason::TableFull,
+    Reason::TupleTaken,
+    Reason::Contended,
+    Reason::Untranslatable,
+    Reason::TtlExpired,
+    Reason::NoPort,
+    Reason::TooBig,
+];
 
 /// How many reasons there are in all: the packet path's and parsing's.
 pub const COUNT: usize = Reason::ALL.len() + Malformed::ALL.len();
@@ -69,6 +86,12 @@ impl Drop {
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// Its place in [`OF_SERVICE`], if it is there.
+    #[must_use]
+    pub fn of_service(self) -> Option<usize> {
+        OF_SERVICE.iter().position(|&reason| Self::from(reason) == self)
     }
 
     /// Every reason.

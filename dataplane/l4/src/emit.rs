@@ -30,8 +30,12 @@ pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
                     refuse(worker, held.frame, Reason::HoldFull);
                 }
             }
-            Some(Fate::Drop(reason)) => drop_frame(worker, frame, reason),
+            Some(Fate::Drop(reason)) => {
+                charge(worker, place, reason);
+                drop_frame(worker, frame, reason);
+            }
             Some(Fate::Answer(reason, made)) => {
+                charge(worker, place, reason.into());
                 answer::tell(worker, queue, place, &frame, made);
                 drop_frame(worker, frame, reason.into());
             }
@@ -40,6 +44,25 @@ pub(crate) fn emit<P: Port>(worker: &mut Worker<P>, queue: usize, now_ns: u64) {
                 drop_frame(worker, frame, Reason::NotOurs.into());
             }
         }
+    }
+}
+
+/// Counts a frame that is about to be dropped for the service of its flow, or else for the one that it asked for.
+#[cold]
+fn charge<P: Port>(worker: &Worker<P>, place: usize, reason: Drop) {
+    let Some(reason) = reason.of_service() else { return };
+    let burst = &*worker.burst;
+    let live = burst.live.iter().take(burst.lives).position(|&live| usize::from(live) == place);
+    let Some(live) = live else { return };
+    let slot = match burst.hit(live) {
+        Some(hit) => worker.tables.service(ServiceId::from_u32(hit.service())).map(|service| service.id.slot),
+        None => {
+            let miss = burst.misses.iter().position(|&miss| usize::from(miss) == live);
+            miss.and_then(|miss| burst.wanted.get(miss).copied().flatten())
+        }
+    };
+    if let Some(slot) = slot {
+        worker.counters.drop_of_service(slot, reason);
     }
 }
 

@@ -118,6 +118,7 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, miss: usize) {
         tables,
         flows: &worker.flows,
         loads: &worker.shared.loads,
+        neighbours: &worker.shared.neighbours,
         service,
         tuple,
         meta,
@@ -146,6 +147,11 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, miss: usize) {
         Outcome::Stateless(server) => {
             worker.tally.stateless += 1;
             without_flow(worker, queue, frame, slot, server)
+        }
+        Outcome::Unknown => {
+            let what = "tcp reset, the connection is not known";
+            let told = answer::reset(worker, queue, frame, Reason::OwnNode, what);
+            Fate::Drop(told.err().unwrap_or(Reason::OwnNode).into())
         }
         Outcome::Refuse(reason) => answer::refuse(worker, service.on_no_server, queue, frame, reason),
         Outcome::Drop(reason) => Fate::Drop(reason.into()),

@@ -179,6 +179,12 @@ impl<P: Port> Worker<P> {
         self.queues.len()
     }
 
+    /// Whether frames wait that an earlier turn took off a receive ring: they have been here since that turn began.
+    #[must_use]
+    pub fn has_ahead(&self) -> bool {
+        self.queues.iter().any(|queue| !queue.ahead.is_empty())
+    }
+
     /// The drivers' descriptors to poll while idle.
     pub fn poll_fds(&self) -> impl Iterator<Item = std::os::fd::BorrowedFd<'_>> {
         self.queues.iter().filter_map(|q| q.port.poll_fd())

@@ -33,7 +33,6 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
     let node = node::check(file.node.as_ref(), findings);
     let dataplane = dataplane::check(file, findings);
     let ports = port::check(file, findings);
-    let observe = observe::check(file.observe.as_ref(), findings);
     let checks = health::check(&file.checks, findings);
     let pools = pool::check(&file.pools, &file.checks, &checks, findings);
     let tunnels = tunnel::check(&file.tunnels, findings);
@@ -42,6 +41,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
     let snats = snat::check(file, workers, findings);
     let services = service::check(file, &pools, findings);
     together::check(file, &services, &pools, findings);
+    let observe = observe::check(file.observe.as_ref(), &services, findings);
     snat::together(file, &snats, &services, &pools, findings);
     let (mut forwarded, mut local) = (Vec::new(), Vec::new());
     for model in services.into_iter().map(|s| s.model).collect::<Option<Vec<_>>>()? {

@@ -74,7 +74,7 @@ pub(super) fn of(header: &str) -> Vec<(&'static str, Value)> {
         h if h == v::PERSISTENCE.header => persistence(),
         h if h == v::HEALTH.header => health(),
         h if h == v::EXPECT.header => expect(),
-        h if h == v::OBSERVE.header => Vec::new(),
+        h if h == v::OBSERVE.header => observe(),
         h if h == v::LOG.header => log(),
         h if h == v::FLOW_LOG.header => flow_log(),
         _ => Vec::new(),
@@ -471,6 +471,16 @@ fn expect() -> Vec<(&'static str, Value)> {
         ("rcode", choice(&DnsProbe::RCODES, "With dns: the response code. Default: NOERROR.")),
         ("answer", some_text("With dns: the data that a record of the answer must have.")),
     ]
+}
+
+fn observe() -> Vec<(&'static str, Value)> {
+    vec![(
+        "metrics",
+        text(
+            ENDPOINT,
+            "Where /metrics (OpenMetrics), /healthz and /readyz are served over HTTP, to whoever may connect. Default: nowhere.",
+        ),
+    )]
 }
 
 fn log() -> Vec<(&'static str, Value)> {

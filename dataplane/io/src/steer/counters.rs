@@ -14,7 +14,7 @@ pub struct Counters {
     pub redirected: u64,
     /// Frames that are ours and came to a queue without a socket: dropped.
     pub unowned: u64,
-    /// Of the passed frames, those of l7 flows that the table gives to another node while this node's kernel has their socket.
+    /// Of the passed frames, those of l7 flows that a worker would get if this node's kernel did not have their connection.
     pub kept: u64,
     /// Frames that are ours, by rule, in the order of [`Rule::ALL`].
     pub rules: [u64; Rule::ALL.len()],

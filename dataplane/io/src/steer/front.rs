@@ -1,6 +1,6 @@
 //! The Rust front: the same rules over bytes, for replay, the in-memory port and DPDK.
 //!
-//! There is no kernel behind it, so no sockets: the flows of l7 services go by the table only.
+//! There is no kernel behind it, so no sockets: the flows of l7 services go by the table only, as if there were none.
 //!
 //! `bpf/steer.c` says the same in C, and `tests/steer_agree.rs` runs both over the same frames. Change both.
 
@@ -9,9 +9,12 @@ use std::ops::RangeInclusive;
 use ahash::{AHashMap, AHashSet};
 use ringlead_wire::{Endpoint, Ip, Protocol};
 
-use super::nodes::Nodes;
+use super::nodes::{Nodes, Whose};
 use super::rules::{Rule, Rules};
 use super::walk::{Packet, Shape, is_extension, walk_v4, walk_v6};
+
+/// The flag of a segment that opens a connection (RFC 9293 section 3.1).
+const TCP_SYN: u8 = 2;
 
 /// Who takes a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,10 +55,7 @@ fn rule_of(rules: &RuleSet, frame: &[u8]) -> Option<Rule> {
         Shape::Fragment { .. } => rules.fragment(&packet),
         Shape::Long => rules.any_address(packet.destination).then_some(Rule::Chain),
         Shape::Whole if packet.protocol == icmp => icmp_rule(rules, frame, &packet),
-        Shape::Whole => {
-            let (protocol, source, destination) = ports(frame, &packet)?;
-            rules.transport(&packet, protocol, source, destination)
-        }
+        Shape::Whole => rules.transport(frame, &packet),
     }
 }
 
@@ -91,7 +91,8 @@ fn icmp_rule(rules: &RuleSet, frame: &[u8], outer: &Packet) -> Option<Rule> {
     let sent_by_us = match rules.front(about.source, protocol, source) {
         Some(Front::L7(nodes)) => {
             let client = (about.destination, destination);
-            return is_elsewhere(nodes, client, (about.source, source), protocol).then_some(Rule::IcmpError);
+            let elsewhere = is_elsewhere(nodes, client, (about.source, source), protocol, false);
+            return elsewhere.then_some(Rule::IcmpError);
         }
         front => front.is_some(),
     };
@@ -101,12 +102,25 @@ fn icmp_rule(rules: &RuleSet, frame: &[u8], outer: &Packet) -> Option<Rule> {
     (sent_by_us || sent_to_server()).then_some(Rule::IcmpError)
 }
 
-/// Whether a flow from a client to an l7 service is another node's.
-fn is_elsewhere(nodes: &Nodes, client: (Ip, u16), service: (Ip, u16), protocol: Protocol) -> bool {
-    match nodes {
-        Nodes::Alone => false,
-        Nodes::Several(table) => !table.is_own(client.0, service.0, client.1, service.1, protocol),
+/// Whether a flow from a client to an l7 service is another node's, or may be.
+fn is_elsewhere(
+    nodes: &Nodes,
+    client: (Ip, u16),
+    service: (Ip, u16),
+    protocol: Protocol,
+    opens: bool,
+) -> bool {
+    let Nodes::Several(table) = nodes else { return false };
+    match table.whose(client.0, service.0, client.1, service.1, protocol) {
+        Whose::Own => false,
+        Whose::Guests => !opens,
+        Whose::Anothers => true,
     }
+}
+
+/// A segment that opens a connection. One that is cut short before its flags counts as such: no socket could want it.
+fn opens(frame: &[u8], packet: &Packet) -> bool {
+    frame.get(packet.transport + 13).is_none_or(|flags| flags & TCP_SYN != 0)
 }
 
 /// What an address, port and transport are.
@@ -134,12 +148,16 @@ impl From<&Rules> for RuleSet {
 
 impl RuleSet {
     /// Rules (a), (b), (c) and (f).
-    fn transport(&self, packet: &Packet, protocol: Protocol, source: u16, destination: u16) -> Option<Rule> {
+    fn transport(&self, frame: &[u8], packet: &Packet) -> Option<Rule> {
+        let (protocol, source, destination) = ports(frame, packet)?;
         let (client, service) = ((packet.source, source), (packet.destination, destination));
         match self.front(service.0, protocol, destination) {
             Some(Front::Service) => Some(Rule::Service),
             Some(Front::Snat) => Some(Rule::Snat),
-            Some(Front::L7(nodes)) => is_elsewhere(nodes, client, service, protocol).then_some(Rule::Node),
+            Some(Front::L7(nodes)) => {
+                let opens = opens(frame, packet);
+                is_elsewhere(nodes, client, service, protocol, opens).then_some(Rule::Node)
+            }
             None => {
                 // Answers to this node's own health checks come from servers too: the kernel's.
                 let reply = self.is_server(client.0, protocol, source) && !self.local.contains(&service.0);

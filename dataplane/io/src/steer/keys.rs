@@ -10,7 +10,7 @@ use super::rules::Rules;
 
 /// The version of keys, values and meaning of all pinned maps: part of the pin directory's name, because a pinned map of
 /// another layout would be taken over without a question.
-pub(super) const LAYOUT: u32 = 3;
+pub(super) const LAYOUT: u32 = 4;
 
 /// Queues of one port (`QUEUES_MAX` in `bpf/maps.h`).
 pub(super) const QUEUES_MAX: u32 = 64;

@@ -25,6 +25,6 @@ pub use counters::Counters;
 pub use error::SteerError;
 pub use front::{RuleSet, Verdict, verdict};
 pub use loader::{Loaded, PortMode, Steering};
-pub use nodes::{NODE_SLOTS_MAX, NodeTable, Nodes};
+pub use nodes::{NODE_SLOTS_MAX, NodeTable, Nodes, Whose};
 pub use rules::{Rule, Rules, SnatRange};
 pub use tables::Changes;

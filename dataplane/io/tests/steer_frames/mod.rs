@@ -71,11 +71,12 @@ fn l7_services() -> BTreeMap<Endpoint, Nodes> {
     ])
 }
 
-/// A table of `nodes` nodes of which we are the second.
+/// A table of `nodes` nodes of which we are the second, with guests in every other slot.
 pub(crate) fn node_table(key: u8, nodes: u64, size: u32) -> Arc<NodeTable> {
     let members: Vec<_> =
         (1..=nodes).map(|n| Member { identity: n.wrapping_mul(0x9e37_79b9_7f4a_7c15), weight: 1 }).collect();
-    Arc::new(NodeTable::new([key; 16], &Maglev::build(&members, size), 1))
+    let strayed = vec![0x5555_5555_5555_5555; 1025];
+    Arc::new(NodeTable::new([key; 16], &Maglev::build(&members, size), 1).with_guests(&strayed))
 }
 
 /// A whole UDP datagram to an address and port.

@@ -106,7 +106,7 @@ impl Tables {
 
     /// Gives back the source port of a flow that has ended and is out of the table, if it had one.
     #[cold]
-    pub(crate) fn give_port_back(&self, flow: &Flow) {
+    pub fn give_port_back(&self, flow: &Flow) {
         let Some(answers) = flow.server.as_ref().filter(|_| Way::of(flow.service).holds_port()) else {
             return;
         };

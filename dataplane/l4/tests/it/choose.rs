@@ -1,7 +1,7 @@
 //! Which server a new flow gets: by load, by hash, within limits, and who stands in when nobody can.
 
 use crate::rig::*;
-use ringlead_l4::drops::Reason;
+use ringlead_l4::drops::{OF_SERVICE, Reason};
 use ringlead_l4::tables::{Chooser, Delivery, OnNoServer, Pool, Tables};
 use ringlead_pick::{HashBy, LeastFlows, Maglev, Member, RandomTwo, RoundRobin};
 use ringlead_wire::TcpFlags;
@@ -136,6 +136,10 @@ fn a_limit_is_kept_and_room_is_used_again() {
         let sent = rig.send(WAN, &first);
         assert_eq!((counts(&sent), loads(&rig)), ([4; 3], [4; 3]), "{name}");
         assert_eq!((rig.drops_of(Reason::NoServer), rig.drops().len()), (8, 1), "{name}: {:?}", rig.drops());
+        let of_service = OF_SERVICE.map(|reason| if reason == Reason::NoServer { 8 } else { 0 });
+        assert_eq!(rig.counters().services_dropped(), of_service, "{name}");
+        let slots = (0..u16::MAX).filter(|slot| rig.counters().service_dropped(*slot) == of_service);
+        assert_eq!(slots.count(), 1, "{name}: one service's");
         assert_eq!(rig.send(WAN, &first[..12]), sent, "who has a flow is served");
         rig.now += 301 * SECOND;
         for _ in 0..rig.shared.flows.shards() * 8 {

@@ -117,13 +117,29 @@ fn nodes_that_disagree_do_not_pass_a_packet_on_for_ever() {
     assert_eq!((hops, rig.drops_of(Reason::TtlExpired)), (63, 1));
 }
 
+/// The first node has a flow of the second, drained one, which does not know the connection any more.
+#[test]
+fn what_a_node_handed_on_does_not_go_back_to_it() {
+    let mut rig = rig_of(Delivery::Dsr, AT4, &[1]);
+    let packet = Packet::tcp(client_of(AT4, 40_000), AT4);
+    let handed_on = packet.clone().flags(TcpFlags::ACK).mac(server_mac(1), WAN_MAC);
+    rig.dropped(WAN, handed_on.build(), Reason::NodeLoop);
+    // From its client, or to open one, it goes on.
+    rig.one(WAN, &from_client(packet.clone().flags(TcpFlags::ACK)));
+    let other = Packet::tcp(client_of(AT4, 40_001), AT4).flags(TcpFlags::SYN);
+    rig.one(WAN, &other.mac(server_mac(1), WAN_MAC));
+}
+
 #[test]
 fn what_is_this_nodes_own_is_dropped_by_name() {
     for delivery in [Delivery::Dsr, tunnel()] {
         let mut rig = rig_of(delivery, AT4, &[OWN]);
         let packet = Packet::tcp(client_of(AT4, 40_000), AT4);
         rig.dropped(WAN, from_client(packet.clone().flags(TcpFlags::SYN)).build(), Reason::OwnNode);
-        rig.dropped(WAN, from_client(packet.flags(TcpFlags::ACK)).build(), Reason::OwnNode);
+        // A later segment comes only where the kernel has no socket: nobody else would tell its client.
+        let (way, reset) = rig.one(WAN, &from_client(packet.clone().flags(TcpFlags::ACK)));
+        assert_eq!((way, reset[47] & TcpFlags::RST, rig.drops_of(Reason::OwnNode)), (WAN, TcpFlags::RST, 2));
+        rig.dropped(WAN, from_client(packet.flags(TcpFlags::RST)).build(), Reason::OwnNode);
         assert_eq!(rig.counters().flows_created.get(), 0);
     }
     // Of several nodes exactly its own share is.
