@@ -1,9 +1,7 @@
 //! `ringlead status`: what a running daemon does, as tables or JSON.
 
-use super::daemon;
+use super::{daemon, render};
 use crate::cli::StatusArgs;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, Table};
 use ringlead_control::admin;
 use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::engine::status::{PoolStatus, ServerStatus, ServiceStatus, SnatPortsStatus, Status};
@@ -85,10 +83,7 @@ fn tables(status: &Status) -> String {
 }
 
 fn table(title: &str, head: &[&str], rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(head.iter().map(Cell::new));
-    table.add_rows(rows);
-    format!("\n{title}\n{table}\n")
+    format!("\n{title}\n{}\n", render::table(head, rows))
 }
 
 fn services(status: &Status) -> String {

@@ -19,7 +19,7 @@ mod pools;
 mod publish;
 mod reload;
 mod report;
-mod requests;
+pub mod requests;
 mod routes;
 mod signals;
 mod snat;
@@ -40,6 +40,7 @@ use crate::plan::{HopKey, Plan};
 use load::LoadMeter;
 use reload::LastReload;
 use report::ServiceTotals;
+use ringlead_flow::Tick;
 use ringlead_io::steer::Steering;
 use ringlead_l4::Shared;
 use ringlead_l4::tables::Tables;
@@ -313,6 +314,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// The clock that flows and remembered clients are aged by.
+pub(crate) fn now_tick() -> Tick {
+    Tick::from_nanos(u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// The clock of the workers' heartbeat.

@@ -90,7 +90,7 @@ impl Reporter {
         }
     }
 
-    fn server_status(&self, pool: &PoolConfig, server: &ServerConfig) -> Option<ServerStatus> {
+    pub(super) fn server_status(&self, pool: &PoolConfig, server: &ServerConfig) -> Option<ServerStatus> {
         let id = self.plan.server_id(pool, server)?;
         let record = self.plan.server(id)?;
         let (next_hop, neighbour) = match &record.reach {

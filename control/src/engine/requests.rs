@@ -1,17 +1,27 @@
 //! What the command line may ask: one table of commands, who may use each, and which function answers.
 
 mod events;
+pub mod explain;
+mod filter;
+pub mod flows;
+pub mod list;
+pub mod persist;
+mod reasons;
 
+pub use filter::{FlowFilter, STATES};
+
+use super::operator::parsed;
 use super::{CONFIRM_S_MAX, Engine};
 use crate::admin::{Access, HAND_OVER, Request};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket. The
 /// configuration has a secret, the key of the hash, so reading it takes the admin socket.
-const COMMANDS: [(&str, Access); 9] = [
+const COMMANDS: [(&str, Access); 14] = [
     ("status", Access::ReadOnly),
     ("reload", Access::Admin),
     ("confirm", Access::Admin),
@@ -20,6 +30,11 @@ const COMMANDS: [(&str, Access); 9] = [
     ("server", Access::Admin),
     ("server-wait", Access::ReadOnly),
     ("events", Access::ReadOnly),
+    ("list", Access::ReadOnly),
+    ("flows", Access::ReadOnly),
+    ("flow-kill", Access::Admin),
+    ("persist", Access::ReadOnly),
+    ("explain", Access::ReadOnly),
     (HAND_OVER, Access::Admin),
 ];
 
@@ -81,8 +96,40 @@ impl Engine {
                 }
             }
             "events" => events::events(&request.arguments, answer),
+            "list" => {
+                let reporter = self.reporter();
+                off(request, answer, move |asked| reporter.list(&asked));
+            }
+            "flows" => {
+                let walk = self.walk();
+                off(request, answer, move |asked| walk.list(&asked));
+            }
+            "flow-kill" => {
+                let walk = self.walk();
+                off(request, answer, move |asked| walk.kill(&asked));
+            }
+            "persist" => {
+                let walk = self.walk();
+                off(request, answer, move |asked| walk.persist(&asked));
+            }
+            "explain" => {
+                let explainer = self.explainer();
+                off(request, answer, move |asked| explainer.explain(&asked));
+            }
             other => tell(answer, Err(unknown(other))),
         }
+    }
+}
+
+/// Answers off the control thread. Nobody waits here: as many are under way as there are connections to ask by.
+fn off<T: DeserializeOwned + Send + 'static>(
+    request: &Request,
+    answer: oneshot::Sender<Value>,
+    work: impl FnOnce(T) -> Result<Value, String> + Send + 'static,
+) {
+    match parsed::<T>(&request.arguments) {
+        Ok(asked) => drop(tokio::task::spawn_blocking(move || tell(answer, work(asked)))),
+        Err(why) => tell(answer, Err(why)),
     }
 }
 
@@ -131,6 +178,9 @@ fn unknown(name: &str) -> String {
 pub(super) fn json(answer: &impl Serialize) -> Result<Value, String> {
     serde_json::to_value(answer).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod walk_tests;
 
 #[cfg(test)]
 mod tests {

@@ -191,6 +191,8 @@ fn an_l7_service_beside_l4_services_has_its_own_port_only() {
             let mut front = Front::new(dir, rules);
             front.expect(&segment(client, to(443), SYN), direct, 0, "its own port");
             front.expect(&segment(client, to(444), SYN), service, 0, "the L4 service on any other");
+            // It has no port to tell by whose it is, and may be the L4 service's.
+            front.expect(&fragment(client, to(443)), Verdict::Ours(Rule::Fragment), 0, "a fragment");
             front.steering.detach_all().unwrap();
             // Alone on the address, fragments are ours only where a worker may have to send them on.
             let mut front = Front::new(dir, rules_of(to(443), nodes.clone()));

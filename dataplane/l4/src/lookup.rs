@@ -65,7 +65,7 @@ fn may_choose_again(meta: &Meta) -> bool {
 
 /// Its server is down; or it takes no new flows, and this packet starts one on the ports of a connection that has ended.
 #[inline]
-fn must_choose_again(tables: &crate::tables::Tables, flow: &Hit) -> bool {
+pub(crate) fn must_choose_again(tables: &crate::tables::Tables, flow: &Hit) -> bool {
     let ended = || matches!(flow.state().phase(), Phase::Closed | Phase::Reset);
     tables.server(flow.server_id()).is_none_or(|server| server.down || !server.accepts && ended())
 }
