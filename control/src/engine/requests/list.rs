@@ -112,7 +112,7 @@ pub struct QueueRow {
     pub queue: QueueStatus,
 }
 
-/// Why frames are dropped. Reasons are counted a worker, not a service.
+/// Why frames are dropped, over all services.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DropRow {
     /// `D006`: what `ringlead explain` takes.
