@@ -176,7 +176,9 @@ impl Scene {
         }
         if header == words::HEALTH.header {
             // Agents neither pass nor fail.
-            if text(table, "type") == Some("agent") && ["rise", "fall"].contains(&key) {
+            if text(table, "type") == Some("agent")
+                && ["rise", "fall", "flaps", "flap-window", "flap-hold", "flap-hold-max"].contains(&key)
+            {
                 return None;
             }
             return of_check(table, key).or_else(default);

@@ -5,6 +5,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("address", "a service's or source's address was not added, removed or found"),
     ("agent", "what a server says of itself changed"),
     ("dump", "the state was written to a file, on SIGUSR2"),
+    ("flaps", "a server's state changed too often, and what was done"),
     ("flows", "flows were ended by command"),
     ("hand-over", "a successor takes this daemon's place"),
     ("health", "a server went up or down, and why"),

@@ -10,7 +10,7 @@ use ringlead_control::config::{
     LogFormat, LogLevel, LogTarget, Mode, NodeConfig, ObserveConfig, OnNoServer, OnServerDown, OperatorState,
     PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
 };
-use ringlead_control::health::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
+use ringlead_control::health::{AgentProbe, DnsProbe, FlapRule, HttpProbe, Probe, TlsProbe, UdpProbe};
 use ringlead_l4::ends::Why;
 use ringlead_pick::HashBy;
 use ringlead_wire::tunnel::{Encapsulation, Variant};
@@ -201,6 +201,13 @@ fn pools_and_checks() {
     assert_eq!(everything.algorithm, Algorithm::Maglev { size: None, hash: HashBy::FiveTuple });
     assert_eq!(everything.health, None);
     assert_eq!(config.checks[everything.agent.unwrap()].name, "words");
+    let flaps = |name: &str| {
+        let rule = |downs, window, hold, longest| {
+            let [window, hold, hold_max] = [window, hold, longest].map(Duration::from_secs);
+            FlapRule { downs, window, hold, hold_max }
+        };
+        if name == "web" { rule(3, 120, 20, 3_600) } else { rule(5, 60, 10, 300) }
+    };
     let check = |name: &str, interval, timeout, rise, fall, port| CheckConfig {
         name: name.to_owned(),
         probe: Arc::new(Probe::Tcp),
@@ -209,6 +216,7 @@ fn pools_and_checks() {
         timeout: Duration::from_millis(timeout),
         rise,
         fall,
+        flaps: flaps(name),
         port,
     };
     assert_eq!(config.checks[web.health.unwrap()], check("web", 5_000, 1_500, 1, 5, Some(8_081)));

@@ -428,6 +428,22 @@ fn checking() -> Vec<(&'static str, Value)> {
         ),
         ("rise", with(2, integer(1, 100, "Good checks in a row that bring a server up; not with agent."))),
         ("fall", with(3, integer(1, 100, "Bad checks in a row that take it down; not with agent."))),
+        (
+            "flaps",
+            with(
+                5,
+                integer(0, 100, "So often down within `flap-window`: held down; 0: never. Not with agent."),
+            ),
+        ),
+        (
+            "flap-window",
+            with("1m", text(DURATION, "1s to 1h: in which time; who stays up for so long begins anew.")),
+        ),
+        (
+            "flap-hold",
+            with("10s", text(DURATION, "1s to 5m: how long the first hold is; each next one twice as long.")),
+        ),
+        ("flap-hold-max", with("5m", text(DURATION, "1s to 1h, not below `flap-hold`: how long at most."))),
         ("port", integer(1, 65_535, "The port to check, not with icmp. Default: the server's own.")),
     ]
 }
