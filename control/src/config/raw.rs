@@ -233,6 +233,9 @@ pub(super) struct Observe {
     /// Read on its own, so that it has its own findings.
     #[serde(skip)]
     pub(super) log: Option<Table<Log>>,
+    /// As `log`.
+    #[serde(skip)]
+    pub(super) flow_log: Option<Table<FlowLog>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -241,6 +244,15 @@ pub(super) struct Log {
     pub(super) to: Opt<String>,
     pub(super) format: Opt<String>,
     pub(super) level: Opt<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct FlowLog {
+    pub(super) to: Opt<String>,
+    pub(super) format: Opt<String>,
+    pub(super) sample: Opt<String>,
+    pub(super) always: Opt<Vec<Spanned<String>>>,
 }
 
 /// A string, or a list of values with their places.

@@ -28,7 +28,7 @@ const fn key(name: &'static str, expects: &'static str) -> Key {
 }
 
 /// All but [`ROOT`].
-pub(super) const TABLES: [&Table; 15] = [
+pub(super) const TABLES: [&Table; 16] = [
     &NODE,
     &DATAPLANE,
     &PORT,
@@ -44,6 +44,7 @@ pub(super) const TABLES: [&Table; 15] = [
     &PASSIVE,
     &OBSERVE,
     &LOG,
+    &FLOW_LOG,
 ];
 
 /// The tables below the root, by the first word of their headers, in the root's order.
@@ -257,8 +258,8 @@ pub(super) const EXPECT: Table = Table {
 
 pub(super) const OBSERVE: Table = Table {
     header: "[observe]",
-    keys: &[key("metrics", "a string \"ADDRESS:PORT\""), key("log", "a table")],
-    later: &["status-page", "flow-log", "access-log", "capture-ring"],
+    keys: &[key("metrics", "a string \"ADDRESS:PORT\""), key("log", "a table"), key("flow-log", "a table")],
+    later: &["status-page", "access-log", "capture-ring"],
 };
 
 pub(super) const LOG: Table = Table {
@@ -267,6 +268,17 @@ pub(super) const LOG: Table = Table {
         key("to", "\"stderr\", \"journal\" or a path, as a string"),
         key("format", "a string"),
         key("level", "a string"),
+    ],
+    later: &[],
+};
+
+pub(super) const FLOW_LOG: Table = Table {
+    header: "flow-log of [observe]",
+    keys: &[
+        key("to", "\"stderr\", \"journal\" or a path, as a string"),
+        key("format", "a string"),
+        key("sample", "a string \"1/N\""),
+        key("always", "a list of strings"),
     ],
     later: &[],
 };

@@ -4,7 +4,7 @@ use super::Engine;
 use super::report::Reporter;
 use super::status::{AgentStatus, ConnectionStatus, PoolStatus, ReportedStatus, SaidStatus, ServerStatus};
 use crate::config::{Algorithm, PanicThen, PoolConfig, ServerConfig};
-use crate::plan::{Alive, Plan, Reach, Reported, Said};
+use crate::plan::{Alive, NodeDrain, Plan, Reach, Reported, Said};
 use ringlead_flow::ServerId;
 use ringlead_l4::attempts::Attempted;
 use ringlead_pick::default_size;
@@ -110,6 +110,10 @@ impl SaidStatus {
     fn of(said: &Said) -> Self {
         Self { reason: said.reason.clone(), since: said.since, until: said.until }
     }
+
+    pub(super) fn of_node(drain: &NodeDrain) -> Self {
+        Self { reason: drain.reason.clone(), since: drain.since, until: None }
+    }
 }
 
 impl Reporter {
@@ -161,7 +165,8 @@ impl Reporter {
         Some(ServerStatus {
             name: server.name.clone(),
             address: server.address.to_string(),
-            weight: server.weight,
+            weight: self.plan.weight(pool, server),
+            weight_file: server.weight,
             weight_now: self.plan.weight_now(pool, server),
             backup: server.backup,
             flows_max: server.flows_max,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringlead_control::config::{
-    self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, Idle, LogConfig, LogFormat, LogLevel,
-    LogTarget, Mode, NodeConfig, ObserveConfig, OnNoServer, OnServerDown, OperatorState, PanicConfig,
-    PanicThen, PassiveConfig, PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix,
-    TunnelConfig, ZeroCopy,
+    self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, FlowLogConfig, Idle, LogConfig,
+    LogFormat, LogLevel, LogTarget, Mode, NodeConfig, ObserveConfig, OnNoServer, OnServerDown, OperatorState,
+    PanicConfig, PanicThen, PassiveConfig, PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig,
+    SourcePrefix, TunnelConfig, ZeroCopy,
 };
 use ringlead_control::health::{AgentProbe, DnsProbe, FlapRule, HttpProbe, Probe, TlsProbe, UdpProbe};
+use ringlead_l4::ends::Why;
 use ringlead_pick::HashBy;
 use ringlead_wire::tunnel::{Encapsulation, Variant};
 use ringlead_wire::{Endpoint, Protocol};
@@ -289,8 +290,14 @@ fn logs() {
         format: LogFormat::Json,
         level: LogLevel::Debug,
     };
+    let flow_log = FlowLogConfig {
+        to: LogTarget::Journal,
+        format: LogFormat::Text,
+        sample: 1_000,
+        always: vec![Why::Reset, Why::ChosenAgain],
+    };
     let metrics = Some("127.0.0.1:9090".parse().unwrap());
-    assert_eq!(good().observe, ObserveConfig { metrics, log });
+    assert_eq!(good().observe, ObserveConfig { metrics, log, flow_log: Some(flow_log) });
     let (least, _) = config::parse("least.toml", LEAST).unwrap();
     assert_eq!(least.observe, ObserveConfig::default());
     let text = format!("{LEAST}[observe]\nlog = {{ to = \"journal\" }}\n");

@@ -6,6 +6,7 @@ pub mod adopt;
 pub mod attempts;
 pub mod counters;
 pub mod drops;
+pub mod ends;
 pub mod foresee;
 pub mod latency;
 pub mod neighbours;

@@ -2,6 +2,7 @@
 
 use crate::attempts::Attempts;
 use crate::counters::Counters;
+use crate::ends::Ends;
 use crate::neighbours::Neighbours;
 use crate::tables::Tables;
 use arc_swap::ArcSwap;
@@ -22,6 +23,8 @@ pub struct Shared {
     pub neighbours: Arc<Neighbours>,
     /// Live flows by server.
     pub loads: Arc<Loads>,
+    /// Flows that ended, for the flow log.
+    pub ends: Arc<Ends>,
     /// One set a worker.
     pub counters: Arc<[Arc<Counters>]>,
     /// What clients' attempts to connect show of servers: one set a worker.
@@ -45,6 +48,7 @@ impl Shared {
             flows,
             neighbours: Arc::new(Neighbours::new(neighbours)),
             loads: Arc::new(Loads::new(servers)),
+            ends: Arc::default(),
             counters: (0..workers).map(|_| Arc::new(Counters::new())).collect(),
             attempts: (0..workers).map(|_| Arc::new(Attempts::new(servers))).collect(),
             ended: Arc::default(),

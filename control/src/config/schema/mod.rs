@@ -81,6 +81,7 @@ fn table(words: &Table) -> Value {
     }
     if words.header == vocabulary::OBSERVE.header {
         insert(&mut out, "log", table(&vocabulary::LOG));
+        insert(&mut out, "flow-log", table(&vocabulary::FLOW_LOG));
     }
     if words.header == vocabulary::SERVICE.header
         && let Some(out) = out.as_object_mut()
@@ -115,7 +116,7 @@ mod tests {
             let apart = if table.header.is_empty() { vocabulary::PLAIN.to_vec() } else { known };
             let mut apart: Vec<_> = apart
                 .into_iter()
-                .filter(|key| !["server", "expect", "passive", "panic", "log"].contains(key))
+                .filter(|key| !["server", "expect", "passive", "panic", "log", "flow-log"].contains(key))
                 .collect();
             apart.sort_unstable();
             assert_eq!(described, apart, "{}", table.header);

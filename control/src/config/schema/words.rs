@@ -30,6 +30,7 @@ pub(super) fn about(header: &str) -> &'static str {
         h if h == v::PANIC.header => "What a pool does when most of its servers look dead.",
         h if h == v::OBSERVE.header => "What is told of what happens, and where.",
         h if h == v::LOG.header => "The daemon's own log.",
+        h if h == v::FLOW_LOG.header => "A line at a flow's end.",
         _ => "",
     }
 }
@@ -39,6 +40,7 @@ pub(super) fn required(header: &str) -> &'static [&'static str] {
     match header {
         "" => &["version", "dataplane", "port"],
         h if h == v::DATAPLANE.header => &["cores"],
+        h if h == v::FLOW_LOG.header => &["to"],
         h if h == v::PORT.header => &["device"],
         h if h == v::SERVICE.header => &["listen", "protocol"],
         h if h == v::POOL.header => &["algorithm", "server"],
@@ -79,6 +81,7 @@ pub(super) fn of(header: &str) -> Vec<(&'static str, Value)> {
         h if h == v::PANIC.header => panic(),
         h if h == v::OBSERVE.header => observe(),
         h if h == v::LOG.header => log(),
+        h if h == v::FLOW_LOG.header => flow_log(),
         _ => Vec::new(),
     }
 }
@@ -557,6 +560,25 @@ fn log() -> Vec<(&'static str, Value)> {
                 choice(&["error", "warn", "info", "debug", "trace"], "This is written and what is worse."),
             ),
         ),
+    ]
+}
+
+fn flow_log() -> Vec<(&'static str, Value)> {
+    let ends: Vec<_> = ringlead_l4::ends::Why::ALL.iter().map(|(name, _)| *name).collect();
+    let always = json!({
+        "type": "array",
+        "items": { "enum": ends },
+        "default": [],
+        "description": "Flows that end so have a line whatever the sample is.",
+    });
+    vec![
+        ("to", text("^(stderr$|journal$|/)", "stderr, journal, or a path: opened anew on SIGUSR1.")),
+        (
+            "format",
+            with("text", choice(&["text", "json"], "How a line is written; the journal has its own form.")),
+        ),
+        ("sample", with("1/1", text("^1/0*[1-9][0-9]*$", "One flow in so many, the same on every node."))),
+        ("always", always),
     ]
 }
 
