@@ -81,7 +81,7 @@ impl PoolWatch {
                     PanicThen::Backup => "only the backups get flows",
                 };
                 tracing::error!(
-                    event = "panic",
+                    event = "pool-panic",
                     pool = name,
                     panic = true,
                     up,
@@ -91,7 +91,7 @@ impl PoolWatch {
                 );
             }
             None if self.panics.remove(name) => {
-                tracing::warn!(event = "panic", pool = name, panic = false, up, ready, "the panic is over");
+                tracing::warn!(event = "pool-panic", pool = name, panic = false, up, ready, "the panic is over");
             }
             Some(_) | None => {}
         }
