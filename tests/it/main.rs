@@ -34,6 +34,7 @@ mod one_port;
 mod programs;
 mod refusals;
 mod reload;
+mod service_path;
 mod snat;
 mod snat_exhausted;
 mod states;

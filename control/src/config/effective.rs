@@ -172,7 +172,9 @@ impl Scene {
         }
         if header == words::HEALTH.header {
             // Agents neither pass nor fail.
-            if text(table, "type") == Some("agent") && ["rise", "fall"].contains(&key) {
+            let kind = text(table, "type");
+            if kind == Some("agent") && ["rise", "fall"].contains(&key) || key == "via" && kind != Some("tcp")
+            {
                 return None;
             }
             return of_check(table, key).or_else(default);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::model::CheckConfig;
 use super::super::raw::{Health, Named};
 use super::super::values::{duration, in_words, number};
-use super::{Findings, codes, optional, probe, values};
+use super::{Findings, codes, optional, path, probe, values};
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
@@ -32,6 +32,7 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
     let rise = optional(raw.rise.as_ref(), |v| number("rise", v, 1..=100, findings));
     let fall = optional(raw.fall.as_ref(), |v| number("fall", v, 1..=100, findings));
     let port = optional(raw.port.as_ref(), |v| number("port", v, 1..=65_535, findings));
+    let via = path::via(raw, findings);
     let interval = interval.ok()?;
     let timeout = timeout.ok()?;
     let in_time = in_time(raw, interval, timeout, findings);
@@ -47,6 +48,7 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
         rise: rise.ok()?.unwrap_or(RISE_DEFAULT),
         fall: fall.ok()?.unwrap_or(FALL_DEFAULT),
         port: port.ok()?,
+        via: via?,
     })
 }
 
