@@ -77,7 +77,9 @@ fn broken_and_mended(
         lab.within(Node::Client, || transfer.finish()).unwrap();
     }
     let drops = ringlead.status()["drops"].clone();
-    let dropped: u64 = drops.as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    // A client learns by ICMP what fits into a tunnel, and its packet is dropped.
+    let counted = drops.as_object().unwrap().iter().filter(|(reason, _)| *reason != "too-big");
+    let dropped: u64 = counted.filter_map(|(_, count)| count.as_u64()).sum();
     assert_eq!(dropped, 0, "{drops}");
 }
 
@@ -99,7 +101,7 @@ fn a_dsr_server_without_the_services_address_is_taken_out_and_comes_back() {
     }
     for (service, family) in [(&v4, Family::V4), (&v6, Family::V6)] {
         let (to, back) = (service.listen.ip().to_string(), Lab::balancer(family).to_string());
-        lab.must_run(Node::Server(2), "ip", &["route", "add", &to, "via", &back]);
+        lab.must_run(Node::Server(2), "ip", &["route", "add", &to, "via", &back, "metric", "4096"]);
     }
     broken_and_mended(&lab, Mode::Dsr, &ringlead, "has it the address", |well| {
         for (service, bits) in [(&v4, 32), (&v6, 128)] {
