@@ -12,5 +12,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Ends here when a shell asks what could come next.
+    commands::complete::complete();
     commands::dispatch(cli::Cli::parse())
 }

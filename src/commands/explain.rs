@@ -1,12 +1,25 @@
-//! `ringlead explain CODE`: what a code of the configuration or a reason of a drop means, how it comes about and what to do.
+//! `ringlead explain CODE`: what a code of the configuration or a reason of a drop means, how it comes about and what to do. Of a
+//! flow: `explain_flow`.
 
+use super::explain_flow;
+use super::listing::refused;
+use crate::cli::ExplainArgs;
 use ringlead_control::config::codes;
 use ringlead_l4::drops::Drop;
 use std::io::Write;
 use std::process::ExitCode;
 
+/// Of a code or of a flow, by the number of words.
+pub(crate) fn explain(args: &ExplainArgs) -> ExitCode {
+    match args.what.as_slice() {
+        [code] => explain_code(code),
+        [protocol, client, service] => explain_flow::explain(args, protocol, client, service),
+        _ => refused("explain", "a flow is: tcp or udp, the client's ADDRESS:PORT, the service"),
+    }
+}
+
 /// Prints it; exit status 2 when there is none.
-pub(crate) fn explain(code: &str) -> ExitCode {
+fn explain_code(code: &str) -> ExitCode {
     match text(code) {
         Some(text) => {
             // A closed pipe is the reader's choice.

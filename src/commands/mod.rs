@@ -2,17 +2,28 @@
 
 mod check;
 mod cleanup;
+pub(crate) mod complete;
 mod config;
 mod daemon;
 mod diff;
+mod events;
 mod explain;
+mod explain_flow;
+mod flows;
+mod kill;
+mod listing;
+mod listings;
+mod man;
+mod persist;
 mod reload;
+mod render;
 mod server;
 mod status;
 
+pub(crate) use flows::sorting;
 pub(crate) use reload::seconds;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, FlowCommand};
 use crate::{demo, replay, run};
 use ringlead_control::logs;
 use std::process::ExitCode;
@@ -32,11 +43,24 @@ fn obey(cli: Cli) -> ExitCode {
         }
         Command::Config(command) => config::config(command),
         Command::Check(args) => check::check(&args),
-        Command::Explain { code } => explain::explain(&code),
+        Command::Services(args) => listings::services(&args),
+        Command::Pools(args) => listings::pools(&args),
+        Command::Servers(args) => listings::servers(&args),
+        Command::Workers(args) => listings::workers(&args),
+        Command::Ports(args) => listings::ports(&args),
+        Command::Drops(args) => listings::drops(&args),
+        Command::Snat(args) => listings::snat(&args),
+        Command::Persist(args) => persist::persist(&args),
+        Command::Flows(args) => flows::flows(&args),
+        Command::Flow(FlowCommand::Kill(args)) => kill::kill(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Completions(args) => complete::register(&args),
+        Command::Man(args) => man::man(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Confirm(args) => reload::confirm(&args),
         Command::Undo(args) => reload::undo(&args),
         Command::Status(args) => status::status(&args),
+        Command::Events(args) => events::events(&args),
         Command::Server(command) => server::server(&command),
         Command::Demo(args) => demo::run(&args),
         Command::DemoEnd(args) => demo::end(&args),

@@ -13,6 +13,7 @@ mod bench_verify;
 mod carries;
 mod checksums;
 mod choosers;
+mod cli;
 mod demo;
 mod disruption;
 mod dsr;

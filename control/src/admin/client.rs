@@ -71,8 +71,17 @@ impl std::error::Error for ClientError {
 /// # Errors
 /// [`ClientError::Refused`] when the daemon answered with an error; else why there is no answer.
 pub fn request(path: &Path, request: &Value) -> Result<Value, ClientError> {
-    let stream = socket::reach(path, CONNECT_MAX).map_err(|error| unreachable_because(error, path))?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(ClientError::Io)?;
+    request_within(path, request, PATIENCE)
+}
+
+/// As [`request`], waiting at most `patience` for each part of the answer.
+///
+/// # Errors
+/// As [`request`].
+pub fn request_within(path: &Path, request: &Value, patience: Duration) -> Result<Value, ClientError> {
+    let connecting = CONNECT_MAX.min(patience);
+    let stream = socket::reach(path, connecting).map_err(|error| unreachable_because(error, path))?;
+    stream.set_read_timeout(Some(patience)).map_err(ClientError::Io)?;
     // A daemon that turns us away may close before it has read; its reason then waits to be read all the same.
     let sent = (&stream).write_all(format!("{request}\n").as_bytes());
     match (read_answer(&stream), sent) {

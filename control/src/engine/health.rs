@@ -3,7 +3,7 @@
 use super::Engine;
 use super::agent::agent_specs;
 use crate::config::{CheckConfig, Config, Mode, Via};
-use crate::health::{CheckSpec, HealthEvent, PathProbe, Probe, Prober, Road, check_ca};
+use crate::health::{CheckSpec, HealthEvent, PathProbe, Probe, Prober, Road, check_ca, in_words};
 use crate::plan::{Health, Plan, tunnel_of};
 use ringlead_flow::ServerId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,11 +33,22 @@ impl Engine {
             return self.note_agent(&event, answer);
         }
         let health = if event.up { Health::Up } else { Health::Down };
-        let changed = Arc::make_mut(&mut self.plan).set_health(id, health, event.reason.clone());
+        let plan = Arc::make_mut(&mut self.plan);
+        let changed = plan.set_health(id, health, event.reason.clone());
+        plan.set_held(id, event.held.map(|held| super::monotonic().saturating_add(held)));
         if changed && let Some(server) = self.plan.server(id) {
             let (name, took_ms) =
                 (format!("{}/{}", server.key.pool, server.key.name), event.took.as_millis());
             tracing::info!(event = "health", server = name, up = event.up, reason = event.reason, took_ms);
+            if let Some(held) = event.held {
+                let held = in_words(held);
+                tracing::warn!(
+                    event = "flaps",
+                    server = name,
+                    held,
+                    "it has gone down too often: held down, whatever its checks say"
+                );
+            }
         }
         changed
     }
@@ -99,6 +110,7 @@ fn check_specs(config: &Config, plan: &Plan, prober: &Prober) -> Vec<CheckSpec> 
                 timeout: check.timeout,
                 rise: check.rise,
                 fall: check.fall,
+                flaps: check.flaps,
             });
         }
     }

@@ -256,7 +256,7 @@ impl Engine {
 }
 
 /// The arguments of a command.
-fn parsed<T: serde::de::DeserializeOwned>(arguments: &Map<String, Value>) -> Result<T, String> {
+pub(super) fn parsed<T: serde::de::DeserializeOwned>(arguments: &Map<String, Value>) -> Result<T, String> {
     serde_json::from_value(Value::Object(arguments.clone())).map_err(|error| error.to_string())
 }
 

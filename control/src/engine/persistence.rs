@@ -2,9 +2,9 @@
 
 use super::report::Reporter;
 use super::status::PersistenceStatus;
-use super::{Engine, monotonic};
+use super::{Engine, now_tick};
 use crate::config::PersistenceConfig;
-use ringlead_flow::{ServerId, Tick};
+use ringlead_flow::ServerId;
 use ringlead_pick::Sticky;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -66,7 +66,7 @@ impl Engine {
 impl Reporter {
     /// Every table is walked through.
     pub(super) fn persistence_status(&self) -> Vec<PersistenceStatus> {
-        let now = Tick::from_nanos(u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX));
+        let now = now_tick();
         let status = |(config, table): &(PersistenceConfig, Arc<Sticky>)| PersistenceStatus {
             name: config.name.clone(),
             kind: "source".to_owned(),

@@ -16,6 +16,7 @@ use ringlead_wire::{Endpoint, Protocol};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// A service's counters over all workers: flows, packets and bytes in, packets and bytes out.
@@ -60,13 +61,13 @@ impl Reporter {
             snat: self.snat_status(),
             persistence: self.persistence_status(),
             ports: self.port_statuses(),
-            workers: (0..counters.len()).filter_map(|worker| self.worker_status(worker)).collect(),
+            workers: self.worker_statuses(),
             flows: FlowStatus {
                 ipv4: count.v4,
                 ipv6: count.v6,
                 max: config.dataplane.flows_max,
                 created: total(&|c| c.flows_created.get()),
-                ended: total(&|c| c.flows_ended.get()),
+                ended: total(&|c| c.flows_ended.get()) + self.shared.ended.load(Ordering::Relaxed),
             },
             drops: Drop::all()
                 .map(|reason| (reason.name().to_owned(), total(&|c| c.dropped(reason))))
@@ -85,7 +86,7 @@ impl Reporter {
         forwarded.chain(config.local.iter().map(|service| local_status(service, &sockets))).collect()
     }
 
-    fn service_status(&self, service: &ServiceConfig, sockets: &Listening) -> ServiceStatus {
+    pub(super) fn service_status(&self, service: &ServiceConfig, sockets: &Listening) -> ServiceStatus {
         let config = self.plan.config();
         let pool = config.pools.get(service.pool);
         let [flows_created, packets_in, bytes_in, packets_out, bytes_out] =
@@ -125,7 +126,7 @@ impl Reporter {
         std::array::from_fn(|i| now[i].wrapping_sub(base[i]))
     }
 
-    fn port_statuses(&self) -> Vec<PortStatus> {
+    pub(super) fn port_statuses(&self) -> Vec<PortStatus> {
         let queue = |index: usize, &(queue, worker): &(u32, usize)| {
             let stats =
                 self.shared.counters.get(worker).and_then(|c| c.port_stats(index, queue)).unwrap_or_default();
@@ -147,6 +148,10 @@ impl Reporter {
                 queues: port.queues.iter().map(|at| queue(index, at)).collect(),
             })
             .collect()
+    }
+
+    pub(super) fn worker_statuses(&self) -> Vec<WorkerStatus> {
+        (0..self.shared.counters.len()).filter_map(|worker| self.worker_status(worker)).collect()
     }
 
     fn worker_status(&self, worker: usize) -> Option<WorkerStatus> {
@@ -234,7 +239,7 @@ fn slot_totals(shared: &Shared, slot: u16) -> ServiceTotals {
 }
 
 /// A service with which workers have nothing to do.
-fn local_status(service: &LocalService, sockets: &Listening) -> ServiceStatus {
+pub(super) fn local_status(service: &LocalService, sockets: &Listening) -> ServiceStatus {
     ServiceStatus {
         name: service.name.clone(),
         layer: "l7".to_owned(),

@@ -1,15 +1,27 @@
 //! What the command line may ask: one table of commands, who may use each, and which function answers.
 
+mod events;
+pub mod explain;
+mod filter;
+pub mod flows;
+pub mod list;
+pub mod persist;
+mod reasons;
+
+pub use filter::{FlowFilter, STATES};
+
+use super::operator::parsed;
 use super::{CONFIRM_S_MAX, Engine};
 use crate::admin::{Access, HAND_OVER, Request};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket. The
 /// configuration has a secret, the key of the hash, so reading it takes the admin socket.
-const COMMANDS: [(&str, Access); 8] = [
+const COMMANDS: [(&str, Access); 14] = [
     ("status", Access::ReadOnly),
     ("reload", Access::Admin),
     ("confirm", Access::Admin),
@@ -17,6 +29,12 @@ const COMMANDS: [(&str, Access); 8] = [
     ("config", Access::Admin),
     ("server", Access::Admin),
     ("server-wait", Access::ReadOnly),
+    ("events", Access::ReadOnly),
+    ("list", Access::ReadOnly),
+    ("flows", Access::ReadOnly),
+    ("flow-kill", Access::Admin),
+    ("persist", Access::ReadOnly),
+    ("explain", Access::ReadOnly),
     (HAND_OVER, Access::Admin),
 ];
 
@@ -24,7 +42,10 @@ impl Engine {
     /// Answers one request.
     pub(super) async fn on_request(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
         match permitted(request) {
-            Ok(()) => self.obey(request, answer).await,
+            Ok(()) => {
+                note(request);
+                self.obey(request, answer).await;
+            }
             Err(why) => tell(answer, Err(why)),
         }
     }
@@ -74,8 +95,41 @@ impl Engine {
                     tell(answer, Err(why));
                 }
             }
+            "events" => events::events(&request.arguments, answer),
+            "list" => {
+                let reporter = self.reporter();
+                off(request, answer, move |asked| reporter.list(&asked));
+            }
+            "flows" => {
+                let walk = self.walk();
+                off(request, answer, move |asked| walk.list(&asked));
+            }
+            "flow-kill" => {
+                let walk = self.walk();
+                off(request, answer, move |asked| walk.kill(&asked));
+            }
+            "persist" => {
+                let walk = self.walk();
+                off(request, answer, move |asked| walk.persist(&asked));
+            }
+            "explain" => {
+                let explainer = self.explainer();
+                off(request, answer, move |asked| explainer.explain(&asked));
+            }
             other => tell(answer, Err(unknown(other))),
         }
+    }
+}
+
+/// Answers off the control thread. Nobody waits here: as many are under way as there are connections to ask by.
+fn off<T: DeserializeOwned + Send + 'static>(
+    request: &Request,
+    answer: oneshot::Sender<Value>,
+    work: impl FnOnce(T) -> Result<Value, String> + Send + 'static,
+) {
+    match parsed::<T>(&request.arguments) {
+        Ok(asked) => drop(tokio::task::spawn_blocking(move || tell(answer, work(asked)))),
+        Err(why) => tell(answer, Err(why)),
     }
 }
 
@@ -90,6 +144,18 @@ fn patience(request: &Request) -> Result<Option<Duration>, String> {
 pub(super) fn tell(answer: oneshot::Sender<Value>, said: Result<Value, String>) {
     // The asker may have gone; then nobody needs the answer.
     let _ = answer.send(said.unwrap_or_else(|why| serde_json::json!({ "error": why })));
+}
+
+/// Who asked for what may change something. `config` only tells.
+fn note(request: &Request) {
+    let name = request.command.as_str();
+    let changes = COMMANDS.iter().any(|(known, access)| *known == name && *access == Access::Admin);
+    if !changes || name == "config" {
+        return;
+    }
+    let (uid, pid) = request.caller.map_or((None, None), |caller| (Some(caller.uid), caller.pid));
+    let arguments = Value::Object(request.arguments.clone()).to_string();
+    tracing::info!(event = "operator-command", command = name, arguments, uid, pid);
 }
 
 /// Whether the request's socket may carry its command.
@@ -114,11 +180,14 @@ pub(super) fn json(answer: &impl Serialize) -> Result<Value, String> {
 }
 
 #[cfg(test)]
+mod walk_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn request(command: &str, access: Access) -> Request {
-        Request { command: command.to_owned(), arguments: serde_json::Map::new(), access }
+        Request { command: command.to_owned(), arguments: serde_json::Map::new(), access, caller: None }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use ringlead_pick::{Cursor, Loads};
 use ringlead_wire::{Kind, Meta};
 
 /// How many servers are tried when the reply's addresses and ports are already another flow's.
-const CHOICES: usize = 4;
+pub(crate) const CHOICES: usize = 4;
 /// How many source ports are tried for one server.
 const PORTS: u32 = 4;
 
@@ -101,8 +101,12 @@ pub(crate) fn ahead(
 fn known(tables: &Tables, loads: &Loads, service: &Service, tuple: &Tuple, now: Tick) -> Option<ServerId> {
     let sticky = service.sticky.as_ref()?;
     let id = ServerId(sticky.get(&sticky.key(tuple.src, service.pool.salt), now.0)?);
-    tables.server(id).filter(|server| server.admits)?;
-    service.pool.has_room(loads, id).then_some(id)
+    may_return(tables, loads, service, id).then_some(id)
+}
+
+/// Whether a client that comes back may still have the server that it had.
+pub(crate) fn may_return(tables: &Tables, loads: &Loads, service: &Service, id: ServerId) -> bool {
+    tables.server(id).is_some_and(|server| server.admits) && service.pool.has_room(loads, id)
 }
 
 impl Request<'_> {
@@ -285,7 +289,7 @@ impl Request<'_> {
 }
 
 /// The algorithm's server for a packet, and, where some have been tried in vain, its next.
-fn pick(
+pub(crate) fn pick(
     tables: &Tables,
     loads: &Loads,
     pool: &Pool,

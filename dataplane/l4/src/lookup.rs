@@ -41,7 +41,9 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
             || may_choose_again(meta) && hit.side() == Side::Client && must_choose_again(&worker.tables, hit)
         {
             if flows.remove(hit) {
-                worker.tables.give_port_back(&hit.flow());
+                let flow = hit.flow();
+                worker.tables.give_port_back(&flow);
+                worker.shared.ends.left(&worker.tables, &flow);
                 worker.shared.loads.sub(hit.server_id().0);
                 worker.counters.flows_ended.add(1);
             }
@@ -63,7 +65,7 @@ fn may_choose_again(meta: &Meta) -> bool {
 
 /// Its server is down; or it takes no new flows, and this packet starts one on the ports of a connection that has ended.
 #[inline]
-fn must_choose_again(tables: &crate::tables::Tables, flow: &Hit) -> bool {
+pub(crate) fn must_choose_again(tables: &crate::tables::Tables, flow: &Hit) -> bool {
     let ended = || matches!(flow.state().phase(), Phase::Closed | Phase::Reset);
     tables.server(flow.server_id()).is_none_or(|server| server.down || !server.accepts && ended())
 }

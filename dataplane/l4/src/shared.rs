@@ -1,12 +1,14 @@
 //! What a worker shares with the other workers and with control.
 
 use crate::counters::Counters;
+use crate::ends::Ends;
 use crate::neighbours::Neighbours;
 use crate::tables::Tables;
 use arc_swap::ArcSwap;
-use ringlead_flow::FlowTable;
+use ringlead_flow::{Flow, FlowTable};
 use ringlead_pick::Loads;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The few things that cross threads. All of it is lock-free for workers.
 #[derive(Clone, Debug)]
@@ -20,8 +22,12 @@ pub struct Shared {
     pub neighbours: Arc<Neighbours>,
     /// Live flows by server.
     pub loads: Arc<Loads>,
+    /// Flows that ended, for the flow log.
+    pub ends: Arc<Ends>,
     /// One set a worker.
     pub counters: Arc<[Arc<Counters>]>,
+    /// Flows that were ended at an operator's word; workers count their own.
+    pub ended: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -39,7 +45,22 @@ impl Shared {
             flows,
             neighbours: Arc::new(Neighbours::new(neighbours)),
             loads: Arc::new(Loads::new(servers)),
+            ends: Arc::default(),
             counters: (0..workers).map(|_| Arc::new(Counters::new())).collect(),
+            ended: Arc::default(),
         }
+    }
+
+    /// Ends a flow at an operator's word, and gives back what it held: its place in its server's load, its source port. For
+    /// control, while workers run. `false`: it has ended, and whoever ended it gave back.
+    #[must_use]
+    pub fn end(&self, flow: &Flow) -> bool {
+        if !self.flows.remove(flow) {
+            return false;
+        }
+        self.tables.load().give_port_back(flow);
+        self.loads.sub(flow.server_id.0);
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        true
     }
 }

@@ -50,6 +50,17 @@ impl LeastFlows {
         Some(member)
     }
 
+    /// Every member that [`pick`](Self::pick) may name as things are: the equals of which it takes one. For control.
+    #[must_use]
+    pub fn equals(&self, load: impl Fn(usize) -> u32, may: impl Fn(usize) -> bool) -> Vec<usize> {
+        let members = self.weights.iter().enumerate().filter(|(member, weight)| **weight > 0 && may(*member));
+        let loaded: Vec<(usize, (u32, u16))> =
+            members.map(|(member, &weight)| (member, (load(member), weight))).collect();
+        let least = loaded.iter().map(|(_, loaded)| *loaded).reduce(|a, b| if less(b, a) { b } else { a });
+        let equal = |loaded: &(u32, u16)| least.is_some_and(|least| !less(least, *loaded));
+        loaded.iter().filter(|(_, loaded)| equal(loaded)).map(|(member, _)| *member).collect()
+    }
+
     /// Each member's weight.
     #[must_use]
     pub fn weights(&self) -> &[u16] {

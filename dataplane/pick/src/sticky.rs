@@ -155,6 +155,14 @@ impl Sticky {
         Some(seen.server())
     }
 
+    /// As [`get`](Self::get), without counting as a use: the server, and the ticks since the last use.
+    #[must_use]
+    pub fn peek(&self, key: &StickyKey, now: u32) -> Option<(u32, u32)> {
+        let (_, seen) = find(self.sets.get(key.set)?, key)?;
+        let idle = since(now, seen.used());
+        (idle < self.timeout_ticks).then(|| (seen.server(), idle))
+    }
+
     /// Gives these clients a server, in the place of the set's least recently used entry when it has no free one;
     /// expired entries are the least recently used of all.
     ///

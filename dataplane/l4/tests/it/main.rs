@@ -13,6 +13,7 @@ mod drops;
 mod dsr;
 mod ending;
 mod flows;
+mod foresee;
 mod hold;
 mod icmp;
 mod mixed;

@@ -1,5 +1,6 @@
 //! snat: both ends of a packet change, and the server answers to an address and port of ours.
 
+mod end;
 mod errors;
 mod million;
 mod ports;

@@ -1,6 +1,15 @@
 //! The command line.
 
+mod listings;
+
+pub(crate) use listings::{
+    CompletionsArgs, DropsArgs, ExplainArgs, FlowCommand, FlowsArgs, KillArgs, ListArgs, ManArgs,
+    PersistArgs, ServersArgs,
+};
+
+use crate::commands::complete;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCandidates;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,17 +34,38 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show what a running ringlead does.
     Status(StatusArgs),
-    /// Say what a code means and what to do: a configuration's (C120), or a drop's by number or name (D006, no-server).
-    Explain {
-        /// The code.
-        code: String,
-    },
+    /// List the services: who serves them, what went through.
+    Services(ListArgs),
+    /// List the pools: algorithm, how many of their servers may get flows.
+    Pools(ListArgs),
+    /// List the servers: operator's state, health with its reason, flows, next hop.
+    Servers(ServersArgs),
+    /// List the workers: load, heartbeat, frames.
+    Workers(ListArgs),
+    /// List the ports' queues: frames received, sent, lost.
+    Ports(ListArgs),
+    /// List why frames were dropped, and how many; with `--watch` also how many a second.
+    Drops(DropsArgs),
+    /// List the source addresses of mode snat: how many of their ports are used.
+    Snat(ListArgs),
+    /// List the persistence tables; with a table or a filter, the clients that they know and their servers.
+    Persist(PersistArgs),
+    /// List flows.
+    Flows(FlowsArgs),
+    /// Do something to flows.
+    #[command(subcommand)]
+    Flow(FlowCommand),
+    /// Say which server a new flow would get, why, and why not the others: `explain tcp 198.51.100.7:40000 192.0.2.10:80`. Or
+    /// what a code means and what to do: a configuration's (C120), or a drop's by number or name (D006, no-server).
+    Explain(ExplainArgs),
     /// Have the daemon read its configuration again; a bad one changes nothing.
     Reload(ReloadArgs),
     /// Keep a configuration that came by `reload --confirm`.
     Confirm(ChangeArgs),
     /// Return to the configuration before the last reload; the file stays as it is.
     Undo(ChangeArgs),
+    /// Show what happened, and with -f what happens.
+    Events(EventsArgs),
     /// Change what a server gets, at run time; kept across reloads and restarts.
     #[command(subcommand)]
     Server(ServerCommand),
@@ -48,6 +78,10 @@ pub(crate) enum Command {
     Bench(Box<ringlead_bench::cli::BenchArgs>),
     /// Remove what a dead ringlead left: steering programs, pinned maps, service addresses. Needs root.
     Cleanup(ConfigFile),
+    /// Print what makes a shell complete ringlead's commands, and the names of what runs: `source <(ringlead completions bash)`.
+    Completions(CompletionsArgs),
+    /// Print the manual.
+    Man(ManArgs),
     /// One end of the demo's traffic, inside a namespace.
     #[command(hide = true)]
     DemoEnd(DemoEndArgs),
@@ -162,6 +196,26 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
 }
 
+/// `ringlead events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Whom to ask.
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
+    /// Go on with what happens, also after the daemon is started anew.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only events after this number.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) since: u64,
+    /// Only events of this kind, as often as wanted: health, reload, operator, …
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Vec<String>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// The daemon that a command is for.
 #[derive(Debug, Args)]
 pub(crate) struct DaemonArgs {
@@ -190,7 +244,7 @@ pub(crate) enum ServerCommand {
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// The server.
-    #[arg(value_name = "POOL/SERVER")]
+    #[arg(value_name = "POOL/SERVER", add = ArgValueCandidates::new(complete::servers))]
     pub(crate) server: String,
     /// Whom to tell.
     #[command(flatten)]
