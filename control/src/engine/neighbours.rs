@@ -37,7 +37,7 @@ impl Engine {
     }
 
     /// Copies what the kernel knows of next hops into the workers' table.
-    pub(super) async fn note_neighbours(&mut self) {
+    pub(super) async fn note_neighbours(&self) {
         match self.net.neighbours().await {
             Ok(known) => {
                 for (ifindex, ip, mac) in known {
