@@ -36,6 +36,7 @@ mod passive;
 mod programs;
 mod refusals;
 mod reload;
+mod service_path;
 mod snat;
 mod snat_exhausted;
 mod states;

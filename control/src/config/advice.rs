@@ -161,6 +161,14 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
     ),
     (
         "C162",
+        "Only packets of the modes dsr and tunnel go another way than a direct check: where servers answer through this node, that says the same. Take `via` out, or give the pool to services of those modes only.",
+    ),
+    (
+        "C163",
+        "Servers answer to that address, so it must be one of this node, of the family in which clients come. Write probe-source = \"ADDRESS\" in the [health.NAME] table.",
+    ),
+    (
+        "C164",
         "Without a health check every server is up and the threshold is never met: set `health`, or take `panic` out. With then = \"backup\" the pool needs servers with backup = true.",
     ),
     (

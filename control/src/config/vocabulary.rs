@@ -234,8 +234,10 @@ pub(super) const HEALTH: Table = Table {
         key("expect", "a table"),
         key("passive", "a table"),
         key("unreported", "a string"),
+        key("via", "a string"),
+        key("probe-source", "an address as a string"),
     ],
-    later: &["via"],
+    later: &[],
 };
 
 pub(super) const PASSIVE: Table = Table {

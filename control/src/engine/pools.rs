@@ -91,7 +91,14 @@ impl PoolWatch {
                 );
             }
             None if self.panics.remove(name) => {
-                tracing::warn!(event = "pool-panic", pool = name, panic = false, up, ready, "the panic is over");
+                tracing::warn!(
+                    event = "pool-panic",
+                    pool = name,
+                    panic = false,
+                    up,
+                    ready,
+                    "the panic is over"
+                );
             }
             Some(_) | None => {}
         }

@@ -62,54 +62,23 @@ impl Engine {
     /// Does what is asked and says what came of it, or why nothing did. Commands here are those of [`COMMANDS`].
     async fn obey(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
         match request.command.as_str() {
+            "reload" | "confirm" | "undo" | "server" | "server-weight" | "node" | "report" => {
+                tell(answer, self.change(request).await);
+            }
             "status" => {
                 let reporter = self.reporter();
                 // Nobody waits here: as many are under way as there are connections to ask by.
                 tokio::task::spawn_blocking(move || tell(answer, json(&reporter.status())));
-            }
-            "reload" => {
-                let done = match patience(request) {
-                    Ok(confirm) => {
-                        self.reload(confirm).await;
-                        self.last_reload.error.clone().map_or_else(|| self.told(), Err)
-                    }
-                    Err(why) => Err(why),
-                };
-                tell(answer, done);
-            }
-            "confirm" => {
-                let done = self.confirm();
-                tell(answer, done.and_then(|()| self.told()));
-            }
-            "undo" => {
-                let done = self.undo().await;
-                tell(answer, done.and_then(|()| self.told()));
             }
             "config" => {
                 let offset = request.arguments.get("offset").map_or(Some(0), Value::as_u64);
                 let offset = offset.and_then(|offset| usize::try_from(offset).ok());
                 tell(answer, self.undo.page(offset.unwrap_or(usize::MAX)));
             }
-            "server" => {
-                let said = self.say(&request.arguments).await;
-                tell(answer, said.and_then(|change| json(&change)));
-            }
-            "server-weight" => {
-                let weighed = self.weigh(&request.arguments).await;
-                tell(answer, weighed.and_then(|change| json(&change)));
-            }
-            "node" => {
-                let state = self.node_state(&request.arguments).await;
-                tell(answer, state.and_then(|state| json(&state)));
-            }
             "server-wait" => {
                 if let Err((answer, why)) = self.wait_for_flows(&request.arguments, answer) {
                     tell(answer, Err(why));
                 }
-            }
-            "report" => {
-                let reported = self.report_health(&request.arguments).await;
-                tell(answer, reported.and_then(|change| json(&change)));
             }
             "events" => events::events(&request.arguments, answer),
             "list" => {
@@ -133,6 +102,28 @@ impl Engine {
                 off(request, answer, move |asked| explainer.explain(&asked));
             }
             other => tell(answer, Err(unknown(other))),
+        }
+    }
+
+    /// Changes something, and says what came of it.
+    async fn change(&mut self, request: &Request) -> Result<Value, String> {
+        let asked = &request.arguments;
+        match request.command.as_str() {
+            "reload" => {
+                let confirm = patience(request)?;
+                self.reload(confirm).await;
+                self.last_reload.error.clone().map_or_else(|| self.told(), Err)
+            }
+            "confirm" => self.confirm().and_then(|()| self.told()),
+            "undo" => {
+                self.undo().await?;
+                self.told()
+            }
+            "server" => self.say(asked).await.and_then(|change| json(&change)),
+            "server-weight" => self.weigh(asked).await.and_then(|change| json(&change)),
+            "node" => self.node_state(asked).await.and_then(|state| json(&state)),
+            "report" => self.report_health(asked).await.and_then(|change| json(&change)),
+            other => Err(unknown(other)),
         }
     }
 }

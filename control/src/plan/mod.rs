@@ -25,6 +25,7 @@ pub use operator::{Refused, SAID_MAX, Said, StateChange};
 pub use panic::Alive;
 pub use pools::Strength;
 pub use servers::{Health, Reach, Reported, ServerKey, ServerRecord, Source, Way};
+pub(crate) use snapshot::tunnel_of;
 pub use snat::clash as snat_clash;
 pub use weight::{Weighed, WeightChange};
 
@@ -277,6 +278,15 @@ impl Plan {
         let changed = record.reach != reach;
         record.reach = reach;
         Ok(changed)
+    }
+
+    /// The place of a server's next hop in the neighbour table, once the kernel has named one.
+    #[must_use]
+    pub fn neighbour_of(&self, id: ServerId) -> Option<NeighbourId> {
+        match self.server(id)?.reach {
+            Reach::Via { neighbour, .. } => Some(neighbour),
+            Reach::Unknown | Reach::Itself | Reach::Unreachable(_) => None,
+        }
     }
 
     /// The next hops that some server needs, with their places in the neighbour table.

@@ -221,6 +221,7 @@ fn pools_and_checks() {
         port,
         passive: (name == "web").then_some(PassiveConfig { errors: 20, window: Duration::from_secs(30) }),
         unreported_up: true,
+        via: config::Via::Direct,
     };
     assert_eq!(
         web.panic,

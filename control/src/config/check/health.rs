@@ -9,7 +9,7 @@ use super::super::values::{choice, duration, in_words, number};
 use super::probe::Asked;
 use crate::health::FlapRule;
 
-use super::{Findings, codes, optional, probe, values};
+use super::{Findings, codes, optional, path, probe, values};
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
@@ -50,6 +50,7 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
     let unreported = optional(raw.unreported.as_ref(), |v| {
         choice("unreported", v, &[("up", true), ("down", false)], &[], findings)
     });
+    let via = path::via(raw, findings);
     let flaps = flaps(raw, findings);
     let interval = interval.ok()?;
     let timeout = timeout.ok()?;
@@ -72,6 +73,7 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
         port: port.ok()?,
         passive: passive.ok()?,
         unreported_up: unreported.ok()?.unwrap_or(true),
+        via: via?,
     })
 }
 

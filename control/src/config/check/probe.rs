@@ -59,7 +59,7 @@ const KINDS: [(&str, Kind); 9] = [
 const JUDGES: &[Kind] = &[Kind::Icmp, Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns];
 
 /// Which types have which keys; those of `expect` too.
-const KEYS: [(&str, &[Kind]); 24] = [
+const KEYS: [(&str, &[Kind]); 26] = [
     ("interval", ACTIVE),
     ("flaps", JUDGES),
     ("flap-window", JUDGES),
@@ -84,6 +84,8 @@ const KEYS: [(&str, &[Kind]); 24] = [
     ("query", &[Kind::Dns]),
     ("rcode", &[Kind::Dns]),
     ("answer", &[Kind::Dns]),
+    ("via", &[Kind::Tcp]),
+    ("probe-source", &[Kind::Tcp]),
 ];
 
 /// `None` where something was wrong, which was reported.
@@ -149,6 +151,8 @@ fn keys(raw: &Health) -> Vec<(&'static str, Span)> {
     note("sni", raw.sni.as_ref().map(Spanned::span));
     note("send", raw.send.as_ref().map(Spanned::span));
     note("query", raw.query.as_ref().map(Spanned::span));
+    note("via", raw.via.as_ref().map(Spanned::span));
+    note("probe-source", raw.probe_source.as_ref().map(Spanned::span));
     if let Some(expect) = &raw.expect {
         let expect = &expect.raw;
         note("status", expect.status.as_ref().map(Spanned::span));
