@@ -11,4 +11,5 @@ pub mod lock;
 pub mod logs;
 pub mod metrics;
 pub mod net;
+pub mod notify;
 pub mod plan;

@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Confirm(ChangeArgs),
     /// Return to the configuration before the last reload; the file stays as it is.
     Undo(ChangeArgs),
+    /// Show what happened, and with -f what happens.
+    Events(EventsArgs),
     /// Change what a server gets, at run time; kept across reloads and restarts.
     #[command(subcommand)]
     Server(ServerCommand),
@@ -190,6 +192,26 @@ pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) daemon: DaemonArgs,
     /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ringlead events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Whom to ask.
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
+    /// Go on with what happens, also after the daemon is started anew.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only events after this number.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) since: u64,
+    /// Only events of this kind, as often as wanted: health, reload, operator, …
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Vec<String>,
+    /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
 }

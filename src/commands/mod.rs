@@ -6,6 +6,7 @@ pub(crate) mod complete;
 mod config;
 mod daemon;
 mod diff;
+mod events;
 mod explain;
 mod explain_flow;
 mod flows;
@@ -59,6 +60,7 @@ fn obey(cli: Cli) -> ExitCode {
         Command::Confirm(args) => reload::confirm(&args),
         Command::Undo(args) => reload::undo(&args),
         Command::Status(args) => status::status(&args),
+        Command::Events(args) => events::events(&args),
         Command::Server(command) => server::server(&command),
         Command::Demo(args) => demo::run(&args),
         Command::DemoEnd(args) => demo::end(&args),

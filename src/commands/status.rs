@@ -171,9 +171,12 @@ fn operator(server: &ServerStatus) -> String {
     if server.backup { format!("{text}, backup") } else { text }
 }
 
-/// What the check says, and what the agent says.
+/// What the check says, for how long it is not believed, and what the agent says.
 fn reason(server: &ServerStatus) -> String {
-    let Some(agent) = &server.agent else { return server.reason.clone() };
+    let held =
+        server.held_s.map(|left| format!("; held down for {left:.0} s more: it came and went too often"));
+    let checked = format!("{}{}", server.reason, held.unwrap_or_default());
+    let Some(agent) = &server.agent else { return checked };
     let why = agent.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     let notes = [
         (agent.overruled && agent.wish != "ready")
@@ -183,7 +186,7 @@ fn reason(server: &ServerStatus) -> String {
         agent.problem.as_ref().map(|problem| format!("no answer now: {problem}")),
     ];
     let notes: String = notes.into_iter().flatten().map(|note| format!("; {note}")).collect();
-    format!("{}; agent: {}{why}{notes}", server.reason, agent.says)
+    format!("{checked}; agent: {}{why}{notes}", agent.says)
 }
 
 /// Nothing where no table is configured.

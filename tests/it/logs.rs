@@ -1,10 +1,18 @@
-//! What the daemon says of itself: its log.
+//! What the daemon says of itself: its log, its events, and what the service manager hears.
 
+use crate::carries;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use ringlead_tests::{Config, Lab, Ringlead, needs_ringlead, wait_until};
+use ringlead_tests::{
+    Config, Family, Farm, Lab, Mode, Node, Process, Protocol, Ringlead, Service, needs_ringlead,
+    ringlead_binary, wait_until,
+};
 use serde_json::Value;
+use socket2::SockRef;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,4 +56,169 @@ fn a_log_moves_to_a_file_by_reload_and_is_opened_anew() {
     assert!(ringlead.stop().success());
     assert!(says(&path, "stop", "stopped") && !says(&old, "stop", "stopped"));
     assert!(!before.contains("opened anew"), "standard error is done with: {before}");
+}
+
+/// One run under a service manager of our own, followed from outside.
+#[test]
+fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() {
+    needs_ringlead!();
+    let lab = Lab::new("logs-events");
+    let mut farm = Farm::start(&lab);
+    let mut config = Config::empty(&lab);
+    config.services =
+        [Protocol::Tcp, Protocol::Udp].map(|p| Service::standard(Mode::Nat, p, Family::V4)).to_vec();
+    let flows = lab.files().join("flows.log");
+    let observe = format!("[observe]\nflow-log = {{ to = \"{}\", format = \"json\" }}\n", flows.display());
+    let (text, service) = (format!("{}\n{observe}", config.render()), &config.services[0]);
+    let (file, manager) = (lab.files().join("events.toml"), lab.files().join("notify.sock"));
+    fs::write(&file, &text).unwrap();
+    let (path, binary) = (file.display().to_string(), ringlead_binary().unwrap().display().to_string());
+    carries::nothing_answers(&lab, Mode::Nat);
+    let mut heard = Manager::new(&manager);
+    let socket = format!("NOTIFY_SOCKET={}", manager.display());
+    let run = ["WATCHDOG_USEC=900000", &socket, &binary, "run", "-c", &path];
+    let mut daemon = lab.spawn(Node::Balancer, "env", &run);
+    heard.until("READY=1\nSTATUS=serving 2 services, ");
+    heard.until("WATCHDOG=1");
+    let events = lab.spawn(Node::Balancer, &binary, &["events", "-f", "--json", "-c", &path]);
+    let told = |kind: &str, text: &str| {
+        let fits = |line: &str| line.contains(&format!("\"event\":\"{kind}\"")) && line.contains(text);
+        wait_until(LIMIT, &format!("{kind} {text}"), || events.output().lines().any(fits));
+    };
+    told("start", "\"ready\"");
+    let server = format!("\"server\":\"{}/s1\",", service.name);
+    let closed = connections(&lab, service);
+    let datagrams = datagrams(&lab, &config.services[1]);
+    farm.kill(1);
+    told("health", &format!("{server}\"took_ms\":"));
+    wait_until(LIMIT, "the server down", || {
+        events.output().lines().any(|line| line.contains(&server) && line.contains("\"up\":false"))
+    });
+    wait_until(LIMIT, "flows that chose again", || {
+        datagrams.iter().for_each(|socket| _ = socket.send(b"again"));
+        lines(&flows).iter().any(|line| {
+            let fields = &line["fields"];
+            let server = fields["server"].as_str().unwrap_or_default();
+            fields["end"] == "chosen-again" && server == format!("{}/s1", config.services[1].name)
+        })
+    });
+    farm.bring_back(1);
+    wait_until(LIMIT, "the server up again", || {
+        let all = events.output();
+        let of: Vec<&str> = all.lines().filter(|line| line.contains(&server)).collect();
+        of.last().is_some_and(|line| line.contains("\"up\":true")) && of.len() >= 2
+    });
+    let drained = format!("{}/s1", service.name);
+    lab.must_run(Node::Balancer, &binary, &["server", "drain", &drained, "--reason", "kernel", "-c", &path]);
+    told("operator-command", "\"uid\":0");
+    told("operator", "\"reason\":\"kernel\"");
+
+    reload(&daemon, &mut heard, &file, &text);
+    daemon.signal(Signal::SIGUSR2);
+    told("dump", "status.json");
+    let dumped = fs::read(lab.files().join("state/status.json")).unwrap();
+    let dumped: Value = serde_json::from_slice(&dumped).unwrap();
+    assert_eq!(dumped["services"].as_array().unwrap().len(), 2, "{dumped}");
+    await_ends(&flows, service, closed);
+    daemon.signal(Signal::SIGTERM);
+    heard.until("STOPPING=1\n");
+    assert!(daemon.wait(LIMIT).is_some_and(|status| status.success()), "{}", daemon.output());
+    let all = lab.run(Node::Balancer, &binary, &["events", "-c", &path]);
+    assert_eq!(all.status.code(), Some(2), "nobody answers any more");
+}
+
+/// A reload that works, and one that does not.
+fn reload(daemon: &Process, heard: &mut Manager, file: &Path, text: &str) {
+    fs::write(file, text.replace("300ms", "400ms")).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let reloading = heard.until("RELOADING=1\nMONOTONIC_USEC=");
+    assert!(reloading.contains("\nSTATUS="), "{reloading}");
+    heard.until("READY=1\n");
+    fs::write(file, "version = 2").unwrap();
+    daemon.signal(Signal::SIGHUP);
+    heard.until("RELOADING=1\n");
+    assert!(heard.until("READY=1\n").contains("the last reload was refused"));
+    fs::write(file, text).unwrap();
+}
+
+/// Waits until the flow log has each connection, with its server and its end.
+fn await_ends(flows: &Path, service: &Service, closed: Vec<(SocketAddr, char, &'static str)>) {
+    for (client, number, end) in closed {
+        // A flow stays for 30 s after its connection.
+        wait_until(3 * LIMIT, &format!("the end of {client}, {end}"), || {
+            let logged = lines(flows);
+            let found = logged.iter().find(|line| line["fields"]["client"] == client.to_string());
+            found.is_some_and(|line| {
+                let fields = &line["fields"];
+                assert_eq!(fields["server"], format!("{}/s{number}", service.name), "{line}");
+                assert_eq!(
+                    (&fields["end"], &fields["service"]),
+                    (&end.into(), &service.name.as_str().into())
+                );
+                true
+            })
+        });
+    }
+}
+
+/// One connection that both ends close and one that is reset: the client's end, the server that answered, the end.
+fn connections(lab: &Lab, service: &Service) -> Vec<(SocketAddr, char, &'static str)> {
+    lab.within(Node::Client, || {
+        let ends = ["fin", "reset"].into_iter();
+        let connect = |end: &'static str| {
+            let mut stream = TcpStream::connect(service.listen).unwrap();
+            stream.set_read_timeout(Some(LIMIT)).unwrap();
+            // Nothing to send, nothing to get: a name and a digest.
+            stream.write_all(&[0; 32]).unwrap();
+            let mut answer = [0; 9];
+            stream.read_exact(&mut answer).unwrap();
+            if end == "reset" {
+                SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            (stream.local_addr().unwrap(), char::from(answer[0]), end)
+        };
+        ends.map(connect).collect()
+    })
+}
+
+/// Clients enough that some have server 1.
+fn datagrams(lab: &Lab, service: &Service) -> Vec<UdpSocket> {
+    lab.within(Node::Client, || {
+        let talk = |_| {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.connect(service.listen).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            wait_until(LIMIT, "an answer", || {
+                socket.send(b"hello").is_ok() && socket.recv(&mut [0; 64]).is_ok()
+            });
+            socket
+        };
+        (0..30).map(talk).collect()
+    })
+}
+
+/// A service manager's socket.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn new(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        Self(socket)
+    }
+
+    /// Reads until a message begins so; what came before may be signs of life and of how it goes.
+    #[track_caller]
+    fn until(&mut self, start: &str) -> String {
+        loop {
+            let mut message = [0; 4_096];
+            let length = self.0.recv(&mut message).unwrap_or_else(|e| panic!("waiting for {start}: {e}"));
+            let message = String::from_utf8_lossy(&message[..length]).into_owned();
+            if message.starts_with(start) {
+                return message;
+            }
+            let idle = message == "WATCHDOG=1" || message.starts_with("STATUS=");
+            assert!(idle, "{message} came before {start}");
+        }
+    }
 }

@@ -71,6 +71,17 @@ pub struct Request {
     pub arguments: Map<String, Value>,
     /// What the socket that it came by allows.
     pub access: Access,
+    /// Who is at the other end, as the kernel says (`SO_PEERCRED`); `None` where it does not.
+    pub caller: Option<Caller>,
+}
+
+/// A process that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// Its user.
+    pub uid: u32,
+    /// Its process id, in this process's namespace.
+    pub pid: Option<i32>,
 }
 
 impl Request {
@@ -82,7 +93,7 @@ impl Request {
         let value = serde_json::from_slice(line).map_err(|error| format!("not JSON: {error}"))?;
         let Value::Object(mut arguments) = value else { return Err("not a JSON object".to_owned()) };
         match arguments.remove("command") {
-            Some(Value::String(command)) => Ok(Self { command, arguments, access }),
+            Some(Value::String(command)) => Ok(Self { command, arguments, access, caller: None }),
             Some(_) => Err("`command` is not a string".to_owned()),
             None => Err("no `command`".to_owned()),
         }

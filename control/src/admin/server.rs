@@ -16,8 +16,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    ADMIN_MODE, ANSWER_MAX_S, Access, CONNECTIONS_MAX, HAND_OVER, Handler, READ_MAX_S, READ_ONLY_MODE,
-    REQUEST_MAX, Request, ServeError, Successor, Successors, TAKEN, socket,
+    ADMIN_MODE, ANSWER_MAX_S, Access, CONNECTIONS_MAX, Caller, HAND_OVER, Handler, READ_MAX_S,
+    READ_ONLY_MODE, REQUEST_MAX, Request, ServeError, Successor, Successors, TAKEN, socket,
 };
 
 const READ_MAX: Duration = Duration::from_secs(READ_MAX_S);
@@ -115,17 +115,19 @@ fn turn_away(stream: &UnixStream) {
 
 /// Answer one request after another until the client is done or breaks a rule.
 async fn converse(stream: UnixStream, door: &Door) {
-    let caller = stream.peer_cred().ok().map(|caller| (caller.uid(), caller.pid()));
+    let caller = stream.peer_cred().ok().map(|peer| Caller { uid: peer.uid(), pid: peer.pid() });
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
         let answer = match limited(read_line(&mut reader)).await {
             Ok(Line::Whole(request)) => match (Request::parse(&request, door.access), &door.successors) {
                 (Ok(request), Some(successors)) if request.command == HAND_OVER => match caller {
-                    Some((0, pid)) => return succeed(request, pid, (reader, writer), successors).await,
+                    Some(Caller { uid: 0, pid }) => {
+                        return succeed(request, pid, (reader, writer), successors).await;
+                    }
                     _ => error("only root may take this process's place"),
                 },
-                (Ok(request), _) => answer(request, &door.handler).await,
+                (Ok(request), _) => answer(Request { caller, ..request }, &door.handler).await,
                 (Err(reason), _) => error(&reason),
             },
             Ok(Line::End) => return,

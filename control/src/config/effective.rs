@@ -111,6 +111,9 @@ impl Scene {
                 log if words.header == words::OBSERVE.header && known.name == "log" => {
                     self.log(&words::LOG, log)
                 }
+                Some(log) if words.header == words::OBSERVE.header && known.name == "flow-log" => {
+                    self.log(&words::FLOW_LOG, Some(log))
+                }
                 Some(value) => Some(written_as(value)),
                 None if self.defaults => self.absent(words.header, known.name, table).map(|v| as_toml(&v)),
                 None => None,
@@ -167,12 +170,15 @@ impl Scene {
                 _ => default(),
             };
         }
-        if header == words::LOG.header && key == "format" && text(table, "to") == Some("journal") {
+        let is_log = [words::LOG.header, words::FLOW_LOG.header].contains(&header);
+        if is_log && key == "format" && text(table, "to") == Some("journal") {
             return None;
         }
         if header == words::HEALTH.header {
             // Agents neither pass nor fail.
-            if text(table, "type") == Some("agent") && ["rise", "fall"].contains(&key) {
+            if text(table, "type") == Some("agent")
+                && ["rise", "fall", "flaps", "flap-window", "flap-hold", "flap-hold-max"].contains(&key)
+            {
                 return None;
             }
             return of_check(table, key).or_else(default);

@@ -178,6 +178,10 @@ pub(super) struct Health {
     pub(super) timeout: Opt<String>,
     pub(super) rise: Opt<i64>,
     pub(super) fall: Opt<i64>,
+    pub(super) flaps: Opt<i64>,
+    pub(super) flap_window: Opt<String>,
+    pub(super) flap_hold: Opt<String>,
+    pub(super) flap_hold_max: Opt<String>,
     pub(super) port: Opt<i64>,
     pub(super) request: Opt<String>,
     pub(super) host: Opt<String>,
@@ -208,6 +212,9 @@ pub(super) struct Observe {
     /// Read on its own, so that it has its own findings.
     #[serde(skip)]
     pub(super) log: Option<Table<Log>>,
+    /// As `log`.
+    #[serde(skip)]
+    pub(super) flow_log: Option<Table<FlowLog>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -216,6 +223,15 @@ pub(super) struct Log {
     pub(super) to: Opt<String>,
     pub(super) format: Opt<String>,
     pub(super) level: Opt<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct FlowLog {
+    pub(super) to: Opt<String>,
+    pub(super) format: Opt<String>,
+    pub(super) sample: Opt<String>,
+    pub(super) always: Opt<Vec<Spanned<String>>>,
 }
 
 /// A string, or a list of values with their places.

@@ -28,7 +28,7 @@ const fn key(name: &'static str, expects: &'static str) -> Key {
 }
 
 /// All but [`ROOT`].
-pub(super) const TABLES: [&Table; 13] = [
+pub(super) const TABLES: [&Table; 14] = [
     &NODE,
     &DATAPLANE,
     &PORT,
@@ -42,6 +42,7 @@ pub(super) const TABLES: [&Table; 13] = [
     &EXPECT,
     &OBSERVE,
     &LOG,
+    &FLOW_LOG,
 ];
 
 /// The tables below the root, by the first word of their headers, in the root's order.
@@ -209,6 +210,10 @@ pub(super) const HEALTH: Table = Table {
         key("timeout", "a duration as a string"),
         key("rise", "an integer"),
         key("fall", "an integer"),
+        key("flaps", "an integer"),
+        key("flap-window", "a duration as a string"),
+        key("flap-hold", "a duration as a string"),
+        key("flap-hold-max", "a duration as a string"),
         key("port", "an integer"),
         key("request", "a string \"METHOD /PATH\""),
         key("host", "a string"),
@@ -236,8 +241,8 @@ pub(super) const EXPECT: Table = Table {
 
 pub(super) const OBSERVE: Table = Table {
     header: "[observe]",
-    keys: &[key("metrics", "a string \"ADDRESS:PORT\""), key("log", "a table")],
-    later: &["status-page", "flow-log", "access-log", "capture-ring"],
+    keys: &[key("metrics", "a string \"ADDRESS:PORT\""), key("log", "a table"), key("flow-log", "a table")],
+    later: &["status-page", "access-log", "capture-ring"],
 };
 
 pub(super) const LOG: Table = Table {
@@ -246,6 +251,17 @@ pub(super) const LOG: Table = Table {
         key("to", "\"stderr\", \"journal\" or a path, as a string"),
         key("format", "a string"),
         key("level", "a string"),
+    ],
+    later: &[],
+};
+
+pub(super) const FLOW_LOG: Table = Table {
+    header: "flow-log of [observe]",
+    keys: &[
+        key("to", "\"stderr\", \"journal\" or a path, as a string"),
+        key("format", "a string"),
+        key("sample", "a string \"1/N\""),
+        key("always", "a list of strings"),
     ],
     later: &[],
 };

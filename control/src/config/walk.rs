@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::diagnostics::Findings;
 use super::raw::{
-    Dataplane, File, Health, Log, Named, Node, Observe, Opt, Persistence, Pool, Port, Server, Service, Snat,
-    Table, Tunnel, Version,
+    Dataplane, File, FlowLog, Health, Log, Named, Node, Observe, Opt, Persistence, Pool, Port, Server,
+    Service, Snat, Table, Tunnel, Version,
 };
 use super::source::Span;
 use super::values::{a_or_an, quoted};
@@ -134,12 +134,19 @@ fn observe(value: Option<Value<'_>>, findings: &mut Findings) -> Option<Table<Ob
     let value = value?;
     let span = value.span();
     let mut table = into_table(value).ok()?;
-    let log = table.remove("log");
+    let (log, flow_log) = (table.remove("log"), table.remove("flow-log"));
     let mut table = read::<Observe>(&words::OBSERVE, words::OBSERVE.header.to_owned(), span, table, findings);
     if let Some(log) = log {
         table.raw.log = inner::<Log>(&words::LOG, "log = { to = \"journal\" }", &table.path, log, findings);
         if table.raw.log.as_ref().is_none_or(|log| !log.broken.is_empty()) {
             table.broken.insert("log".to_owned());
+        }
+    }
+    if let Some(log) = flow_log {
+        let example = "flow-log = { to = \"journal\", sample = \"1/1000\" }";
+        table.raw.flow_log = inner::<FlowLog>(&words::FLOW_LOG, example, &table.path, log, findings);
+        if table.raw.flow_log.as_ref().is_none_or(|log| !log.broken.is_empty()) {
+            table.broken.insert("flow-log".to_owned());
         }
     }
     Some(table)

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::status::AgentStatus;
 use crate::config::{Config, PoolConfig};
-use crate::health::{AgentReply, CheckSpec, HealthEvent, Wish};
+use crate::health::{AgentReply, CheckSpec, FlapRule, HealthEvent, Wish};
 use crate::plan::{AgentChange, Plan, ServerRecord, keeps_weights};
 use ringlead_flow::ServerId;
 use std::collections::BTreeSet;
@@ -82,12 +82,13 @@ pub(super) fn agent_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
     let mut specs = Vec::new();
     for pool in &config.pools {
         let Some(check) = pool.agent.and_then(|index| config.checks.get(index)) else { continue };
+        let name: Arc<str> = pool.name.as_str().into();
         for server in &pool.servers {
             let Some(id) = plan.server_id(pool, server) else { continue };
             let port = check.port.unwrap_or_else(|| server.address.port());
             specs.push(CheckSpec {
-                pool: pool.name.as_str().into(),
                 id: id.0 | AGENT,
+                pool: Arc::clone(&name),
                 target: SocketAddr::new(server.address.ip(), port),
                 probe: Arc::clone(&check.probe),
                 interval: check.interval,
@@ -95,6 +96,7 @@ pub(super) fn agent_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
                 timeout: check.timeout,
                 rise: check.rise,
                 fall: check.fall,
+                flaps: FlapRule::NEVER,
             });
         }
     }

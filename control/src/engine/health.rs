@@ -3,7 +3,7 @@
 use super::Engine;
 use super::agent::agent_specs;
 use crate::config::Config;
-use crate::health::{CheckSpec, HealthEvent, check_ca};
+use crate::health::{CheckSpec, HealthEvent, check_ca, in_words};
 use crate::plan::{Health, Plan};
 use ringlead_flow::ServerId;
 use std::collections::BTreeMap;
@@ -33,11 +33,22 @@ impl Engine {
             return self.note_agent(&event, answer);
         }
         let health = if event.up { Health::Up } else { Health::Down };
-        let changed = Arc::make_mut(&mut self.plan).set_health(id, health, event.reason.clone());
+        let plan = Arc::make_mut(&mut self.plan);
+        let changed = plan.set_health(id, health, event.reason.clone());
+        plan.set_held(id, event.held.map(|held| super::monotonic().saturating_add(held)));
         if changed && let Some(server) = self.plan.server(id) {
             let (name, took_ms) =
                 (format!("{}/{}", server.key.pool, server.key.name), event.took.as_millis());
             tracing::info!(event = "health", server = name, up = event.up, reason = event.reason, took_ms);
+            if let Some(held) = event.held {
+                let held = in_words(held);
+                tracing::warn!(
+                    event = "flaps",
+                    server = name,
+                    held,
+                    "it has gone down too often: held down, whatever its checks say"
+                );
+            }
         }
         changed
     }
@@ -88,6 +99,7 @@ fn check_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
                 timeout: check.timeout,
                 rise: check.rise,
                 fall: check.fall,
+                flaps: check.flaps,
             });
         }
     }

@@ -9,6 +9,7 @@ mod hand_over;
 mod health;
 mod listening;
 mod load;
+mod manager;
 mod neighbours;
 mod network;
 mod observe;
@@ -20,6 +21,7 @@ mod reload;
 mod report;
 pub mod requests;
 mod routes;
+mod signals;
 mod snat;
 mod start;
 mod state_file;
@@ -31,8 +33,9 @@ mod undo;
 use crate::admin::{Request, Successor};
 use crate::config::PortConfig;
 use crate::health::{CheckSpec, Checker, HealthEvent};
-use crate::logs;
+use crate::logs::FlowLog;
 use crate::net::{Net, NetEvent, NodeAddress};
+use crate::notify::Notify;
 use crate::plan::{HopKey, Plan};
 use load::LoadMeter;
 use reload::LastReload;
@@ -48,9 +51,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+pub use signals::Signals;
 pub use undo::CONFIRM_S_MAX;
 
 /// How often the loop looks after ghosts, old snapshots and silent workers.
@@ -123,40 +126,6 @@ pub struct Node {
     pub stop: Arc<AtomicBool>,
 }
 
-/// The signals that mean something. From their making on, none of them ends the process.
-#[derive(Debug)]
-pub struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-    reopen: Signal,
-}
-
-impl Signals {
-    /// Takes SIGHUP, SIGTERM, SIGINT and SIGUSR1 over. To be called first of all, on the runtime.
-    ///
-    /// # Errors
-    /// When the runtime cannot listen.
-    pub fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            reopen: signal(SignalKind::user_defined1())?,
-        })
-    }
-}
-
-impl Signals {
-    /// Waits for SIGTERM or SIGINT.
-    async fn told_to_stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 /// How the loop ended.
 #[derive(Debug)]
 pub enum Ended {
@@ -219,6 +188,9 @@ pub struct Engine {
     /// When neighbours were last looked at for some that nobody keeps resolved.
     managed_at: Instant,
     ready: bool,
+    flow_log: FlowLog,
+    notify: Notify,
+    manager: manager::Told,
 }
 
 impl Engine {
@@ -226,6 +198,7 @@ impl Engine {
     #[must_use]
     pub fn new(plan: Plan, config_path: PathBuf, effective: Arc<str>, node: Node, net: Net) -> Self {
         let (events, health) = mpsc::channel(1024);
+        let flow_log = FlowLog::new(Arc::clone(&node.shared.ends));
         Self {
             load: LoadMeter::new(node.cores.len()),
             observe: observe::Observe::new(&node),
@@ -255,6 +228,9 @@ impl Engine {
             started: Instant::now(),
             managed_at: Instant::now(),
             ready: false,
+            flow_log,
+            notify: Notify::from_env(),
+            manager: manager::Told::default(),
         }
     }
 
@@ -277,7 +253,6 @@ impl Engine {
         }
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let Signals { mut hangup, mut terminate, mut interrupt, mut reopen } = inputs.signals;
         loop {
             self.observe.beat(self.ready);
             tokio::select! {
@@ -291,14 +266,12 @@ impl Engine {
                         return Ok(Ended::Leaving(Box::new(self.leave(successor, file).await)));
                     }
                 }
-                _ = hangup.recv() => self.reload(None).await,
-                _ = reopen.recv() => logs::reopen(),
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                told = inputs.signals.next() => if self.on_signal(told).await { break },
                 _ = housekeeping.tick() => self.keep_house().await,
             }
         }
         tracing::info!(event = "stop", "stopping");
+        self.notify.stopping();
         Ok(Ended::Stopped(self.stop().await.map(Box::new)))
     }
 
@@ -309,6 +282,7 @@ impl Engine {
         self.undo_unconfirmed().await;
         self.free_retired();
         self.watch_workers();
+        self.tell_manager();
         self.watch_sources();
         self.manage_again().await;
         self.forget_clients().await;

@@ -118,6 +118,9 @@ impl Reporter {
             agent: AgentStatus::of(pool, record),
             health: record.health.name().to_owned(),
             reason: record.reason.clone(),
+            held_s: record
+                .held_until
+                .and_then(|until| Some(until.checked_sub(super::monotonic())?.as_secs_f64())),
             eligible: self.plan.eligible(record),
             flows: self.shared.loads.get(id.0).into(),
             next_hop,

@@ -1,12 +1,13 @@
 //! SIGHUP: another configuration, taken over whole or not at all.
 
-use super::Engine;
 use super::addresses::local_soon;
 use super::health::check_files;
 use super::publish::drop_elsewhere;
 use super::routes::Ask;
+use super::start::names;
+use super::{Engine, monotonic};
 use crate::config::{self, Config, needs_restart};
-use crate::logs::{self, Prepared};
+use crate::logs::{self, Prepared, PreparedFlows};
 use crate::plan::Plan;
 use ringlead_io::steer::Rules;
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ impl Engine {
     /// Reads the file again; unless it is confirmed in time, the last one comes back. A bad one changes nothing and the log says
     /// why.
     pub(super) async fn reload(&mut self, confirm: Option<Duration>) {
+        self.notify.reloading(monotonic());
         let result = match self.nothing_waits() {
             Ok(()) => self.load_and_adopt().await,
             waits => waits,
@@ -47,6 +49,7 @@ impl Engine {
             self.wait_for_confirm(patience);
         }
         self.last_reload.error = result.err();
+        self.tell_manager_ready();
     }
 
     async fn load_and_adopt(&mut self) -> Result<(), String> {
@@ -72,11 +75,12 @@ impl Engine {
         let metrics = self.observe.changed(config.observe.metrics)?;
         let (last, local) = (Arc::clone(&self.plan), self.local.clone());
         let prepared = tokio::task::spawn_blocking(move || prepare(&last, config, &local)).await;
-        let (plan, rules, log) = prepared.map_err(|e| e.to_string())??;
+        let (plan, rules, (log, flows)) = prepared.map_err(|e| e.to_string())??;
         if let Some(steering) = &mut self.node.steering {
             steering.fits(&rules).map_err(|e| e.to_string())?;
         }
         logs::adopt(log);
+        self.flow_log.adopt(flows, || names(&plan));
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
         self.observe.adopt(metrics);
         self.note_new_services();
@@ -102,20 +106,23 @@ impl Engine {
     }
 }
 
+/// Those that are opened and not in force yet.
+type Logs = (Prepared, PreparedFlows);
+
 /// The plan after another configuration, what would be steered then, and the log. Takes as long as the configuration is, so it runs off
 /// the control thread.
 fn prepare(
     last: &Plan,
     config: Config,
     local: &BTreeSet<IpAddr>,
-) -> Result<(Arc<Plan>, Rules, Prepared), String> {
+) -> Result<(Arc<Plan>, Rules, Logs), String> {
     check_files(&config)?;
-    let log = logs::prepare(&config.observe.log)?;
+    let logs = (logs::prepare(&config.observe.log)?, PreparedFlows::open(config.observe.flow_log.as_ref())?);
     let mut plan = last.clone();
     plan.adopt(config).map_err(|e| e.to_string())?;
     let rules = plan.rules(&local_soon(local, &plan));
     steerable(&rules)?;
-    Ok((Arc::new(plan), rules, log))
+    Ok((Arc::new(plan), rules, logs))
 }
 
 /// The most services or nat servers that the steering maps hold.

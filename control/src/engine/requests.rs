@@ -1,5 +1,6 @@
 //! What the command line may ask: one table of commands, who may use each, and which function answers.
 
+mod events;
 pub mod explain;
 mod filter;
 pub mod flows;
@@ -20,7 +21,7 @@ use tokio::sync::oneshot;
 
 /// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket. The
 /// configuration has a secret, the key of the hash, so reading it takes the admin socket.
-const COMMANDS: [(&str, Access); 13] = [
+const COMMANDS: [(&str, Access); 14] = [
     ("status", Access::ReadOnly),
     ("reload", Access::Admin),
     ("confirm", Access::Admin),
@@ -28,6 +29,7 @@ const COMMANDS: [(&str, Access); 13] = [
     ("config", Access::Admin),
     ("server", Access::Admin),
     ("server-wait", Access::ReadOnly),
+    ("events", Access::ReadOnly),
     ("list", Access::ReadOnly),
     ("flows", Access::ReadOnly),
     ("flow-kill", Access::Admin),
@@ -40,7 +42,10 @@ impl Engine {
     /// Answers one request.
     pub(super) async fn on_request(&mut self, request: &Request, answer: oneshot::Sender<Value>) {
         match permitted(request) {
-            Ok(()) => self.obey(request, answer).await,
+            Ok(()) => {
+                note(request);
+                self.obey(request, answer).await;
+            }
             Err(why) => tell(answer, Err(why)),
         }
     }
@@ -90,6 +95,7 @@ impl Engine {
                     tell(answer, Err(why));
                 }
             }
+            "events" => events::events(&request.arguments, answer),
             "list" => {
                 let reporter = self.reporter();
                 off(request, answer, move |asked| reporter.list(&asked));
@@ -140,6 +146,18 @@ pub(super) fn tell(answer: oneshot::Sender<Value>, said: Result<Value, String>) 
     let _ = answer.send(said.unwrap_or_else(|why| serde_json::json!({ "error": why })));
 }
 
+/// Who asked for what may change something. `config` only tells.
+fn note(request: &Request) {
+    let name = request.command.as_str();
+    let changes = COMMANDS.iter().any(|(known, access)| *known == name && *access == Access::Admin);
+    if !changes || name == "config" {
+        return;
+    }
+    let (uid, pid) = request.caller.map_or((None, None), |caller| (Some(caller.uid), caller.pid));
+    let arguments = Value::Object(request.arguments.clone()).to_string();
+    tracing::info!(event = "operator-command", command = name, arguments, uid, pid);
+}
+
 /// Whether the request's socket may carry its command.
 fn permitted(request: &Request) -> Result<(), String> {
     let name = request.command.as_str();
@@ -169,7 +187,7 @@ mod tests {
     use super::*;
 
     fn request(command: &str, access: Access) -> Request {
-        Request { command: command.to_owned(), arguments: serde_json::Map::new(), access }
+        Request { command: command.to_owned(), arguments: serde_json::Map::new(), access, caller: None }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use super::health::check_files;
 use super::routes::Ask;
 use super::{Engine, EngineError, failed};
 use crate::config::Addresses;
+use crate::logs::{Names, PreparedFlows};
+use crate::plan::Plan;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -17,6 +19,8 @@ impl Engine {
     pub(super) async fn survey(&mut self) -> Result<(), EngineError> {
         // Nothing else runs on this thread yet that would wait for the disk.
         check_files(self.plan.config()).map_err(EngineError)?;
+        let flows = PreparedFlows::open(self.plan.config().observe.flow_log.as_ref()).map_err(EngineError)?;
+        self.flow_log.adopt(flows, || names(&self.plan));
         self.load_said().await;
         self.note_new_services();
         self.refresh_devices().await;
@@ -57,10 +61,11 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn tell_ready(&self) {
+    pub(super) fn tell_ready(&mut self) {
         let config = self.plan.config();
         let (services, servers) = (config.services.len() + config.local.len(), self.plan.servers().count());
         tracing::info!(event = "start", services, servers, workers = self.node.cores.len(), "ready");
+        self.tell_manager_ready();
     }
 
     /// Waits until each check has ended once, so that the first flow goes to a server that is up.
@@ -93,4 +98,16 @@ impl Engine {
             }
         }
     }
+}
+
+/// What flows' numbers are called, past servers included.
+pub(super) fn names(plan: &Plan) -> Names {
+    let services = plan.config().services.iter();
+    let services =
+        services.filter_map(|s| Some((plan.service_id(&s.name)?.to_u32(), s.name.clone()))).collect();
+    let servers = plan.servers().map(|server| {
+        let key = &server.key;
+        (server.id.0, (format!("{}/{}", key.pool, key.name), key.address))
+    });
+    Names { services, servers: servers.collect() }
 }

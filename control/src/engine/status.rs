@@ -190,6 +190,9 @@ pub struct ServerStatus {
     pub health: String,
     /// Why, in words.
     pub reason: String,
+    /// For how many seconds good checks do not bring it up yet, because it has come and gone too often.
+    #[serde(default)]
+    pub held_s: Option<f64>,
     /// Whether new flows may go there.
     pub eligible: bool,
     /// Flows now.

@@ -12,11 +12,13 @@ use tokio::time::{Instant, sleep_until};
 use super::probe::{self, Outcome};
 use super::times::CheckTimes;
 use super::trust::Trust;
-use super::{AgentReply, CheckSpec, CheckStatus, HealthEvent, LastResult, Machine, State};
+use super::{AgentReply, CheckSpec, CheckStatus, Flaps, HealthEvent, LastResult, Machine, State};
 
 /// Attempts, and so sockets, under way at one time, over all checks. With `n` checks that all time out, detection stays within its
 /// bound while `n * timeout / interval` is less than this.
 pub const CONNECTS_MAX: usize = 512;
+/// Passed checks whose connections wait for the servers' side of the close, over all checks; those beyond close at once.
+const CLOSES_MAX: usize = 512;
 /// The first check of a server starts within this, or its interval when that is less.
 const FIRST_START_MAX: Duration = Duration::from_millis(500);
 /// An interval of zero would be a loop without a pause.
@@ -30,6 +32,7 @@ pub struct Checker {
     checks: BTreeMap<u32, Check>,
     events: mpsc::Sender<HealthEvent>,
     connects: Arc<Semaphore>,
+    closes: Arc<Semaphore>,
     trust: Arc<Trust>,
     times: CheckTimes,
 }
@@ -55,10 +58,39 @@ struct Check {
 #[derive(Debug, Default)]
 struct Progress {
     machine: Machine,
+    flaps: Flaps,
     since: Option<std::time::Instant>,
     last: Option<LastResult>,
     /// What an agent last said, or why it said nothing.
     told: Option<Result<AgentReply, String>>,
+}
+
+impl Progress {
+    /// What a result changes, and for how long the server is held down by it.
+    fn decide(
+        &mut self,
+        spec: &CheckSpec,
+        result: Option<bool>,
+        now: std::time::Instant,
+    ) -> (Option<State>, Option<Duration>) {
+        let held = self.flaps.held(now, &spec.flaps).is_some();
+        // No row is so long.
+        let rise = if held { u32::MAX } else { spec.rise };
+        let before = self.machine.state();
+        let change = result.and_then(|passed| self.machine.record(passed, rise, spec.fall));
+        if change.is_some() {
+            self.since = Some(now);
+        }
+        let hold = match change {
+            Some(State::Down) if before == State::Up => self.flaps.went_down(now, &spec.flaps),
+            Some(State::Up) => {
+                self.flaps.went_up(now);
+                None
+            }
+            _ => None,
+        };
+        (change, hold)
+    }
 }
 
 impl Checker {
@@ -67,10 +99,12 @@ impl Checker {
     #[must_use]
     pub fn new(events: mpsc::Sender<HealthEvent>) -> Self {
         let connects = Arc::new(Semaphore::new(CONNECTS_MAX));
+        let closes = Arc::new(Semaphore::new(CLOSES_MAX));
         Self {
             checks: BTreeMap::new(),
             events,
             connects,
+            closes,
             trust: Arc::default(),
             times: CheckTimes::default(),
         }
@@ -127,6 +161,7 @@ impl Checker {
             progress: Arc::clone(&progress),
             events: self.events.clone(),
             connects: Arc::clone(&self.connects),
+            closes: Arc::clone(&self.closes),
             trust: Arc::clone(&self.trust),
             times: self.times.clone(),
             random: RandomState::new(),
@@ -160,6 +195,7 @@ struct Runner {
     progress: Arc<Mutex<Progress>>,
     events: mpsc::Sender<HealthEvent>,
     connects: Arc<Semaphore>,
+    closes: Arc<Semaphore>,
     trust: Arc<Trust>,
     times: CheckTimes,
     random: RandomState,
@@ -184,7 +220,9 @@ impl Runner {
             {
                 return;
             }
-            if let Some(stream) = passed {
+            if let Some(stream) = passed
+                && let Ok(_permit) = self.closes.try_acquire()
+            {
                 let next = due + shortened(self.interval(&spec), self.fraction(round));
                 probe::close(stream, next.min(Instant::now() + CLOSE_MAX)).await;
             }
@@ -225,10 +263,7 @@ impl Runner {
             self.times.record(&spec.pool, passed, took);
         }
         let mut progress = lock(&self.progress);
-        let change = result.and_then(|passed| progress.machine.record(passed, spec.rise, spec.fall));
-        if change.is_some() {
-            progress.since = Some(now.into_std());
-        }
+        let (change, held) = progress.decide(spec, result, now.into_std());
         let last = LastResult {
             at: now.into_std(),
             took,
@@ -243,8 +278,15 @@ impl Runner {
             None => change.map(|state| state == State::Up),
         };
         progress.told = news.clone().or(progress.told.take());
-        let event =
-            up.map(|up| HealthEvent { id: spec.id, target: spec.target, up, reason, took, agent: news });
+        let event = up.map(|up| HealthEvent {
+            id: spec.id,
+            target: spec.target,
+            up,
+            reason,
+            took,
+            held,
+            agent: news,
+        });
         (event, stream)
     }
 
@@ -263,7 +305,10 @@ impl Runner {
 
     /// From this check to the next: shorter while the state is about to change, so that it does so sooner.
     fn interval(&self, spec: &CheckSpec) -> Duration {
-        let changing = lock(&self.progress).machine.is_changing();
+        let progress = lock(&self.progress);
+        // While it is held, results that speak for it change nothing soon.
+        let held = progress.flaps.held(std::time::Instant::now(), &spec.flaps).is_some();
+        let changing = progress.machine.is_changing() && !held;
         spec.interval_changing.filter(|_| changing).unwrap_or(spec.interval)
     }
 

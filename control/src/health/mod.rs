@@ -7,6 +7,7 @@
 
 mod agent;
 mod checker;
+mod flaps;
 mod kinds;
 mod machine;
 mod probe;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub use agent::{AgentReply, AgentState, Wish};
 pub use checker::{CONNECTS_MAX, Checker, Reconciled};
+pub use flaps::{FlapRule, Flaps};
 pub use kinds::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 pub use machine::{Machine, State};
 pub use times::CheckTimes;
@@ -51,6 +53,8 @@ pub struct CheckSpec {
     ///
     /// A server that stops answering is down at most `fall * interval + timeout` later.
     pub fall: u32,
+    /// When a server that comes and goes is held down.
+    pub flaps: FlapRule,
 }
 
 /// A check changed its mind.
@@ -67,6 +71,8 @@ pub struct HealthEvent {
     pub reason: String,
     /// How long that result took.
     pub took: Duration,
+    /// For how long it is held down, because it has gone down too often; good checks do not bring it up before that.
+    pub held: Option<Duration>,
     /// What an agent said that it had not said before, or why it says nothing any more; `None`: the event is no agent's.
     pub agent: Option<Result<AgentReply, String>>,
 }

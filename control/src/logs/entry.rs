@@ -50,6 +50,12 @@ impl Entry {
         }
     }
 
+    /// Bytes that it takes, about.
+    pub(super) fn size(&self) -> usize {
+        let texts: usize = self.fields.iter().filter_map(|(_, value)| value.as_str()).map(str::len).sum();
+        size_of::<Self>() + self.message.len() + texts + self.fields.len() * size_of::<(&str, Value)>()
+    }
+
     /// As one JSON object: `time`, `level`, `event`, `message`, `fields`.
     #[must_use]
     pub fn to_json(&self) -> Map<String, Value> {

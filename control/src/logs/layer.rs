@@ -1,6 +1,7 @@
 //! Where `tracing` hands over.
 
 use super::entry::Entry;
+use super::ring::Ring;
 use crossbeam::channel::Sender;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,25 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if self.queue.try_send(Arc::new(Entry::of(event))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Keeps the events that have a name, whatever the log's level is.
+pub(super) struct Events {
+    ring: &'static Ring,
+}
+
+impl Events {
+    pub(super) fn new(ring: &'static Ring) -> Self {
+        Self { ring }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Events {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().fields().field("event").is_some() {
+            self.ring.push(Arc::new(Entry::of(event)));
         }
     }
 }

@@ -7,8 +7,11 @@
 //! `tracing` has one subscriber a process, so this module's state is the process's too. Without [`install`] nothing is logged.
 
 mod entry;
+mod flows;
+mod kinds;
 mod layer;
 mod line;
+mod ring;
 mod sink;
 mod writer;
 
@@ -16,7 +19,7 @@ use crate::config::{LogConfig, LogLevel, LogTarget};
 use sink::Sink;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
@@ -25,11 +28,15 @@ use tracing_subscriber::{Layer, Registry, reload};
 use writer::{Order, Writer};
 
 pub use entry::Entry;
+pub use flows::{FlowLog, Names, PreparedFlows};
+pub use kinds::KINDS;
+pub use ring::{EventsAnswer, EventsRequest, Ring, WAIT_MAX};
 
 /// How long the end of the process waits for its last lines.
 pub const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 static LOGS: OnceLock<Logs> = OnceLock::new();
+static RING: LazyLock<Ring> = LazyLock::new(Ring::default);
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// The process's log.
@@ -46,6 +53,12 @@ pub fn lines_lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
+/// The last events of this process.
+#[must_use]
+pub fn ring() -> &'static Ring {
+    &RING
+}
+
 /// Logs to standard error at level info, or at what `RUST_LOG` says; once a process.
 ///
 /// # Errors
@@ -55,7 +68,8 @@ pub fn install() -> std::io::Result<()> {
     let (level, handle) = reload::Layer::new(filter(config.level));
     let writer = Writer::start(Sink::Stderr { colour: colour() }, config.format, &LOST)?;
     let lines = layer::Lines::new(writer.lines(), &LOST).with_filter(level);
-    let registry = tracing_subscriber::registry().with(lines);
+    let events = layer::Events::new(&RING).with_filter(LevelFilter::INFO);
+    let registry = tracing_subscriber::registry().with(lines).with(events);
     registry.try_init().map_err(std::io::Error::other)?;
     let logs = Logs { writer, level: handle, config: Mutex::new(config) };
     LOGS.set(logs).map_err(|_| std::io::Error::other("the log is there already"))

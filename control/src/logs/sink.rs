@@ -24,7 +24,7 @@ impl Sink {
     /// A file to append to, made if it is not there.
     pub(super) fn file(path: &Path) -> Result<Self, String> {
         let file = append_to(path).map_err(|error| {
-            format!("observe.log: cannot write to {}: {error}; its directory must be there", path.display())
+            format!("cannot write the log {}: {error}; its directory must be there", path.display())
         })?;
         Ok(Self::File { path: path.to_owned(), file })
     }
@@ -37,7 +37,7 @@ impl Sink {
     pub(super) fn journal_at(path: &Path) -> Result<Self, String> {
         let socket = UnixDatagram::unbound().and_then(|socket| socket.connect(path).map(|()| socket));
         let socket = socket.map_err(|error| {
-            format!("observe.log: no journal listens on {}: {error}; write to = \"stderr\"", path.display())
+            format!("no journal listens on {}: {error}; write to = \"stderr\"", path.display())
         })?;
         Ok(Self::Journal { path: path.to_owned(), socket })
     }

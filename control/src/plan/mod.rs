@@ -212,6 +212,13 @@ impl Plan {
         changed
     }
 
+    /// Notes until when a server is held down.
+    pub fn set_held(&mut self, id: ServerId, until: Option<Duration>) {
+        if let Some(record) = self.servers.get_mut(&id.0) {
+            record.held_until = until;
+        }
+    }
+
     /// Sets how a server is reached; returns whether that changed anything.
     ///
     /// # Errors

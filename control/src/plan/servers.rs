@@ -133,6 +133,9 @@ pub struct ServerRecord {
     pub health: Health,
     /// Why, in words.
     pub reason: String,
+    /// Until when it is held down because it came and went, by the clock of [`Plan::set_time`](super::Plan::set_time); past: it is
+    /// not held any more. `None`: it is not.
+    pub held_until: Option<Duration>,
     /// How it is reached.
     pub reach: Reach,
     /// Removed from the configuration, but flows may still hold its id.
@@ -165,6 +168,7 @@ impl ServerRecord {
             agent: None,
             health: Health::Unknown,
             reason: String::new(),
+            held_until: None,
             reach: Reach::Unknown,
             ghost: false,
             nat: BTreeSet::new(),

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringlead_control::config::{
-    self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, Idle, LogConfig, LogFormat, LogLevel,
-    LogTarget, Mode, NodeConfig, ObserveConfig, OnNoServer, OnServerDown, OperatorState, PersistenceConfig,
-    Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
+    self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, FlowLogConfig, Idle, LogConfig,
+    LogFormat, LogLevel, LogTarget, Mode, NodeConfig, ObserveConfig, OnNoServer, OnServerDown, OperatorState,
+    PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
 };
-use ringlead_control::health::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
+use ringlead_control::health::{AgentProbe, DnsProbe, FlapRule, HttpProbe, Probe, TlsProbe, UdpProbe};
+use ringlead_l4::ends::Why;
 use ringlead_pick::HashBy;
 use ringlead_wire::tunnel::{Encapsulation, Variant};
 use ringlead_wire::{Endpoint, Protocol};
@@ -200,6 +201,13 @@ fn pools_and_checks() {
     assert_eq!(everything.algorithm, Algorithm::Maglev { size: None, hash: HashBy::FiveTuple });
     assert_eq!(everything.health, None);
     assert_eq!(config.checks[everything.agent.unwrap()].name, "words");
+    let flaps = |name: &str| {
+        let rule = |downs, window, hold, longest| {
+            let [window, hold, hold_max] = [window, hold, longest].map(Duration::from_secs);
+            FlapRule { downs, window, hold, hold_max }
+        };
+        if name == "web" { rule(3, 120, 20, 3_600) } else { rule(5, 60, 10, 300) }
+    };
     let check = |name: &str, interval, timeout, rise, fall, port| CheckConfig {
         name: name.to_owned(),
         probe: Arc::new(Probe::Tcp),
@@ -208,6 +216,7 @@ fn pools_and_checks() {
         timeout: Duration::from_millis(timeout),
         rise,
         fall,
+        flaps: flaps(name),
         port,
     };
     assert_eq!(config.checks[web.health.unwrap()], check("web", 5_000, 1_500, 1, 5, Some(8_081)));
@@ -267,8 +276,14 @@ fn logs() {
         format: LogFormat::Json,
         level: LogLevel::Debug,
     };
+    let flow_log = FlowLogConfig {
+        to: LogTarget::Journal,
+        format: LogFormat::Text,
+        sample: 1_000,
+        always: vec![Why::Reset, Why::ChosenAgain],
+    };
     let metrics = Some("127.0.0.1:9090".parse().unwrap());
-    assert_eq!(good().observe, ObserveConfig { metrics, log });
+    assert_eq!(good().observe, ObserveConfig { metrics, log, flow_log: Some(flow_log) });
     let (least, _) = config::parse("least.toml", LEAST).unwrap();
     assert_eq!(least.observe, ObserveConfig::default());
     let text = format!("{LEAST}[observe]\nlog = {{ to = \"journal\" }}\n");

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringlead_control::health::{AgentProbe, AgentReply, CheckSpec, Checker, HealthEvent, Probe, State, Wish};
+use ringlead_control::health::{
+    AgentProbe, AgentReply, CheckSpec, Checker, FlapRule, HealthEvent, Probe, State, Wish,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, Receiver};
@@ -35,8 +37,8 @@ async fn agent(says: watch::Receiver<Option<Vec<u8>>>) -> SocketAddr {
 
 fn spec(target: SocketAddr) -> CheckSpec {
     CheckSpec {
-        pool: "p".into(),
         id: 1,
+        pool: "p".into(),
         target,
         probe: Arc::new(Probe::Agent(AgentProbe { send: "who\n".to_owned() })),
         interval: Duration::from_millis(100),
@@ -44,6 +46,7 @@ fn spec(target: SocketAddr) -> CheckSpec {
         timeout: Duration::from_millis(90),
         rise: 1,
         fall: 1,
+        flaps: FlapRule::NEVER,
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringlead_control::health::{CheckSpec, CheckStatus, Checker, Probe};
+use ringlead_control::health::{CheckSpec, CheckStatus, Checker, FlapRule, Probe};
 use tokio::sync::mpsc;
 
 /// Long enough for a busy machine to answer.
@@ -36,6 +36,7 @@ pub(crate) async fn asked_fully(
         timeout,
         rise: 1,
         fall: 1,
+        flaps: FlapRule::NEVER,
     }]);
     let event = tokio::time::timeout(2 * PATIENT, events.recv()).await.expect("a result").unwrap();
     let status = checker.snapshot().remove(0);

@@ -69,6 +69,7 @@ impl Shared {
         for shard in 0..self.flows.shards() {
             self.flows.age(shard, now, usize::MAX, &mut |flow| {
                 self.loads.sub(flow.server_id.0);
+                self.ends.swept(&tables, flow);
                 tables.give_port_back(flow);
             });
         }

@@ -48,7 +48,9 @@ fn end_some<P: Port>(worker: &mut Worker<P>, queue: usize) {
             Step::ChooseAgain => {
                 let hit = *hit;
                 if worker.flows.remove(&hit) {
-                    worker.tables.give_port_back(&hit.flow());
+                    let flow = hit.flow();
+                    worker.tables.give_port_back(&flow);
+                    worker.shared.ends.left(&worker.tables, &flow);
                     worker.shared.loads.sub(hit.server_id().0);
                     worker.counters.flows_ended.add(1);
                 }

@@ -5,6 +5,7 @@
 pub mod adopt;
 pub mod counters;
 pub mod drops;
+pub mod ends;
 pub mod foresee;
 pub mod latency;
 pub mod neighbours;

@@ -41,7 +41,9 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
             || may_choose_again(meta) && hit.side() == Side::Client && must_choose_again(&worker.tables, hit)
         {
             if flows.remove(hit) {
-                worker.tables.give_port_back(&hit.flow());
+                let flow = hit.flow();
+                worker.tables.give_port_back(&flow);
+                worker.shared.ends.left(&worker.tables, &flow);
                 worker.shared.loads.sub(hit.server_id().0);
                 worker.counters.flows_ended.add(1);
             }

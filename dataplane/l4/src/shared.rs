@@ -1,6 +1,7 @@
 //! What a worker shares with the other workers and with control.
 
 use crate::counters::Counters;
+use crate::ends::Ends;
 use crate::neighbours::Neighbours;
 use crate::tables::Tables;
 use arc_swap::ArcSwap;
@@ -21,6 +22,8 @@ pub struct Shared {
     pub neighbours: Arc<Neighbours>,
     /// Live flows by server.
     pub loads: Arc<Loads>,
+    /// Flows that ended, for the flow log.
+    pub ends: Arc<Ends>,
     /// One set a worker.
     pub counters: Arc<[Arc<Counters>]>,
     /// Flows that were ended at an operator's word; workers count their own.
@@ -42,6 +45,7 @@ impl Shared {
             flows,
             neighbours: Arc::new(Neighbours::new(neighbours)),
             loads: Arc::new(Loads::new(servers)),
+            ends: Arc::default(),
             counters: (0..workers).map(|_| Arc::new(Counters::new())).collect(),
             ended: Arc::default(),
         }

@@ -83,7 +83,7 @@ impl<P: Port> Worker<P> {
             let shard = self.next_shard % shards.max(1);
             self.next_shard = shard + 1;
             if self.ages(shard, now_ns) {
-                let (counters, tables, loads) = (&self.counters, &self.tables, &self.shared.loads);
+                let (counters, tables, shared) = (&self.counters, &self.tables, &self.shared);
                 let latest = &mut self.latest;
                 let now = self.tick;
                 let mut gone = |server, service, state| {
@@ -91,7 +91,8 @@ impl<P: Port> Worker<P> {
                         || is_over(tables, server, state, now)
                 };
                 self.flows.sweep(shard, self.tick, AGE_BUDGET, &mut gone, &mut |flow| {
-                    loads.sub(flow.server_id.0);
+                    shared.loads.sub(flow.server_id.0);
+                    shared.ends.swept(tables, flow);
                     counters.flows_ended.add(1);
                     tables.give_port_back(flow);
                 });

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::super::model::CheckConfig;
 use super::super::raw::{Health, Named};
 use super::super::values::{duration, in_words, number};
+use crate::health::FlapRule;
+
 use super::{Findings, codes, optional, probe, values};
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
@@ -15,6 +17,13 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(3_600);
 const RISE_DEFAULT: u32 = 2;
 const FALL_DEFAULT: u32 = 3;
+const FLAPS_DEFAULT: FlapRule = FlapRule {
+    downs: 5,
+    window: Duration::from_secs(60),
+    hold: Duration::from_secs(10),
+    hold_max: Duration::from_secs(300),
+};
+const SECOND: Duration = Duration::from_secs(1);
 
 /// One entry a table, `None` where something was wrong.
 pub(super) fn check(tables: &[Named<Health>], findings: &mut Findings) -> Vec<Option<CheckConfig>> {
@@ -32,6 +41,7 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
     let rise = optional(raw.rise.as_ref(), |v| number("rise", v, 1..=100, findings));
     let fall = optional(raw.fall.as_ref(), |v| number("fall", v, 1..=100, findings));
     let port = optional(raw.port.as_ref(), |v| number("port", v, 1..=65_535, findings));
+    let flaps = flaps(raw, findings);
     let interval = interval.ok()?;
     let timeout = timeout.ok()?;
     let in_time = in_time(raw, interval, timeout, findings);
@@ -46,6 +56,7 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
         timeout: timeout.unwrap_or(TIMEOUT_DEFAULT.min(interval)),
         rise: rise.ok()?.unwrap_or(RISE_DEFAULT),
         fall: fall.ok()?.unwrap_or(FALL_DEFAULT),
+        flaps: flaps?,
         port: port.ok()?,
     })
 }
@@ -63,6 +74,30 @@ fn changing(raw: &Health, interval: Duration, findings: &mut Findings) -> Result
         .error(codes::RANGE, written.span(), message)
         .help("it is the time between checks while their results speak against a server's state");
     Err(())
+}
+
+/// When a server that comes and goes is held down.
+fn flaps(raw: &Health, findings: &mut Findings) -> Option<FlapRule> {
+    let default = FLAPS_DEFAULT;
+    let downs = optional(raw.flaps.as_ref(), |v| number("flaps", v, 0..=100, findings));
+    let window = optional(raw.flap_window.as_ref(), |v| duration("flap-window", v, SECOND..=HOUR, findings));
+    // Not above the default of the longest, so that it can stand alone.
+    let first = |v: &_| duration("flap-hold", v, SECOND..=default.hold_max, findings);
+    let hold = optional(raw.flap_hold.as_ref(), first);
+    let hold_max =
+        optional(raw.flap_hold_max.as_ref(), |v| duration("flap-hold-max", v, SECOND..=HOUR, findings));
+    let rule = FlapRule {
+        downs: downs.ok()?.unwrap_or(default.downs),
+        window: window.ok()?.unwrap_or(default.window),
+        hold: hold.ok()?.unwrap_or(default.hold),
+        hold_max: hold_max.ok()?.unwrap_or(default.hold_max),
+    };
+    if let Some(written) = raw.flap_hold_max.as_ref().filter(|_| rule.hold_max < rule.hold) {
+        let message = format!("`flap-hold-max` is shorter than the first hold, {}", in_words(rule.hold));
+        findings.error(codes::RANGE, written.span(), message).help("`flap-hold` sets the first one");
+        return None;
+    }
+    Some(rule)
 }
 
 /// A check must be over when the next one starts.

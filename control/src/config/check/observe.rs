@@ -5,10 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use ringlead_wire::Protocol;
 use toml::Spanned;
 
-use super::super::model::{LogConfig, LogFormat, LogLevel, LogTarget, ObserveConfig};
-use super::super::raw::{Log, Observe, Table};
+use super::super::model::{FlowLogConfig, LogConfig, LogFormat, LogLevel, LogTarget, ObserveConfig};
+use super::super::raw::{FlowLog, Log, Observe, Table};
 use super::super::values::{choice, path, quoted};
-use super::{Findings, codes, optional, service};
+use super::{Findings, codes, optional, required, service};
+use ringlead_l4::ends::Why;
 
 /// `PATH_MAX` less its NUL.
 const PATH_BYTES_MAX: usize = 4_095;
@@ -32,8 +33,12 @@ pub(super) fn check(
         Some(table) => log(table, findings),
         None => Some(LogConfig::default()),
     };
+    let flow_log = match &table.raw.flow_log {
+        Some(table) => Some(flow_log(table, findings)?),
+        None => None,
+    };
     let metrics = optional(table.raw.metrics.as_ref(), |v| metrics(v, services, findings));
-    (table.broken.is_empty()).then_some(ObserveConfig { metrics: metrics.ok()?, log: log? })
+    (table.broken.is_empty()).then_some(ObserveConfig { metrics: metrics.ok()?, log: log?, flow_log })
 }
 
 /// A place to listen at that no service has.
@@ -81,6 +86,41 @@ fn log(table: &Table<Log>, findings: &mut Findings) -> Option<LogConfig> {
         format: format.ok()?.unwrap_or_default(),
         level: level.ok()?.unwrap_or_default(),
     })
+}
+
+fn flow_log(table: &Table<FlowLog>, findings: &mut Findings) -> Option<FlowLogConfig> {
+    let raw = &table.raw;
+    let to = required(table, "to", &raw.to, "\"journal\"", findings);
+    let to = to.and_then(|v| target("to", v, findings));
+    let format = optional(raw.format.as_ref(), |v| choice("format", v, &FORMATS, &[], findings));
+    let sample = optional(raw.sample.as_ref(), |v| one_in(v, findings));
+    let written = raw.always.iter().flat_map(|list| list.get_ref());
+    let always: Vec<Option<Why>> =
+        written.map(|v| choice("always", v, &Why::ALL, &["drop"], findings)).collect();
+    let always = always.into_iter().collect::<Option<Vec<_>>>();
+    let to = to?;
+    let fits = own_form(&to, raw.format.as_ref(), findings);
+    fits.then_some(FlowLogConfig {
+        to,
+        format: format.ok()?.unwrap_or_default(),
+        sample: sample.ok()?.unwrap_or(1),
+        always: always?,
+    })
+}
+
+/// `1/1000`.
+fn one_in(value: &Spanned<String>, findings: &mut Findings) -> Option<u32> {
+    let number = value.get_ref().strip_prefix("1/").and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+    if number.is_none() {
+        findings
+            .error(
+                codes::FORMAT,
+                value.span(),
+                format!("{} is no share of the flows", quoted(value.get_ref())),
+            )
+            .help("write one in how many: \"1/1000\", or \"1/1\" for all");
+    }
+    number
 }
 
 /// `stderr`, `journal` or a path.

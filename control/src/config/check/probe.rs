@@ -45,7 +45,11 @@ const KINDS: [(&str, Kind); 8] = [
 const JUDGES: &[Kind] = &[Kind::Icmp, Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns];
 
 /// Which types have which keys; those of `expect` too.
-const KEYS: [(&str, &[Kind]); 16] = [
+const KEYS: [(&str, &[Kind]); 20] = [
+    ("flaps", JUDGES),
+    ("flap-window", JUDGES),
+    ("flap-hold", JUDGES),
+    ("flap-hold-max", JUDGES),
     ("interval-changing", JUDGES),
     ("rise", JUDGES),
     ("fall", JUDGES),
@@ -108,6 +112,10 @@ fn keys(raw: &Health) -> Vec<(&'static str, Span)> {
     let mut keys = Vec::new();
     let mut note = |key, span: Option<Span>| keys.extend(span.map(|span| (key, span)));
     note("interval-changing", raw.interval_changing.as_ref().map(Spanned::span));
+    note("flaps", raw.flaps.as_ref().map(Spanned::span));
+    note("flap-window", raw.flap_window.as_ref().map(Spanned::span));
+    note("flap-hold", raw.flap_hold.as_ref().map(Spanned::span));
+    note("flap-hold-max", raw.flap_hold_max.as_ref().map(Spanned::span));
     note("rise", raw.rise.as_ref().map(Spanned::span));
     note("fall", raw.fall.as_ref().map(Spanned::span));
     note("port", raw.port.as_ref().map(Spanned::span));

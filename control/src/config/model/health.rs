@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::health::Probe;
+use crate::health::{FlapRule, Probe};
 
 /// `[health.NAME]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +22,9 @@ pub struct CheckConfig {
     pub rise: u32,
     /// `fall`: bad checks in a row that take it down, 1 to 100.
     pub fall: u32,
+    /// `flaps`, 0 (never) to 100, with `flap-window`, `flap-hold` and `flap-hold-max`, each 1 s to 1 h: when a server that comes
+    /// and goes is held down.
+    pub flaps: FlapRule,
     /// `port` to check instead of the server's own; not 0.
     pub port: Option<u16>,
 }

@@ -13,7 +13,7 @@ mod source;
 
 pub use health::CheckConfig;
 pub use node::{DataplaneConfig, Idle, NodeConfig};
-pub use observe::{LogConfig, LogFormat, LogLevel, LogTarget, ObserveConfig};
+pub use observe::{FlowLogConfig, LogConfig, LogFormat, LogLevel, LogTarget, ObserveConfig};
 pub use persistence::PersistenceConfig;
 pub use pool::{Algorithm, OnServerDown, OperatorState, PoolConfig, ServerConfig};
 pub use port::{Attach, Faces, PortConfig, Queues, RxChecksum, ZeroCopy};

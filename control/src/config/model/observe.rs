@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ringlead_l4::ends::Why;
+
 /// `[observe]`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ObserveConfig {
@@ -11,6 +13,8 @@ pub struct ObserveConfig {
     pub metrics: Option<SocketAddr>,
     /// `log`.
     pub log: LogConfig,
+    /// `flow-log`; `None`: none.
+    pub flow_log: Option<FlowLogConfig>,
 }
 
 /// `log` of `[observe]`: the daemon's own log.
@@ -22,6 +26,19 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// `level`: the least that is written.
     pub level: LogLevel,
+}
+
+/// `flow-log` of `[observe]`: a line at a flow's end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowLogConfig {
+    /// `to`.
+    pub to: LogTarget,
+    /// `format`; the journal has a form of its own.
+    pub format: LogFormat,
+    /// `sample`: one flow in so many, at least 1.
+    pub sample: u32,
+    /// `always`: flows that end so, besides.
+    pub always: Vec<Why>,
 }
 
 /// Where a log goes.

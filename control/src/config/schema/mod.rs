@@ -79,6 +79,7 @@ fn table(words: &Table) -> Value {
     }
     if words.header == vocabulary::OBSERVE.header {
         insert(&mut out, "log", table(&vocabulary::LOG));
+        insert(&mut out, "flow-log", table(&vocabulary::FLOW_LOG));
     }
     if words.header == vocabulary::SERVICE.header
         && let Some(out) = out.as_object_mut()
@@ -111,8 +112,10 @@ mod tests {
             let mut described: Vec<_> = words::of(table.header).into_iter().map(|(key, _)| key).collect();
             described.sort_unstable();
             let apart = if table.header.is_empty() { vocabulary::PLAIN.to_vec() } else { known };
-            let mut apart: Vec<_> =
-                apart.into_iter().filter(|key| !["server", "expect", "log"].contains(key)).collect();
+            let mut apart: Vec<_> = apart
+                .into_iter()
+                .filter(|key| !["server", "expect", "log", "flow-log"].contains(key))
+                .collect();
             apart.sort_unstable();
             assert_eq!(described, apart, "{}", table.header);
             assert!(!words::about(table.header).is_empty(), "{}", table.header);

@@ -28,6 +28,7 @@ pub(super) fn about(header: &str) -> &'static str {
         h if h == v::EXPECT.header => "The answer that a check wants.",
         h if h == v::OBSERVE.header => "What is told of what happens, and where.",
         h if h == v::LOG.header => "The daemon's own log.",
+        h if h == v::FLOW_LOG.header => "A line at a flow's end.",
         _ => "",
     }
 }
@@ -37,6 +38,7 @@ pub(super) fn required(header: &str) -> &'static [&'static str] {
     match header {
         "" => &["version", "dataplane", "port"],
         h if h == v::DATAPLANE.header => &["cores"],
+        h if h == v::FLOW_LOG.header => &["to"],
         h if h == v::PORT.header => &["device"],
         h if h == v::SERVICE.header => &["listen", "protocol"],
         h if h == v::POOL.header => &["algorithm", "server"],
@@ -74,6 +76,7 @@ pub(super) fn of(header: &str) -> Vec<(&'static str, Value)> {
         h if h == v::EXPECT.header => expect(),
         h if h == v::OBSERVE.header => observe(),
         h if h == v::LOG.header => log(),
+        h if h == v::FLOW_LOG.header => flow_log(),
         _ => Vec::new(),
     }
 }
@@ -425,6 +428,22 @@ fn checking() -> Vec<(&'static str, Value)> {
         ),
         ("rise", with(2, integer(1, 100, "Good checks in a row that bring a server up; not with agent."))),
         ("fall", with(3, integer(1, 100, "Bad checks in a row that take it down; not with agent."))),
+        (
+            "flaps",
+            with(
+                5,
+                integer(0, 100, "So often down within `flap-window`: held down; 0: never. Not with agent."),
+            ),
+        ),
+        (
+            "flap-window",
+            with("1m", text(DURATION, "1s to 1h: in which time; who stays up for so long begins anew.")),
+        ),
+        (
+            "flap-hold",
+            with("10s", text(DURATION, "1s to 5m: how long the first hold is; each next one twice as long.")),
+        ),
+        ("flap-hold-max", with("5m", text(DURATION, "1s to 1h, not below `flap-hold`: how long at most."))),
         ("port", integer(1, 65_535, "The port to check, not with icmp. Default: the server's own.")),
     ]
 }
@@ -500,6 +519,25 @@ fn log() -> Vec<(&'static str, Value)> {
                 choice(&["error", "warn", "info", "debug", "trace"], "This is written and what is worse."),
             ),
         ),
+    ]
+}
+
+fn flow_log() -> Vec<(&'static str, Value)> {
+    let ends: Vec<_> = ringlead_l4::ends::Why::ALL.iter().map(|(name, _)| *name).collect();
+    let always = json!({
+        "type": "array",
+        "items": { "enum": ends },
+        "default": [],
+        "description": "Flows that end so have a line whatever the sample is.",
+    });
+    vec![
+        ("to", text("^(stderr$|journal$|/)", "stderr, journal, or a path: opened anew on SIGUSR1.")),
+        (
+            "format",
+            with("text", choice(&["text", "json"], "How a line is written; the journal has its own form.")),
+        ),
+        ("sample", with("1/1", text("^1/0*[1-9][0-9]*$", "One flow in so many, the same on every node."))),
+        ("always", always),
     ]
 }
 

@@ -1,0 +1,287 @@
+//! The flow log: one line at a flow's end.
+
+use super::entry::Entry;
+use super::sink::Sink;
+use crate::config::{FlowLogConfig, LogFormat, LogTarget};
+use crossbeam::channel::{Receiver, Sender, bounded};
+use ringlead_l4::ends::{Ended, Ends};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tracing::Level;
+
+/// How long the writer rests when no flow ended.
+const REST: Duration = Duration::from_millis(50);
+/// How long the end waits for the last lines.
+const LAST_LINES: Duration = Duration::from_millis(200);
+/// Orders that wait for it; one a reload or signal.
+const ORDERS_MAX: usize = 8;
+
+/// What numbers in flows are called.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// By the service's word without its way ([`ringlead_l4::tables::ServiceId::to_u32`]).
+    pub services: HashMap<u32, String>,
+    /// `POOL/SERVER` and address by id.
+    pub servers: HashMap<u32, (String, SocketAddr)>,
+}
+
+/// A flow log that has been opened and is not in force yet; `None`: none is wanted.
+#[derive(Debug)]
+pub struct PreparedFlows(Option<(FlowLogConfig, Sink)>);
+
+impl PreparedFlows {
+    /// Opens what a configuration names; may wait for the file system.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(config: Option<&FlowLogConfig>) -> Result<Self, String> {
+        let Some(config) = config else { return Ok(Self(None)) };
+        let sink = match &config.to {
+            LogTarget::Stderr => Sink::Stderr { colour: false },
+            LogTarget::Journal => Sink::journal()?,
+            LogTarget::File(path) => Sink::file(path)?,
+        };
+        Ok(Self(Some((config.clone(), sink))))
+    }
+}
+
+enum Order {
+    Become(Sink, LogFormat, Names),
+    Reopen,
+}
+
+/// The way to the thread that writes it, which starts with the first log that is wanted and ends with this.
+#[derive(Debug)]
+pub struct FlowLog {
+    ends: Arc<Ends>,
+    orders: Option<Sender<Order>>,
+    /// Disconnected when the thread has ended.
+    ended: Option<Receiver<()>>,
+}
+
+impl FlowLog {
+    /// Off.
+    #[must_use]
+    pub fn new(ends: Arc<Ends>) -> Self {
+        Self { ends, orders: None, ended: None }
+    }
+
+    /// Puts a log into force, or none. `names` are those of the configuration in force.
+    pub fn adopt(&mut self, prepared: PreparedFlows, names: impl FnOnce() -> Names) {
+        let Some((config, sink)) = prepared.0 else {
+            self.ends.take(0, &[]);
+            return;
+        };
+        let started = self.started().and_then(|orders| {
+            let order = Order::Become(sink, config.format, names());
+            orders.try_send(order).map_err(|_| io::Error::other("its other end hangs"))
+        });
+        match started {
+            Ok(()) => self.ends.take(config.sample, &config.always),
+            Err(error) => tracing::error!(event = "log", %error, "the flow log stays as it was"),
+        }
+    }
+
+    /// Opens its file anew.
+    pub fn reopen(&self) {
+        if self.orders.as_ref().is_some_and(|orders| orders.try_send(Order::Reopen).is_err()) {
+            tracing::error!(event = "log", "the flow log's other end hangs: it is not opened anew");
+        }
+    }
+
+    fn started(&mut self) -> io::Result<&Sender<Order>> {
+        if self.orders.is_none() {
+            let (orders, told) = bounded(ORDERS_MAX);
+            let ends = Arc::clone(&self.ends);
+            let (ending, ended) = bounded(0);
+            let body = move || {
+                let _ending: Sender<()> = ending;
+                Writer { ends, ..Writer::default() }.run(&told);
+            };
+            std::thread::Builder::new().name("flow-log".to_owned()).spawn(body)?;
+            (self.orders, self.ended) = (Some(orders), Some(ended));
+        }
+        self.orders.as_ref().ok_or_else(|| io::Error::other("not started"))
+    }
+}
+
+impl Drop for FlowLog {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(ended) = self.ended.take() {
+            // What ended is written, unless the other end hangs.
+            let _ = ended.recv_timeout(LAST_LINES);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Writer {
+    ends: Arc<Ends>,
+    sink: Option<Sink>,
+    format: LogFormat,
+    names: Names,
+    /// Lines that could not be written.
+    failed: u64,
+    /// Losses that a line has told.
+    told: u64,
+}
+
+impl Writer {
+    /// Ends with the [`FlowLog`], after what ended before it.
+    fn run(mut self, orders: &Receiver<Order>) {
+        loop {
+            let order = orders.recv_timeout(REST);
+            self.write_all();
+            match order {
+                Ok(Order::Become(sink, format, names)) => {
+                    (self.sink, self.format, self.names) = (Some(sink), format, names);
+                }
+                Ok(Order::Reopen) => {
+                    if let Some(Err(error)) = self.sink.as_mut().map(Sink::reopen) {
+                        tracing::error!(event = "log", %error, "the flow log cannot be opened anew, the old file stays");
+                    }
+                }
+                Err(error) if error.is_disconnected() => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn write_all(&mut self) {
+        if self.sink.is_none() {
+            return;
+        }
+        while let Some(ended) = self.ends.next() {
+            let line = self.line(&ended);
+            self.write(&line);
+        }
+        let lost = self.ends.lost() + self.failed;
+        if lost > self.told {
+            let message = format!("{} flows that ended were not logged", lost - self.told);
+            tracing::warn!(event = "log", "{message}");
+            self.write(&entry(message, Vec::new()));
+            self.told = lost;
+        }
+    }
+
+    fn write(&mut self, entry: &Entry) {
+        let format = self.format;
+        if self.sink.as_mut().is_some_and(|sink| sink.write(entry, format).is_err()) {
+            self.failed += 1;
+        }
+    }
+
+    /// `client`, `to`, `protocol`, `service`, `server`, `address`, `end`.
+    fn line(&self, ended: &Ended) -> Entry {
+        let (flow, at) = (&ended.flow, &ended.flow.client);
+        let protocol = if at.proto == 6 { "tcp" } else { "udp" };
+        let service = ringlead_l4::tables::ServiceId::from_u32(flow.service).to_u32();
+        let service = self.names.services.get(&service).map_or("", String::as_str);
+        let server = self.names.servers.get(&flow.server_id.0);
+        let mut fields: Vec<(&'static str, Value)> = vec![
+            ("client", SocketAddr::new(IpAddr::from(at.src), at.sport).to_string().into()),
+            ("to", SocketAddr::new(IpAddr::from(at.dst), at.dport).to_string().into()),
+            ("protocol", protocol.into()),
+            ("service", service.into()),
+        ];
+        if let Some((name, address)) = server {
+            fields.push(("server", name.as_str().into()));
+            fields.push(("address", address.to_string().into()));
+        }
+        fields.push(("end", ended.why.name().into()));
+        entry(String::new(), fields)
+    }
+}
+
+fn entry(message: String, fields: Vec<(&'static str, Value)>) -> Entry {
+    Entry { at: SystemTime::now(), level: Level::INFO, event: Some("flow".to_owned()), message, fields }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringlead_flow::{FlowSpec, FlowTable, Inserted, Link, Profile, ServerId, Sizes, Tick, Tuple};
+    use ringlead_l4::Shared;
+    use ringlead_l4::ends::Why;
+    use ringlead_l4::tables::Tables;
+    use ringlead_pick::FrontHash;
+    use ringlead_wire::{Ip, TcpFlags};
+    use std::path::Path;
+
+    /// A node whose flows end by a sweep, as they do after the workers' end.
+    fn node() -> Shared {
+        let flows = FlowTable::new(&Sizes { flows_max: 20_000, workers: 1, seed: [1; 4] }).unwrap();
+        Shared::new(Tables::empty(FrontHash::new([7; 16])), Arc::new(flows), 1, 4, 1)
+    }
+
+    fn end(shared: &Shared, sports: std::ops::Range<u16>) {
+        let ip = |text: &str| Ip::from(text.parse::<IpAddr>().unwrap());
+        for sport in sports {
+            let client = Tuple { src: ip("198.51.100.7"), sport, dst: ip("192.0.2.1"), dport: 53, proto: 17 };
+            let spec = FlowSpec {
+                client,
+                server: None,
+                server_id: ServerId(1),
+                service: 5,
+                profile: Profile::Lb,
+                link: Link::NONE,
+                first: TcpFlags::default(),
+            };
+            shared.loads.add(1);
+            assert!(matches!(shared.flows.insert(&spec, Tick::from_nanos(0)), Inserted::New(_)));
+        }
+        shared.sweep(Tick::from_nanos(1_000_000_000_000));
+    }
+
+    fn log(path: &Path, sample: u32, always: Vec<Why>) -> PreparedFlows {
+        let to = LogTarget::File(path.to_owned());
+        PreparedFlows::open(Some(&FlowLogConfig { to, format: LogFormat::Json, sample, always })).unwrap()
+    }
+
+    fn names() -> Names {
+        let server = ("app/s1".to_owned(), "10.0.0.1:8053".parse().unwrap());
+        Names { services: HashMap::from([(5, "dns".to_owned())]), servers: HashMap::from([(1, server)]) }
+    }
+
+    #[test]
+    fn a_flow_that_ends_is_a_line_with_the_names_of_its_numbers() {
+        let (dir, shared) = (tempfile::tempdir().unwrap(), node());
+        let path = dir.path().join("flows");
+        let mut flows = FlowLog::new(Arc::clone(&shared.ends));
+        end(&shared, 1..2);
+        flows.adopt(log(&path, 1, Vec::new()), names);
+        end(&shared, 2..3);
+        drop(flows);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let line: Value = serde_json::from_str(text.trim()).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let expected = serde_json::json!({
+            "client": "198.51.100.7:2", "to": "192.0.2.1:53", "protocol": "udp", "service": "dns",
+            "server": "app/s1", "address": "10.0.0.1:8053", "end": "service-removed",
+        });
+        assert_eq!((&line["event"], &line["fields"]), (&"flow".into(), &expected));
+    }
+
+    #[test]
+    fn more_than_the_queue_holds_is_lost_and_told() {
+        let (dir, shared) = (tempfile::tempdir().unwrap(), node());
+        let path = dir.path().join("flows");
+        // The writer begins when the queue is full already.
+        shared.ends.take(1, &[]);
+        end(&shared, 1..10_001);
+        let lost = shared.ends.lost();
+        assert!(lost > 0);
+        let mut flows = FlowLog::new(Arc::clone(&shared.ends));
+        flows.adopt(log(&path, 1, Vec::new()), names);
+        let told = format!("{lost} flows that ended were not logged");
+        let begin = std::time::Instant::now();
+        while !std::fs::read_to_string(&path).unwrap().contains(&told) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "nobody says: {told}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Flows that ended, for the flow log: a bounded queue from the workers to whoever writes it down.
+//!
+//! Only a flow's end looks here, so a turn costs the same with the log on or off. A queue that is full loses the flow's line and
+//! counts it; a worker never waits.
+
+use crate::tables::{self, Tables};
+use crossbeam::queue::ArrayQueue;
+use ringlead_flow::{Flow, Phase};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Ends that wait to be written.
+const QUEUE_MAX: usize = 8_192;
+
+/// How a flow ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u32)]
+pub enum Why {
+    /// Both ends closed it (of dsr and tunnel flows, the client).
+    Fin = 1,
+    /// Its last segment was a RST.
+    Reset = 2,
+    /// It was silent for longer than its timer.
+    Idle = 4,
+    /// Its client chose again: its server is down, or takes no new flows and the old one had ended.
+    ChosenAgain = 8,
+    /// Its service was removed.
+    ServiceRemoved = 16,
+    /// It was reset because its server is down or was closed by an operator.
+    ServerEnded = 32,
+}
+
+impl Why {
+    /// Every one with its name in files.
+    pub const ALL: [(&str, Self); 6] = [
+        ("fin", Self::Fin),
+        ("reset", Self::Reset),
+        ("idle", Self::Idle),
+        ("chosen-again", Self::ChosenAgain),
+        ("service-removed", Self::ServiceRemoved),
+        ("server-ended", Self::ServerEnded),
+    ];
+
+    /// Its name in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, why)| *why == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// A flow and how it ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// As it was.
+    pub flow: Flow,
+    /// How it ended.
+    pub why: Why,
+}
+
+/// The queue, and what is put there.
+#[derive(Debug)]
+pub struct Ends {
+    queue: ArrayQueue<Ended>,
+    /// Flows whose hash's upper half is below this.
+    sample: AtomicU64,
+    /// Besides, all that end so: bits of [`Why`].
+    always: AtomicU32,
+    lost: AtomicU64,
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Self {
+            queue: ArrayQueue::new(QUEUE_MAX),
+            sample: AtomicU64::new(0),
+            always: AtomicU32::new(0),
+            lost: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Ends {
+    /// Takes one flow in `one_in`, by the front's hash of its client's tuple, so that all nodes take the same; 0: none. Those that
+    /// end in one of the ways of `always` are taken besides.
+    pub fn take(&self, one_in: u32, always: &[Why]) {
+        let below = (1_u64 << 32).checked_div(u64::from(one_in)).unwrap_or(0);
+        self.sample.store(below, Ordering::Relaxed);
+        self.always.store(always.iter().fold(0, |bits, why| bits | *why as u32), Ordering::Relaxed);
+    }
+
+    /// The next one, in the order of their ends.
+    #[must_use]
+    pub fn next(&self) -> Option<Ended> {
+        self.queue.pop()
+    }
+
+    /// How many did not fit, since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Notes a flow that the sweep ended.
+    pub(crate) fn swept(&self, tables: &Tables, flow: &Flow) {
+        let phase = match flow.state.phase() {
+            Phase::Closed => Why::Fin,
+            Phase::Reset if tables.server(flow.server_id).is_some_and(|s| s.ends != tables::Ends::Keep) => {
+                Why::ServerEnded
+            }
+            Phase::Reset => Why::Reset,
+            Phase::Opening | Phase::Established | Phase::HalfClosed | Phase::Datagram => Why::Idle,
+        };
+        let why = if tables.has_service(flow.service) { phase } else { Why::ServiceRemoved };
+        self.note(tables, flow, why);
+    }
+
+    /// Notes a flow that a packet of its client ended.
+    pub(crate) fn left(&self, tables: &Tables, flow: &Flow) {
+        let gone = !tables.has_service(flow.service);
+        self.note(tables, flow, if gone { Why::ServiceRemoved } else { Why::ChosenAgain });
+    }
+
+    fn note(&self, tables: &Tables, flow: &Flow, why: Why) {
+        let (sample, always) = (self.sample.load(Ordering::Relaxed), self.always.load(Ordering::Relaxed));
+        if sample == 0 && always == 0 {
+            return;
+        }
+        let taken = always & why as u32 != 0 || {
+            let at = &flow.client;
+            tables.hash.flow(at.src, at.dst, at.sport, at.dport, at.proto) >> 32 < sample
+        };
+        if taken && self.queue.push(Ended { flow: *flow, why }).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringlead_flow::{FlowSpec, FlowTable, Inserted, Link, Profile, ServerId, Sizes, Tick, Tuple};
+    use ringlead_pick::FrontHash;
+    use ringlead_wire::{Ip, TcpFlags};
+    use std::net::IpAddr;
+
+    fn flow(sport: u16) -> Flow {
+        let ip = |text: &str| Ip::from(text.parse::<IpAddr>().unwrap());
+        let client = Tuple { src: ip("198.51.100.7"), sport, dst: ip("192.0.2.1"), dport: 80, proto: 17 };
+        let flows = FlowTable::new(&Sizes { flows_max: 10, workers: 1, seed: [1; 4] }).unwrap();
+        let spec = FlowSpec {
+            client,
+            server: None,
+            server_id: ServerId(1),
+            service: 5,
+            profile: Profile::Lb,
+            link: Link::NONE,
+            first: TcpFlags::default(),
+        };
+        match flows.insert(&spec, Tick::from_nanos(1_000_000_000)) {
+            Inserted::New(flow) => flow,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn taken(ends: &Ends) -> Vec<(u16, Why)> {
+        std::iter::from_fn(|| ends.next()).map(|ended| (ended.flow.client.sport, ended.why)).collect()
+    }
+
+    #[test]
+    fn nothing_is_noted_until_it_is_asked_for() {
+        let (ends, tables) = (Ends::default(), Tables::empty(FrontHash::new([7; 16])));
+        ends.left(&tables, &flow(1));
+        assert_eq!(taken(&ends), []);
+        ends.take(1, &[]);
+        ends.left(&tables, &flow(1));
+        assert_eq!(taken(&ends), [(1, Why::ServiceRemoved)]);
+        ends.take(0, &[Why::Reset]);
+        ends.note(&tables, &flow(2), Why::Reset);
+        ends.note(&tables, &flow(3), Why::Fin);
+        assert_eq!(taken(&ends), [(2, Why::Reset)]);
+    }
+
+    #[test]
+    fn a_sample_is_the_same_flows_every_time_and_about_as_many() {
+        let (ends, tables) = (Ends::default(), Tables::empty(FrontHash::new([7; 16])));
+        ends.take(4, &[]);
+        let sample = || {
+            (0..400).for_each(|sport| ends.note(&tables, &flow(sport), Why::Idle));
+            taken(&ends)
+        };
+        let first = sample();
+        assert!((60..140).contains(&first.len()), "{}", first.len());
+        assert_eq!(sample(), first);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let (ends, tables, flow) = (Ends::default(), Tables::empty(FrontHash::new([7; 16])), flow(1));
+        ends.take(1, &[]);
+        (0..QUEUE_MAX + 5).for_each(|_| ends.note(&tables, &flow, Why::Fin));
+        assert_eq!((ends.lost(), taken(&ends).len()), (5, QUEUE_MAX));
+    }
+}

@@ -1,0 +1,129 @@
+//! `ringlead events`: what happened, and with `-f` what happens.
+
+use super::daemon;
+use crate::cli::EventsArgs;
+use ringlead_control::admin::client::{self, ClientError};
+use ringlead_control::logs::{EventsAnswer, EventsRequest, WAIT_MAX};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Between two tries while no daemon answers.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Prints events. Exit status: 0; 2 when nobody answers, or the question is refused.
+pub(crate) fn events(args: &EventsArgs) -> ExitCode {
+    match show(args) {
+        // A closed pipe is the reader's choice.
+        Ok(()) | Err(Ended::Unread) => ExitCode::SUCCESS,
+        Err(Ended::Refused(why)) => {
+            eprintln!("ringlead events: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Why there is nothing more to print.
+enum Ended {
+    Unread,
+    Refused(String),
+}
+
+impl From<io::Error> for Ended {
+    fn from(_: io::Error) -> Self {
+        Self::Unread
+    }
+}
+
+fn show(args: &EventsArgs) -> Result<(), Ended> {
+    let socket = daemon::socket(&args.daemon).map_err(Ended::Refused)?;
+    let (mut since, mut started, mut away) = (args.since, None, false);
+    loop {
+        let wait = if args.follow && started.is_some() { WAIT_MAX } else { Duration::ZERO };
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let answer = match ask(&socket, &EventsRequest { since, kinds: args.kind.clone(), wait_ms }) {
+            Ok(answer) => answer,
+            Err(error) if args.follow && started.is_some() && is_away(&error) => {
+                if !std::mem::replace(&mut away, true) {
+                    eprintln!("ringlead events: {error}; waiting for the next one");
+                }
+                sleep(RETRY);
+                continue;
+            }
+            Err(error) => return Err(Ended::Refused(error.to_string())),
+        };
+        away = false;
+        if started.as_ref().is_some_and(|known| *known != answer.started) && since != 0 {
+            // Another daemon counts from the start.
+            (since, started) = (0, Some(answer.started));
+            continue;
+        }
+        print(&answer, args.json)?;
+        (since, started) = (answer.next, Some(answer.started));
+        if !answer.more && !args.follow {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether a daemon may come back.
+fn is_away(error: &ClientError) -> bool {
+    match error {
+        ClientError::NoDaemon { .. }
+        | ClientError::NoAnswer
+        | ClientError::BadAnswer(_)
+        | ClientError::Io(_) => true,
+        ClientError::Refused(why) => why == "the daemon is stopping",
+        ClientError::Forbidden { .. } => false,
+    }
+}
+
+fn ask(socket: &Path, request: &EventsRequest) -> Result<EventsAnswer, ClientError> {
+    let mut request = json!(request);
+    if let Some(members) = request.as_object_mut() {
+        members.insert("command".to_owned(), "events".into());
+    }
+    // Who waits takes none of the places of who wants to change something.
+    let answer = client::request(&ringlead_control::admin::read_only_path(socket), &request)?;
+    serde_json::from_value(answer).map_err(|error| ClientError::BadAnswer(error.to_string()))
+}
+
+fn print(answer: &EventsAnswer, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if answer.lost > 0 {
+        let lost = answer.lost;
+        if json {
+            writeln!(out, "{}", json!({ "lost": lost }))?;
+        } else {
+            writeln!(out, "({lost} older events are kept no more)")?;
+        }
+    }
+    for event in &answer.events {
+        if json {
+            writeln!(out, "{event}")?;
+        } else {
+            writeln!(out, "{}", in_words(event))?;
+        }
+    }
+    out.flush()
+}
+
+/// `12  2026-11-21T12:04:00.123456Z  info   health  server="app/s1" up=false …`.
+fn in_words(event: &Value) -> String {
+    let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+    let seq = event.get("seq").and_then(Value::as_u64).unwrap_or_default();
+    let mut line = format!("{seq:>5}  {}  {:<5}  {:<9}", text("time"), text("level"), text("event"));
+    if !text("message").is_empty() {
+        line.push_str("  ");
+        // What a server or file says must not steer the terminal.
+        let message = text("message").chars().filter(|c| *c == '\n' || !c.is_control());
+        line.push_str(&message.collect::<String>().replace('\n', "\n       "));
+    }
+    for (name, value) in event.get("fields").and_then(Value::as_object).into_iter().flatten() {
+        line.push_str(&format!("  {name}={value}"));
+    }
+    line
+}
