@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests report by panicking")]
 
 use ringlead_control::config::{self, Config};
-use ringlead_control::plan::{Health, HopKey, Plan, Way};
+use ringlead_control::plan::{Health, HopKey, NodeDrain, Plan, Way};
 use ringlead_flow::ServerId;
 use ringlead_io::steer::{NodeTable, Nodes, Whose};
 use ringlead_l4::tables::Chooser;
@@ -173,6 +173,27 @@ fn a_node_that_leaves_takes_no_new_flow_while_another_can() {
         drop(plan.snapshot());
         assert_eq!(count(&own(&plan)), 1000, "{leaving}: nobody else could");
     }
+}
+
+/// By `node drain`: from the start on, too, and back.
+#[test]
+fn a_node_that_drains_leaves_its_l7_flows_to_the_others() {
+    let drain = || Some(NodeDrain { reason: None, since: 0 });
+    let mut plan = node("lb3", &NAMES, "");
+    plan.set_node_drain(drain());
+    assert_eq!(count(&own(&plan)), 0, "before the first snapshot");
+    drop(plan.snapshot());
+    assert_eq!(count(&own(&plan)), 0);
+    for other in ["lb1", "lb2"] {
+        plan.set_health(id(&plan, other), Health::Down, "refused".to_owned());
+    }
+    drop(plan.snapshot());
+    assert_eq!(count(&own(&plan)), 1000, "nobody else could");
+    let mut ready = node("lb3", &NAMES, "");
+    ready.set_node_drain(drain());
+    ready.set_node_drain(None);
+    drop(ready.snapshot());
+    assert!(count(&own(&ready)) > 200);
 }
 
 /// Of which of a thousand flows a connection that the kernel does not have may be another node's.

@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// Change what a server gets, at run time; kept across reloads and restarts.
     #[command(subcommand)]
     Server(ServerCommand),
+    /// Say whether this node wants more traffic; kept across reloads and restarts.
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Make a lab of network namespaces, run ringlead in it, send real traffic by every mode and print what happened. Needs
     /// root.
     Demo(DemoArgs),
@@ -236,8 +239,69 @@ pub(crate) enum ServerCommand {
     Drain(LeaveArgs),
     /// Take no new flow at all; established flows go on.
     Offline(LeaveArgs),
-    /// Forget what was said: the configuration's `state` counts again.
+    /// Give it another weight, 1 to 256. Flows that it has stay. With maglev say it on every node, or they choose differently.
+    Weight(WeightArgs),
+    /// Forget what was said: the configuration's `state` and `weight` count again.
     Clear(ServerArgs),
+    /// Not a command: says how to add a server.
+    #[command(hide = true)]
+    Add(EditArgs),
+    /// Not a command: says how to remove a server.
+    #[command(hide = true)]
+    Remove(EditArgs),
+}
+
+/// A weight.
+#[derive(Debug, Args)]
+pub(crate) struct WeightArgs {
+    /// Which server.
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Its share of new flows beside the others' weights.
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) weight: u16,
+}
+
+/// Whatever was meant by it.
+#[derive(Debug, Args)]
+pub(crate) struct EditArgs {
+    /// Anything.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) rest: Vec<String>,
+}
+
+/// `ringlead node`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Take more traffic.
+    Ready(NodeArgs),
+    /// Be not ready for more traffic: whoever leads traffic here shall lead it elsewhere. What comes is served.
+    Drain(NodeDrainArgs),
+}
+
+/// Whom to tell, and how to answer.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Whom to tell.
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ringlead node drain`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeDrainArgs {
+    /// Whom to tell.
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// Why; status shows it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Wait until the node has no flow left, so long at most (`10m`). Exit status 1: some are left.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) wait: Option<Duration>,
 }
 
 /// Which server, and how to answer.

@@ -14,6 +14,7 @@ mod kill;
 mod listing;
 mod listings;
 mod man;
+mod node;
 mod persist;
 mod reload;
 mod render;
@@ -62,6 +63,7 @@ fn obey(cli: Cli) -> ExitCode {
         Command::Status(args) => status::status(&args),
         Command::Events(args) => events::events(&args),
         Command::Server(command) => server::server(&command),
+        Command::Node(command) => node::node(&command),
         Command::Demo(args) => demo::run(&args),
         Command::DemoEnd(args) => demo::end(&args),
         Command::Bench(args) => ringlead_bench::cli::run(*args),

@@ -1,10 +1,11 @@
 //! `ringlead server`: an operator takes a server out and back, and waits for its flows.
 
 use super::daemon;
-use crate::cli::{LeaveArgs, SayArgs, ServerArgs, ServerCommand, Then};
+use crate::cli::{LeaveArgs, SayArgs, ServerArgs, ServerCommand, Then, WeightArgs};
 use ringlead_control::admin::client;
 use ringlead_control::config::OperatorState;
 use ringlead_control::engine::operator::{SayAnswer, SayRequest, WaitAnswer, WaitRequest};
+use ringlead_control::engine::weight::{WeightAnswer, WeightRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -16,13 +17,20 @@ use std::time::{Duration, Instant};
 /// The longest that one question waits; the daemon answers before that, too.
 const ASK_MAX: Duration = Duration::from_secs(20);
 
+/// What `add` and `remove` say: a server that is in no file would be gone after the next reload, or there for ever.
+const BY_FILE: &str = "servers are added and removed in the file: edit [pool.NAME], look with `ringlead config diff`, \
+     then `ringlead reload --confirm 60s`; a removed server keeps its flows until they end";
+
 /// Tells the daemon. Exit status 0: done; 1: flows are left after the wait; 2: refused, or no answer.
 pub(crate) fn server(command: &ServerCommand) -> ExitCode {
     let done = match command {
         ServerCommand::Ready(args) => say(args, OperatorState::Ready),
         ServerCommand::Drain(args) => leave(args, OperatorState::Drain),
         ServerCommand::Offline(args) => leave(args, OperatorState::Offline),
+        ServerCommand::Weight(args) => weigh(args),
         ServerCommand::Clear(args) => clear(args),
+        ServerCommand::Add(_) => Err(BY_FILE.to_owned()),
+        ServerCommand::Remove(_) => Err(BY_FILE.to_owned()),
     };
     done.unwrap_or_else(|why| {
         eprintln!("ringlead server: {why}");
@@ -105,6 +113,25 @@ fn print(line: &str) {
 
 fn say(args: &SayArgs, state: OperatorState) -> Result<ExitCode, String> {
     Told::of(&args.server)?.say(Some(state), args.reason.as_ref(), args.lasting)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn weigh(args: &WeightArgs) -> Result<ExitCode, String> {
+    let told = Told::of(&args.server)?;
+    let (pool, server) = (told.pool.to_owned(), told.server.to_owned());
+    let answer: WeightAnswer =
+        told.ask("server-weight", &WeightRequest { pool, server, weight: args.weight })?;
+    if let Some(warning) = &answer.warning {
+        eprintln!("ringlead server: {warning}");
+    }
+    if told.json {
+        print(&json!(answer).to_string());
+    } else {
+        let moved = answer.slots_moved_percent.map_or_else(String::new, |percent| {
+            format!(": {percent:.1} % of Maglev slots move, 0 established flows move")
+        });
+        print(&format!("{}: weight {} -> {}{moved}", answer.server, answer.old, answer.new));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -67,6 +67,10 @@ fn tables(status: &Status) -> String {
     if let Some(left) = status.reload.waits_s {
         text.push_str(&format!("the last reload is waiting for confirm, {left} s left\n"));
     }
+    if let Some(said) = &status.node_said {
+        let why = said.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        text.push_str(&format!("the node drains{why}: it serves what comes and is not ready for more\n"));
+    }
     text.push_str(&services(status));
     text.push_str(&pools(&status.pools));
     text.push_str(&servers(&status.pools));

@@ -74,7 +74,7 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
     fs::write(&file, &text).unwrap();
     let (path, binary) = (file.display().to_string(), ringlead_binary().unwrap().display().to_string());
     carries::nothing_answers(&lab, Mode::Nat);
-    let mut heard = Manager::new(&manager);
+    let heard = Manager::new(&manager);
     let socket = format!("NOTIFY_SOCKET={}", manager.display());
     let run = ["WATCHDOG_USEC=900000", &socket, &binary, "run", "-c", &path];
     let mut daemon = lab.spawn(Node::Balancer, "env", &run);
@@ -113,7 +113,7 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
     told("operator-command", "\"uid\":0");
     told("operator", "\"reason\":\"kernel\"");
 
-    reload(&daemon, &mut heard, &file, &text);
+    reload(&daemon, &heard, &file, &text);
     daemon.signal(Signal::SIGUSR2);
     told("dump", "status.json");
     let dumped = fs::read(lab.files().join("state/status.json")).unwrap();
@@ -128,7 +128,7 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
 }
 
 /// A reload that works, and one that does not.
-fn reload(daemon: &Process, heard: &mut Manager, file: &Path, text: &str) {
+fn reload(daemon: &Process, heard: &Manager, file: &Path, text: &str) {
     fs::write(file, text.replace("300ms", "400ms")).unwrap();
     daemon.signal(Signal::SIGHUP);
     let reloading = heard.until("RELOADING=1\nMONOTONIC_USEC=");
@@ -209,7 +209,7 @@ impl Manager {
 
     /// Reads until a message begins so; what came before may be signs of life and of how it goes.
     #[track_caller]
-    fn until(&mut self, start: &str) -> String {
+    fn until(&self, start: &str) -> String {
         loop {
             let mut message = [0; 4_096];
             let length = self.0.recv(&mut message).unwrap_or_else(|e| panic!("waiting for {start}: {e}"));

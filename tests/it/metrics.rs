@@ -69,6 +69,7 @@ fn a_scrape_tells_what_happened() {
     assert!(dead.value("ringlead_health_check_duration_seconds_count", &failed) > Some(0.0));
     assert_eq!(get(&lab, "/readyz", &[]), (200, "ready\n".to_owned()), "two of three are enough");
     none_is_not_ready(&lab, &mut farm, &service);
+    a_draining_node_is_not_ready(&lab, &ringlead);
 
     reloads_are_told(&lab, &mut ringlead, &with_other, &observed(&config.render()), &other);
     let began = scrape(&lab).value("process_start_time_seconds", &[]);
@@ -186,6 +187,17 @@ fn reloads_are_told(lab: &Lab, ringlead: &mut Ringlead, with: &str, without: &st
     assert_eq!(get(lab, "/readyz", &[]).0, 200);
 }
 
+fn a_draining_node_is_not_ready(lab: &Lab, ringlead: &Ringlead) {
+    let file = ringlead.file().display().to_string();
+    assert_eq!(ringlead.ask(&["node", "drain", "--reason", "new kernel", "-c", &file]).0, 0);
+    let (status, said) = get(lab, "/readyz", &[]);
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains("the node drains: new kernel"), "{said}");
+    assert_eq!(get(lab, "/healthz", &[]).0, 200);
+    assert_eq!(ringlead.ask(&["node", "ready", "-c", &file]).0, 0);
+    assert_eq!(get(lab, "/readyz", &[]).0, 200);
+}
+
 /// A thread that is stopped for as long as this lives: a process with one that is held cannot be ended.
 struct Held(Pid);
 
@@ -254,7 +266,7 @@ fn ten_thousand_services_are_scraped_off_the_control_thread() {
     }
     let scraped = Scrape::read(&page).unwrap_or_else(|why| panic!("{why}"));
     assert_eq!(scraped.matching("ringlead_service_packets_total", &[]).count(), 20_000);
-    assert_eq!(scraped.matching("ringlead_server_state", &[]).count(), 7_000);
+    assert_eq!(scraped.matching("ringlead_server_state", &[]).count(), 8_000);
     assert!(scraped.len() < 100_000, "{} samples", scraped.len());
     let least = shares.iter().copied().fold(1.0, f64::min);
     assert!(least < 0.1, "the control loop is kept for {least} of a scrape");

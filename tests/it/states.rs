@@ -183,11 +183,13 @@ fn what_cannot_be_done_is_refused() {
     let (ringlead, _) = start(&lab, std::slice::from_ref(&nat), "");
     let first = format!("{}/s1", nat.name);
     let unknown = format!("{}/s9", nat.name);
-    let refused: [(&[&str], &str); 4] = [
+    let refused: [(&[&str], &str); 6] = [
         (&["drain", "s1"], "is no POOL/SERVER"),
         (&["drain", &unknown], "has no server `s9`"),
         (&["drain", "nobody/s1"], "there is no pool `nobody`"),
-        (&["weight", &first], "unrecognized subcommand 'weight'"),
+        (&["weight", &first, "0"], "0 is not in 1..=256"),
+        (&["weight", &unknown, "2"], "has no server `s9`"),
+        (&["add", &unknown, "10.2.0.99:80"], "servers are added and removed in the file"),
     ];
     for (arguments, why) in refused {
         let output = tell(ringlead.file(), arguments);
@@ -209,4 +211,60 @@ fn what_cannot_be_done_is_refused() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("this socket is read-only"), "{said}");
     assert_eq!(server(&ringlead, &nat.name, "s1")["operator"], "ready");
+}
+
+/// How many of a hundred new flows server 1 gets.
+fn share_of_first(lab: &Lab, service: &Service) -> usize {
+    let each = Transfer::new(service.listen).bytes(100, 100);
+    let made = lab.within(Node::Client, || tcp_transfers(each, 100, &Lab::clients(Family::V4)));
+    made.iter().filter(|made| made.as_ref().is_ok_and(|made| made.server == '1')).count()
+}
+
+/// By reload, SIGTERM and SIGKILL. Each start looks at what is kept, and `clear` and `ready` end it.
+#[test]
+fn weights_and_the_nodes_state_are_kept() {
+    needs_ringlead!();
+    let lab = Lab::new("states-weight");
+    let _farm = Farm::start(&lab);
+    let mut maglev = Service::standard(Mode::Nat, Protocol::Tcp, Family::V4);
+    maglev.pool_lines = "algorithm = \"maglev\"\n".to_owned();
+    let (mut ringlead, config) = start(&lab, std::slice::from_ref(&maglev), "");
+    lab.await_servers(&maglev, "123");
+    let before = share_of_first(&lab, &maglev);
+    assert!((10..60).contains(&before), "{before} of 100 with a third of the weight");
+    let name = format!("{}/s1", maglev.name);
+    let said = told(ringlead.file(), &["weight", &name, "100"]);
+    assert!(said.starts_with(&format!("{name}: weight 1 -> 100: 6")), "{said}");
+    assert!(said.ends_with(" % of Maglev slots move, 0 established flows move\n"), "{said}");
+    let file = ringlead.file().display().to_string();
+    let (status, said) =
+        ringlead.ask(&["node", "drain", "--reason", "new kernel", "--wait", "200ms", "-c", &file]);
+    assert!(said.starts_with("node: ready -> drain, ") && said.ends_with(" left after the wait\n"), "{said}");
+    assert_eq!(status, 1, "{said}");
+    let kept = |ringlead: &Ringlead, how: &str| {
+        let entry = server(ringlead, &maglev.name, "s1");
+        assert_eq!((&entry["weight"], &entry["weight_file"]), (&100.into(), &1.into()), "{how}");
+        let status = ringlead.status();
+        let node = (&status["node_state"], &status["node_said"]["reason"]);
+        assert_eq!(node, (&"drain".into(), &"new kernel".into()), "{how}");
+        wait_until(Duration::from_secs(10), "answers", || lab.servers_seen(&maglev).contains(&'1'));
+        let share = share_of_first(&lab, &maglev);
+        assert!(share >= 90, "{how}: {share} of 100, all served though the node drains");
+    };
+    kept(&ringlead, "at once");
+    ringlead.reload(&config);
+    kept(&ringlead, "after a reload");
+    assert!(ringlead.stop().success());
+    let ringlead = Ringlead::start(&lab, &config);
+    kept(&ringlead, "after SIGTERM");
+    ringlead.kill();
+    let ringlead = Ringlead::start(&lab, &config);
+    kept(&ringlead, "after SIGKILL");
+    told(ringlead.file(), &["clear", &name]);
+    let (status, said) = ringlead.ask(&["node", "ready", "-c", &file]);
+    assert!(status == 0 && said.starts_with("node: drain -> ready, "), "{said}");
+    assert_eq!(server(&ringlead, &maglev.name, "s1")["weight"], 1);
+    assert_eq!(ringlead.status()["node_state"], "ready");
+    let after = share_of_first(&lab, &maglev);
+    assert!((10..60).contains(&after), "{after} of 100 with a third of the weight");
 }

@@ -12,6 +12,7 @@ mod load;
 mod manager;
 mod neighbours;
 mod network;
+pub mod node_state;
 mod observe;
 pub mod operator;
 mod persistence;
@@ -29,6 +30,7 @@ pub mod status;
 mod stop;
 mod succeed;
 mod undo;
+pub mod weight;
 
 use crate::admin::{Request, Successor};
 use crate::config::PortConfig;

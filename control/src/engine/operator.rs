@@ -3,7 +3,7 @@
 use super::requests::{json, tell};
 use super::{Engine, state_file};
 use crate::config::OperatorState;
-use crate::plan::{Reach, Said};
+use crate::plan::{Reach, Said, Sayings};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -113,20 +113,31 @@ impl Engine {
                 return;
             }
         };
-        for said in &said {
+        for said in &said.servers {
             let (server, state) = (format!("{}/{}", said.pool, said.server), said.state.name());
             tracing::info!(event = "operator", server, state, reason = said.reason, "as before the restart");
         }
+        for weighed in &said.weights {
+            let (server, weight) = (format!("{}/{}", weighed.pool, weighed.server), weighed.weight);
+            tracing::info!(event = "operator", server, weight, "as before the restart");
+        }
+        if let Some(drain) = &said.node {
+            tracing::info!(
+                event = "operator",
+                reason = drain.reason,
+                "the node drains, as before the restart"
+            );
+        }
         let plan = Arc::make_mut(&mut self.plan);
-        plan.remember_said(said);
+        plan.remember(said);
         plan.end_said(unix_now());
     }
 
     /// Reads it again once the predecessor is gone: operators may have told it more while this process got ready.
     pub(super) async fn catch_up_said(&mut self) {
-        let known: Vec<Said> = self.plan.all_said().cloned().collect();
+        let known = self.plan.sayings();
         self.load_said().await;
-        if !self.plan.all_said().eq(&known) {
+        if self.plan.sayings() != known {
             self.publish_and_steer().await;
         }
         self.note_said().await;
@@ -134,7 +145,8 @@ impl Engine {
 
     /// After the file has changed: which servers of those that something was said of are gone from it, or back.
     pub(super) async fn note_said(&mut self) {
-        if self.plan.all_said().next().is_some() && Arc::make_mut(&mut self.plan).note_absent(unix_now()) {
+        if self.plan.sayings() != Sayings::default() && Arc::make_mut(&mut self.plan).note_absent(unix_now())
+        {
             // A server's absence is noted again at the next start.
             let _ = self.save_said().await;
         }
@@ -151,7 +163,10 @@ impl Engine {
         }
         let plan = Arc::make_mut(&mut self.plan);
         let change = match state {
-            None => plan.unsay(&pool, &server),
+            None => {
+                let weight = plan.weigh(&pool, &server, None);
+                weight.and_then(|_| plan.unsay(&pool, &server))
+            }
             Some(state) => {
                 let until = for_s.map(|seconds| now.saturating_add(seconds));
                 let (pool, server, reason) = (pool.clone(), server.clone(), reason.clone());
@@ -242,9 +257,9 @@ impl Engine {
     }
 
     /// Writes down what operators said, off this thread. What does not work is logged and returned.
-    async fn save_said(&self) -> Result<(), String> {
+    pub(super) async fn save_said(&self) -> Result<(), String> {
         let dir = self.plan.config().node.state_dir.clone();
-        let said: Vec<Said> = self.plan.all_said().cloned().collect();
+        let said = self.plan.sayings();
         let saved = tokio::task::spawn_blocking(move || state_file::save(&dir, said)).await;
         let saved =
             saved.map_err(|error| error.to_string()).and_then(|saved| saved.map_err(|e| e.to_string()));
@@ -267,14 +282,19 @@ fn check(request: &SayRequest) -> Result<(), String> {
     if request.for_s.is_some_and(|seconds| seconds == 0 || seconds > FOR_MAX_S) {
         return Err(format!("the time must be 1 second to {} days", FOR_MAX_S / 86_400));
     }
-    let unfit = |reason: &String| reason.len() > REASON_MAX || reason.chars().any(char::is_control);
-    if request.reason.as_ref().is_some_and(unfit) {
+    check_reason(request.reason.as_deref())
+}
+
+/// A reason is shown on one line.
+pub(super) fn check_reason(reason: Option<&str>) -> Result<(), String> {
+    let unfit = |reason: &str| reason.len() > REASON_MAX || reason.chars().any(char::is_control);
+    if reason.is_some_and(unfit) {
         return Err(format!("a reason is one line of at most {REASON_MAX} bytes"));
     }
     Ok(())
 }
 
 /// Seconds since 1970.
-fn unix_now() -> u64 {
+pub(super) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -4,7 +4,7 @@ use super::Engine;
 use super::report::Reporter;
 use super::status::{AgentStatus, PoolStatus, SaidStatus, ServerStatus};
 use crate::config::{Algorithm, PoolConfig, ServerConfig};
-use crate::plan::{Reach, Said};
+use crate::plan::{NodeDrain, Reach, Said};
 use ringlead_pick::default_size;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -65,6 +65,10 @@ impl SaidStatus {
     fn of(said: &Said) -> Self {
         Self { reason: said.reason.clone(), since: said.since, until: said.until }
     }
+
+    pub(super) fn of_node(drain: &NodeDrain) -> Self {
+        Self { reason: drain.reason.clone(), since: drain.since, until: None }
+    }
 }
 
 impl Reporter {
@@ -108,7 +112,8 @@ impl Reporter {
         Some(ServerStatus {
             name: server.name.clone(),
             address: server.address.to_string(),
-            weight: server.weight,
+            weight: self.plan.weight(pool, server),
+            weight_file: server.weight,
             weight_now: self.plan.weight_now(pool, server),
             backup: server.backup,
             flows_max: server.flows_max,

@@ -2,7 +2,8 @@
 
 use super::listening::Listening;
 use super::status::{
-    FlowStatus, PortStatus, QueueStatus, ReloadStatus, ServiceStatus, Status, TakeOverStatus, WorkerStatus,
+    FlowStatus, PortStatus, QueueStatus, ReloadStatus, SaidStatus, ServiceStatus, Status, TakeOverStatus,
+    WorkerStatus,
 };
 use super::{Engine, NodePort};
 use crate::config::{LocalService, OnNoServer, ServiceConfig};
@@ -53,6 +54,8 @@ impl Reporter {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs_f64(),
             ready: self.ready,
+            node_state: if self.plan.node_drain().is_some() { "drain" } else { "ready" }.to_owned(),
+            node_said: self.plan.node_drain().map(SaidStatus::of_node),
             epoch: self.plan.epoch(),
             reload: self.reload.clone(),
             take_over: self.taken_over.clone(),

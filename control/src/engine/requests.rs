@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 /// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket. The
 /// configuration has a secret, the key of the hash, so reading it takes the admin socket.
-const COMMANDS: [(&str, Access); 14] = [
+const COMMANDS: [(&str, Access); 16] = [
     ("status", Access::ReadOnly),
     ("reload", Access::Admin),
     ("confirm", Access::Admin),
@@ -29,6 +29,8 @@ const COMMANDS: [(&str, Access); 14] = [
     ("config", Access::Admin),
     ("server", Access::Admin),
     ("server-wait", Access::ReadOnly),
+    ("server-weight", Access::Admin),
+    ("node", Access::Admin),
     ("events", Access::ReadOnly),
     ("list", Access::ReadOnly),
     ("flows", Access::ReadOnly),
@@ -89,6 +91,14 @@ impl Engine {
             "server" => {
                 let said = self.say(&request.arguments).await;
                 tell(answer, said.and_then(|change| json(&change)));
+            }
+            "server-weight" => {
+                let weighed = self.weigh(&request.arguments).await;
+                tell(answer, weighed.and_then(|change| json(&change)));
+            }
+            "node" => {
+                let state = self.node_state(&request.arguments).await;
+                tell(answer, state.and_then(|state| json(&state)));
             }
             "server-wait" => {
                 if let Err((answer, why)) = self.wait_for_flows(&request.arguments, answer) {

@@ -18,6 +18,12 @@ pub struct Status {
     pub uptime_s: f64,
     /// Whether it has started completely.
     pub ready: bool,
+    /// `ready`, or `drain` when an operator wants no more traffic to come here.
+    #[serde(default)]
+    pub node_state: String,
+    /// Why and since when it drains; `None`: it does not.
+    #[serde(default)]
+    pub node_said: Option<SaidStatus>,
     /// The snapshot in force.
     pub epoch: u64,
     /// The last reload.
@@ -169,8 +175,11 @@ pub struct ServerStatus {
     pub name: String,
     /// Its address.
     pub address: String,
-    /// Its weight.
+    /// Its weight, by command or else by the file.
     pub weight: u16,
+    /// What the file says.
+    #[serde(default)]
+    pub weight_file: u16,
     /// Its weight of now: less while it starts slowly.
     pub weight_now: f64,
     /// Whether it gets flows only while too few others are eligible.

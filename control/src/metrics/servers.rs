@@ -6,7 +6,7 @@ use crate::engine::status::{PoolStatus, ServerStatus};
 use std::fmt;
 
 /// What the operator wants, then what the checks say: of each one holds.
-const STATES: [&str; 7] = ["ready", "drain", "offline", "up", "down", "unknown", "unchecked"];
+const STATES: [&str; 8] = ["ready", "drain", "offline", "closed", "up", "down", "unknown", "unchecked"];
 
 pub(super) fn write(figures: &Figures, page: &mut Page<'_, '_>) -> fmt::Result {
     let states = each(figures).flat_map(|(pool, server)| {
@@ -16,7 +16,7 @@ pub(super) fn write(figures: &Figures, page: &mut Page<'_, '_>) -> fmt::Result {
             (labels, u64::from(holds))
         })
     });
-    let help = "1 for the operator's state (ready, drain, offline) and for that of the checks (up, down, unknown, unchecked).";
+    let help = "1 for the operator's state (ready, drain, offline, closed) and for that of the checks (up, down, unknown, unchecked).";
     page.gauges("ringlead_server_state", help, states)?;
     let help = "Whether new flows may go there.";
     page.gauges("ringlead_server_eligible", help, of_each(figures, |server| u64::from(server.eligible)))?;

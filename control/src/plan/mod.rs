@@ -6,6 +6,7 @@ mod agent;
 mod fit;
 mod guests;
 mod ids;
+mod node_state;
 mod nodes;
 mod operator;
 mod pools;
@@ -14,13 +15,16 @@ mod servers;
 mod snapshot;
 mod snat;
 mod sticky;
+mod weight;
 
 pub use agent::{AgentChange, keeps_weights};
 pub use fit::Narrow;
+pub use node_state::{NodeDrain, Sayings};
 pub use operator::{Refused, SAID_MAX, Said, StateChange};
 pub use pools::Strength;
 pub use servers::{Health, Reach, ServerKey, ServerRecord, Way};
 pub use snat::clash as snat_clash;
+pub use weight::{Weighed, WeightChange};
 
 use crate::config::{Config, OperatorState, PoolConfig, ServerConfig};
 use ids::Ids;
@@ -86,7 +90,11 @@ pub struct Plan {
     /// What tells a pool's clients from others' in a persistence table.
     salts: BTreeMap<String, u32>,
     /// What operators said at run time.
-    said: Arc<operator::Sayings>,
+    said: Arc<operator::SaidByServer>,
+    /// The weights that they gave.
+    weights: Arc<weight::Weights>,
+    /// Whether they let the node drain.
+    node_drain: Option<Arc<NodeDrain>>,
     sticky: StickyTables,
     /// Pools of nodes: by which slots connections may have gone to another one.
     strays: BTreeMap<String, guests::Strays>,
@@ -116,6 +124,8 @@ impl Plan {
             snat: SnatPools::default(),
             salts: BTreeMap::new(),
             said: Arc::default(),
+            weights: Arc::default(),
+            node_drain: None,
             sticky: StickyTables::new(),
             strays: BTreeMap::new(),
             expects_guests: false,
@@ -293,5 +303,6 @@ impl Plan {
             && record.wanted() == OperatorState::Ready
             && record.is_up()
             && !matches!(record.reach, Reach::Unreachable(_))
+            && !(record.reach == Reach::Itself && self.node_drain.is_some())
     }
 }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 /// The most servers that something can be said of at one time.
 pub const SAID_MAX: usize = 10_000;
 /// For how many seconds it is kept what was said of a server that is not in the file.
-const ABSENT_MAX_S: u64 = 24 * 3_600;
+pub(super) const ABSENT_MAX_S: u64 = 24 * 3_600;
 
 /// By pool and server.
-pub(super) type Sayings = BTreeMap<(String, String), Said>;
+pub(super) type SaidByServer = BTreeMap<(String, String), Said>;
 
 /// What an operator said of one server.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ impl std::fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 /// What is wanted of a configured server, and whether that is by command, or else by the file.
-pub(super) fn wanted(said: &Sayings, pool: &PoolConfig, server: &ServerConfig) -> (OperatorState, bool) {
+pub(super) fn wanted(said: &SaidByServer, pool: &PoolConfig, server: &ServerConfig) -> (OperatorState, bool) {
     let nothing_said = said.is_empty();
     let key = || (pool.name.clone(), server.name.clone());
     let said = (!nothing_said).then(|| said.get(&key())).flatten();
@@ -157,16 +157,17 @@ impl Plan {
         ended
     }
 
-    /// Notes which of the servers that something was said of are in the file. After each change of the file; returns
+    /// Notes which of the servers that something was said of are in the file, weights included. After each change of the file; returns
     /// whether that changed anything.
     pub fn note_absent(&mut self, now: u64) -> bool {
+        let weights_changed = self.note_absent_weights(now);
         if self.said.is_empty() {
-            return false;
+            return weights_changed;
         }
         let pools = self.config.pools.iter();
         let present: BTreeSet<(&str, &str)> =
             pools.flat_map(|p| p.servers.iter().map(|s| (p.name.as_str(), s.name.as_str()))).collect();
-        let mut changed = false;
+        let mut changed = weights_changed;
         for ((pool, server), said) in Arc::make_mut(&mut self.said) {
             let is_present = present.contains(&(pool.as_str(), server.as_str()));
             let since = if is_present { None } else { said.absent_since.or(Some(now)) };

@@ -35,7 +35,7 @@ pub(super) type PoolCache = BTreeMap<String, Built>;
 pub(super) struct Built {
     recipe: Recipe,
     strength: Strength,
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
 }
 
 /// How many of a pool's servers may get new flows.
@@ -94,7 +94,9 @@ impl Plan {
     #[must_use]
     pub fn weight_now(&self, pool: &PoolConfig, server: &ServerConfig) -> f64 {
         let record = self.server_id(pool, server).and_then(|id| self.server(id));
-        let scaled = record.map_or(server.weight * FINER, |record| self.finer_weight(pool, server, record));
+        let scaled = record.map_or(self.weight(pool, server).saturating_mul(FINER), |record| {
+            self.finer_weight(pool, server, record)
+        });
         f64::from(scaled) / f64::from(FINER)
     }
 
@@ -140,9 +142,12 @@ impl Plan {
         }
         let (mut recipe, _) = self.recipe(index, config);
         let is_ready = |s: &ServerConfig| operator::wanted(&self.said, config, s).0 == OperatorState::Ready;
-        let first = |server: &&ServerConfig| is_ready(server) && !server.backup;
+        let own = if self.node_drain().is_some() { self.own_nodes() } else { BTreeSet::new() };
+        let leaves = |s: &ServerConfig| self.server_id(config, s).is_some_and(|id| own.contains(&id));
+        let first = |server: &&ServerConfig| is_ready(server) && !server.backup && !leaves(server);
         let first = config.servers.iter().filter(first);
-        recipe.members = first.filter_map(|s| Some((self.server_id(config, s)?, s.weight))).collect();
+        recipe.members =
+            first.filter_map(|s| Some((self.server_id(config, s)?, self.weight(config, s)))).collect();
         Some(Arc::new(self.made(config, &recipe)))
     }
 
@@ -174,11 +179,12 @@ impl Plan {
             members.retain(|(server, _)| !server.backup);
         }
         let finer = members.iter().any(|(server, record)| {
+            let full = self.weight(config, server);
             record.ramps_since.is_some()
-                || record.weight_in_hundredths(config, server.weight) != server.weight.saturating_mul(FINER)
+                || record.weight_in_hundredths(config, full) != full.saturating_mul(FINER)
         });
         let weight = |server: &ServerConfig, record: &ServerRecord| {
-            if finer { self.finer_weight(config, server, record) } else { server.weight }
+            if finer { self.finer_weight(config, server, record) } else { self.weight(config, server) }
         };
         // Of all servers: those that drain still get flows of clients that come back.
         let limited = config.servers.iter().filter_map(|server| {
@@ -198,7 +204,7 @@ impl Plan {
 
     /// A server's weight of now, times [`FINER`].
     fn finer_weight(&self, pool: &PoolConfig, server: &ServerConfig, record: &ServerRecord) -> u16 {
-        let full = record.weight_in_hundredths(pool, server.weight);
+        let full = record.weight_in_hundredths(pool, self.weight(pool, server));
         let since = record.ramps_since.zip(self.now).map(|(since, now)| now.saturating_sub(since));
         match (since, pool.slow_start) {
             (Some(since), Some(ramp)) => slow_start(full, since, ramp),

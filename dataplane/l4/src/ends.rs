@@ -155,10 +155,10 @@ mod tests {
             link: Link::NONE,
             first: TcpFlags::default(),
         };
-        match flows.insert(&spec, Tick::from_nanos(1_000_000_000)) {
-            Inserted::New(flow) => flow,
-            other => panic!("{other:?}"),
-        }
+        let Inserted::New(flow) = flows.insert(&spec, Tick::from_nanos(1_000_000_000)) else {
+            panic!("an empty table takes a flow");
+        };
+        flow
     }
 
     fn taken(ends: &Ends) -> Vec<(u16, Why)> {
