@@ -35,6 +35,7 @@ mod one_port;
 mod programs;
 mod refusals;
 mod reload;
+mod service_path;
 mod snat;
 mod snat_exhausted;
 mod states;

@@ -10,7 +10,7 @@ use crate::lab::{Lab, Node, SERVERS};
 /// Decapsulation on all servers of a lab, at their own addresses. Dropping it takes it off.
 #[derive(Debug)]
 pub struct Tunnels {
-    servers: Vec<Decap>,
+    servers: Vec<Option<Decap>>,
 }
 
 impl Tunnels {
@@ -29,24 +29,38 @@ impl Tunnels {
     /// When a program cannot be attached.
     #[must_use = "dropping it takes the programs off"]
     pub fn at(lab: &Lab, more: impl Fn(u8) -> Vec<IpAddr>) -> Self {
-        let attach = |number| {
-            let own = Family::ALL.map(|family| Lab::server(family, number));
-            let addresses = [own.to_vec(), more(number)].concat();
-            let attached = lab.within(Node::Server(number), || Decap::attach("e0", &addresses, GUE_PORT));
-            attached.unwrap_or_else(|e| panic!("decapsulate on server {number}: {e}"))
-        };
-        Self { servers: (1..=SERVERS).map(attach).collect() }
+        Self { servers: (1..=SERVERS).map(|number| Some(attach(lab, number, &more(number)))).collect() }
+    }
+
+    /// Takes the program off one server's port.
+    pub fn take_off(&mut self, number: u8) {
+        self.servers[usize::from(number) - 1] = None;
+    }
+
+    /// Puts it back, for the server's own addresses.
+    ///
+    /// # Panics
+    /// When it cannot be attached.
+    pub fn put_on(&mut self, lab: &Lab, number: u8) {
+        self.servers[usize::from(number) - 1] = Some(attach(lab, number, &[]));
     }
 
     /// What each server took so far, the first server first.
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
-        self.servers.iter().map(Decap::counters).collect()
+        self.servers.iter().flatten().map(Decap::counters).collect()
     }
 
     /// The outer headers of the last packets that each server took.
     #[must_use]
     pub fn outers(&self) -> Vec<Vec<Outer>> {
-        self.servers.iter().map(Decap::outers).collect()
+        self.servers.iter().flatten().map(Decap::outers).collect()
     }
+}
+
+fn attach(lab: &Lab, number: u8, more: &[IpAddr]) -> Decap {
+    let own = Family::ALL.map(|family| Lab::server(family, number));
+    let addresses = [own.to_vec(), more.to_vec()].concat();
+    let attached = lab.within(Node::Server(number), || Decap::attach("e0", &addresses, GUE_PORT));
+    attached.unwrap_or_else(|e| panic!("decapsulate on server {number}: {e}"))
 }

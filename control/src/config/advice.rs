@@ -160,6 +160,14 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "Checks pass or fail; agents say what they want to be given to their server. Name checks of type agent with `agent`, all others with `health`; a pool may have both.",
     ),
     (
+        "C162",
+        "Only packets of the modes dsr and tunnel go another way than a direct check: where servers answer through this node, that says the same. Take `via` out, or give the pool to services of those modes only.",
+    ),
+    (
+        "C163",
+        "Servers answer to that address, so it must be one of this node, of the family in which clients come. Write probe-source = \"ADDRESS\" in the [health.NAME] table.",
+    ),
+    (
         "C170",
         "The service would get the scrapes, or the scraper the clients. Choose another port for `metrics`, or an address that no service listens on.",
     ),

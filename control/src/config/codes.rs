@@ -72,6 +72,8 @@ codes! {
     NODES_POOL = "C156", "A pool of nodes cannot serve layer l4: this node is one of its servers.";
     CHECK_KEY = "C160", "Checks of this type do not have this option.";
     CHECK_ROLE = "C161", "A pool's `health` names an agent, or its `agent` another type of check.";
+    PATH_MODE = "C162", "A check by the service's path is of a pool whose servers do not answer clients themselves.";
+    PATH_SOURCE = "C163", "A check by the service's path has no address to ask from of the service's IP family.";
     METRICS_ON_SERVICE = "C170", "The metrics are to be served where a service listens.";
     JOURNAL_FORMAT = "C180", "A log to the journal has no format to choose.";
 }

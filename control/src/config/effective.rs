@@ -176,9 +176,10 @@ impl Scene {
         }
         if header == words::HEALTH.header {
             // Agents neither pass nor fail.
-            if text(table, "type") == Some("agent")
-                && ["rise", "fall", "flaps", "flap-window", "flap-hold", "flap-hold-max"].contains(&key)
-            {
+            let kind = text(table, "type");
+            let judges =
+                ["rise", "fall", "flaps", "flap-window", "flap-hold", "flap-hold-max"].contains(&key);
+            if kind == Some("agent") && judges || key == "via" && kind != Some("tcp") {
                 return None;
             }
             return of_check(table, key).or_else(default);

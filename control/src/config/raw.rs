@@ -190,6 +190,8 @@ pub(super) struct Health {
     pub(super) sni: Opt<String>,
     pub(super) send: Opt<String>,
     pub(super) query: Opt<String>,
+    pub(super) via: Opt<String>,
+    pub(super) probe_source: Opt<String>,
     /// Read on its own, so that it has its own findings.
     #[serde(skip)]
     pub(super) expect: Option<Table<Expect>>,

@@ -223,8 +223,10 @@ pub(super) const HEALTH: Table = Table {
         key("send", "a string"),
         key("query", "a string \"NAME TYPE\""),
         key("expect", "a table"),
+        key("via", "a string"),
+        key("probe-source", "an address as a string"),
     ],
-    later: &["via", "passive"],
+    later: &["passive"],
 };
 
 pub(super) const EXPECT: Table = Table {

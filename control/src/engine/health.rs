@@ -2,11 +2,11 @@
 
 use super::Engine;
 use super::agent::agent_specs;
-use crate::config::Config;
-use crate::health::{CheckSpec, HealthEvent, check_ca, in_words};
-use crate::plan::{Health, Plan};
+use crate::config::{CheckConfig, Config, Mode, Via};
+use crate::health::{CheckSpec, HealthEvent, PathProbe, Probe, Prober, Road, check_ca, in_words};
+use crate::plan::{Health, Plan, tunnel_of};
 use ringlead_flow::ServerId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ impl Engine {
 
     /// Makes the running checks those of the configuration; a removed server's goes on for as long as it has flows.
     pub(super) fn sync_checks(&mut self) {
-        let checks = check_specs(self.plan.config(), &self.plan);
+        let checks = check_specs(self.plan.config(), &self.plan, &self.prober);
         let agents = agent_specs(self.plan.config(), &self.plan);
         let mut specs: BTreeMap<u32, CheckSpec> =
             checks.into_iter().chain(agents).map(|spec| (spec.id, spec)).collect();
@@ -81,19 +81,30 @@ pub(super) fn check_files(config: &Config) -> Result<(), String> {
 }
 
 /// One check for each configured server whose pool has one.
-fn check_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
+fn check_specs(config: &Config, plan: &Plan, prober: &Prober) -> Vec<CheckSpec> {
     let mut specs = Vec::new();
-    for pool in &config.pools {
+    for (index, pool) in config.pools.iter().enumerate() {
         let Some(check) = pool.health.and_then(|index| config.checks.get(index)) else { continue };
         let name: Arc<str> = pool.name.as_str().into();
+        let roads = roads(config, index, check);
         for server in &pool.servers {
             let Some(id) = plan.server_id(pool, server) else { continue };
+            let probe = match check.via {
+                Via::Direct => Arc::clone(&check.probe),
+                Via::ServicePath { source } => Arc::new(Probe::Path(PathProbe {
+                    server: id,
+                    first_hop: plan.neighbour_of(id),
+                    roads: roads.clone(),
+                    source,
+                    prober: prober.clone(),
+                })),
+            };
             let port = check.port.unwrap_or_else(|| server.address.port());
             specs.push(CheckSpec {
                 id: id.0,
                 pool: Arc::clone(&name),
                 target: SocketAddr::new(server.address.ip(), port),
-                probe: Arc::clone(&check.probe),
+                probe,
                 interval: check.interval,
                 interval_changing: check.interval_changing,
                 timeout: check.timeout,
@@ -104,4 +115,26 @@ fn check_specs(config: &Config, plan: &Plan) -> Vec<CheckSpec> {
         }
     }
     specs
+}
+
+/// By which roads a pool's servers are checked: to each address of each service that uses it, once.
+fn roads(config: &Config, pool: usize, check: &CheckConfig) -> Vec<Road> {
+    let mut roads: Vec<Road> = Vec::new();
+    if check.via == Via::Direct {
+        return roads;
+    }
+    let mut seen = BTreeSet::new();
+    for service in config.services.iter().filter(|service| service.pools().any(|used| used == pool)) {
+        let tunnel = match service.mode {
+            Mode::Tunnel { tunnel } => config.tunnels.get(tunnel).and_then(tunnel_of),
+            Mode::Nat | Mode::Snat { .. } | Mode::Dsr => None,
+        };
+        for listen in &service.listen {
+            let at = SocketAddr::new(listen.ip.into(), check.port.unwrap_or(listen.port));
+            if seen.insert((at, service.mode.name())) {
+                roads.push(Road { service: at, tunnel });
+            }
+        }
+    }
+    roads
 }

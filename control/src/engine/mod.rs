@@ -34,7 +34,7 @@ pub mod weight;
 
 use crate::admin::{Request, Successor};
 use crate::config::PortConfig;
-use crate::health::{CheckSpec, Checker, HealthEvent};
+use crate::health::{CheckSpec, Checker, HealthEvent, Prober};
 use crate::logs::FlowLog;
 use crate::net::{Net, NetEvent, NodeAddress};
 use crate::notify::Notify;
@@ -158,6 +158,8 @@ pub struct Engine {
     node: Node,
     net: Net,
     checker: Checker,
+    /// For checks by the services' own path.
+    prober: Prober,
     /// The checks that run, by id.
     specs: BTreeMap<u32, CheckSpec>,
     health: mpsc::Receiver<HealthEvent>,
@@ -200,11 +202,13 @@ impl Engine {
     #[must_use]
     pub fn new(plan: Plan, config_path: PathBuf, effective: Arc<str>, node: Node, net: Net) -> Self {
         let (events, health) = mpsc::channel(1024);
+        let ports = node.ports.iter().map(|port| (port.ifindex, port.mac)).collect();
         let flow_log = FlowLog::new(Arc::clone(&node.shared.ends));
         Self {
             load: LoadMeter::new(node.cores.len()),
             observe: observe::Observe::new(&node),
             devices: devices::Devices::of(&node.ports),
+            prober: Prober::new(node.shared.clone(), ports),
             plan: Arc::new(plan),
             config_path,
             node,

@@ -33,6 +33,11 @@ impl Engine {
                 }
             }
         }
+        self.note_neighbours().await;
+    }
+
+    /// Copies what the kernel knows of next hops into the workers' table.
+    pub(super) async fn note_neighbours(&self) {
         match self.net.neighbours().await {
             Ok(known) => {
                 for (ifindex, ip, mac) in known {

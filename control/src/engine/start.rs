@@ -4,7 +4,7 @@ use super::addresses::local_soon;
 use super::health::check_files;
 use super::routes::Ask;
 use super::{Engine, EngineError, failed};
-use crate::config::Addresses;
+use crate::config::{Addresses, Via};
 use crate::logs::{Names, PreparedFlows};
 use crate::plan::Plan;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// The longest wait for the first results of the checks.
 const FIRST_RESULTS_MAX: Duration = Duration::from_secs(5);
+/// Between two looks for servers' Ethernet addresses meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Engine {
     /// Looks at the node before anything is changed: files, devices, addresses, routes. Refuses what cannot work here and warns
@@ -47,10 +49,12 @@ impl Engine {
         if let Some(steering) = &mut self.node.steering {
             steering.fits(&rules).map_err(|e| failed("the node would have too much to steer", e))?;
         }
+        // Checks by the services' own path need next hops before there is a snapshot.
+        self.sync_neighbours(Ask::All).await;
         self.sync_checks();
         self.first_results().await;
         self.publish().await;
-        self.sync_neighbours(Ask::All).await;
+        self.note_neighbours().await;
         self.sync_addresses(true).await;
         self.refresh_local().await;
         self.steer();
@@ -73,12 +77,21 @@ impl Engine {
         let checks = &self.plan.config().checks;
         let slowest = checks.iter().map(|check| check.timeout).max().unwrap_or_default();
         let deadline = Instant::now() + (slowest + Duration::from_millis(600)).min(FIRST_RESULTS_MAX);
+        let mut look = tokio::time::interval(LOOK_AGAIN);
         while self.waits_for_results() {
-            match timeout_at(deadline, self.health.recv()).await {
-                Ok(Some(event)) => _ = self.note_health(event),
-                Ok(None) | Err(_) => break,
+            tokio::select! {
+                event = timeout_at(deadline, self.health.recv()) => match event {
+                    Ok(Some(event)) => _ = self.note_health(event),
+                    Ok(None) | Err(_) => break,
+                },
+                // The kernel's news waits for the loop, but some checks wait for their server's Ethernet address.
+                _ = look.tick(), if self.asks_by_path() => self.note_neighbours().await,
             }
         }
+    }
+
+    fn asks_by_path(&self) -> bool {
+        self.plan.config().checks.iter().any(|check| check.via != Via::Direct)
     }
 
     fn waits_for_results(&self) -> bool {

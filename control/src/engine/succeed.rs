@@ -28,10 +28,11 @@ impl Engine {
         self.survey().await?;
         steerable(&self.rules_soon()).map_err(EngineError)?;
         // The predecessor's maps have the node's own addresses, so answers to checks stay the kernel's.
+        self.sync_neighbours(Ask::New).await;
         self.sync_checks();
         self.first_results().await;
         self.publish().await;
-        self.sync_neighbours(Ask::New).await;
+        self.note_neighbours().await;
         Ok(())
     }
 

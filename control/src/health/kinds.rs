@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
+use super::probe::path::PathProbe;
+
 /// One kind of check with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
     /// A TCP connection that is accepted.
     Tcp,
+    /// The same by the service's own path: see [`PathProbe`].
+    Path(PathProbe),
     /// An echo request that is answered (RFC 792, RFC 4443).
     Icmp,
     /// A TLS handshake that succeeds.
@@ -26,7 +30,7 @@ impl Probe {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Tcp => "tcp",
+            Self::Tcp | Self::Path(_) => "tcp",
             Self::Icmp => "icmp",
             Self::Tls(_) => "tls",
             Self::Http(HttpProbe { tls: None, .. }) => "http",
@@ -48,7 +52,8 @@ impl Probe {
     pub fn ca(&self) -> Option<&PathBuf> {
         match self {
             Self::Tls(tls) | Self::Http(HttpProbe { tls: Some(tls), .. }) => tls.ca.as_ref(),
-            Self::Tcp | Self::Icmp | Self::Udp(_) | Self::Dns(_) | Self::Http(_) | Self::Agent(_) => None,
+            Self::Tcp | Self::Path(_) | Self::Icmp | Self::Udp(_) => None,
+            Self::Dns(_) | Self::Http(_) | Self::Agent(_) => None,
         }
     }
 }

@@ -23,6 +23,7 @@ pub use node_state::{NodeDrain, Sayings};
 pub use operator::{Refused, SAID_MAX, Said, StateChange};
 pub use pools::Strength;
 pub use servers::{Health, Reach, ServerKey, ServerRecord, Way};
+pub(crate) use snapshot::tunnel_of;
 pub use snat::clash as snat_clash;
 pub use weight::{Weighed, WeightChange};
 
@@ -250,6 +251,15 @@ impl Plan {
         let changed = record.reach != reach;
         record.reach = reach;
         Ok(changed)
+    }
+
+    /// The place of a server's next hop in the neighbour table, once the kernel has named one.
+    #[must_use]
+    pub fn neighbour_of(&self, id: ServerId) -> Option<NeighbourId> {
+        match self.server(id)?.reach {
+            Reach::Via { neighbour, .. } => Some(neighbour),
+            Reach::Unknown | Reach::Itself | Reach::Unreachable(_) => None,
+        }
     }
 
     /// The next hops that some server needs, with their places in the neighbour table.

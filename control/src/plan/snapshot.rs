@@ -108,7 +108,8 @@ impl Plan {
     }
 }
 
-fn tunnel_of(config: &TunnelConfig) -> Option<Tunnel> {
+/// A tunnel as the packet path has it.
+pub(crate) fn tunnel_of(config: &TunnelConfig) -> Option<Tunnel> {
     let prefix = |at: SourcePrefix| Prefix::new(at.ip, at.bits);
     Some(Tunnel {
         encapsulation: config.encapsulation,

@@ -218,6 +218,7 @@ fn pools_and_checks() {
         fall,
         flaps: flaps(name),
         port,
+        via: config::Via::Direct,
     };
     assert_eq!(config.checks[web.health.unwrap()], check("web", 5_000, 1_500, 1, 5, Some(8_081)));
     let quick = &config.checks[dns.health.unwrap()];

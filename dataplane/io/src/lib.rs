@@ -8,6 +8,7 @@ pub mod frames;
 pub mod listen;
 pub mod mem;
 mod owners;
+pub mod packet;
 pub mod pcap;
 pub mod port;
 mod region;

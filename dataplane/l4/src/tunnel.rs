@@ -57,14 +57,16 @@ impl Prefix {
 
     /// One of an IPv4 prefix, as a header has it.
     #[inline]
+    #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "an IPv4 address is the last 32 bits")]
-    const fn host_v4(&self, mix: u64) -> [u8; 4] {
+    pub const fn host_v4(&self, mix: u64) -> [u8; 4] {
         ((self.base[1] | mix & self.hosts) as u32).to_be_bytes()
     }
 
     /// One of an IPv6 prefix, of which only the last 64 bits vary.
     #[inline]
-    const fn host_v6(&self, mix: u64) -> [u8; 16] {
+    #[must_use]
+    pub const fn host_v6(&self, mix: u64) -> [u8; 16] {
         ((self.base[0] as u128) << 64 | (self.base[1] | mix & self.hosts) as u128).to_be_bytes()
     }
 }

@@ -8,7 +8,7 @@ use super::super::raw::{Health, Named};
 use super::super::values::{duration, in_words, number};
 use crate::health::FlapRule;
 
-use super::{Findings, codes, optional, probe, values};
+use super::{Findings, codes, optional, path, probe, values};
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
@@ -41,6 +41,7 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
     let rise = optional(raw.rise.as_ref(), |v| number("rise", v, 1..=100, findings));
     let fall = optional(raw.fall.as_ref(), |v| number("fall", v, 1..=100, findings));
     let port = optional(raw.port.as_ref(), |v| number("port", v, 1..=65_535, findings));
+    let via = path::via(raw, findings);
     let flaps = flaps(raw, findings);
     let interval = interval.ok()?;
     let timeout = timeout.ok()?;
@@ -58,6 +59,7 @@ fn one(named: &Named<Health>, findings: &mut Findings) -> Option<CheckConfig> {
         fall: fall.ok()?.unwrap_or(FALL_DEFAULT),
         flaps: flaps?,
         port: port.ok()?,
+        via: via?,
     })
 }
 

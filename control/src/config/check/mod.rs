@@ -5,6 +5,7 @@ mod dataplane;
 mod health;
 mod node;
 mod observe;
+mod path;
 mod persistence;
 mod pool;
 mod port;
@@ -41,6 +42,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
     let snats = snat::check(file, workers, findings);
     let services = service::check(file, &pools, findings);
     together::check(file, &services, &pools, findings);
+    path::together(file, &checks, &services, &pools, findings);
     let observe = observe::check(file.observe.as_ref(), &services, findings);
     snat::together(file, &snats, &services, &pools, findings);
     let (mut forwarded, mut local) = (Vec::new(), Vec::new());

@@ -45,7 +45,7 @@ const KINDS: [(&str, Kind); 8] = [
 const JUDGES: &[Kind] = &[Kind::Icmp, Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns];
 
 /// Which types have which keys; those of `expect` too.
-const KEYS: [(&str, &[Kind]); 20] = [
+const KEYS: [(&str, &[Kind]); 22] = [
     ("flaps", JUDGES),
     ("flap-window", JUDGES),
     ("flap-hold", JUDGES),
@@ -66,6 +66,8 @@ const KEYS: [(&str, &[Kind]); 20] = [
     ("query", &[Kind::Dns]),
     ("rcode", &[Kind::Dns]),
     ("answer", &[Kind::Dns]),
+    ("via", &[Kind::Tcp]),
+    ("probe-source", &[Kind::Tcp]),
 ];
 
 /// `None` where something was wrong, which was reported.
@@ -126,6 +128,8 @@ fn keys(raw: &Health) -> Vec<(&'static str, Span)> {
     note("sni", raw.sni.as_ref().map(Spanned::span));
     note("send", raw.send.as_ref().map(Spanned::span));
     note("query", raw.query.as_ref().map(Spanned::span));
+    note("via", raw.via.as_ref().map(Spanned::span));
+    note("probe-source", raw.probe_source.as_ref().map(Spanned::span));
     if let Some(expect) = &raw.expect {
         let expect = &expect.raw;
         note("status", expect.status.as_ref().map(Spanned::span));

@@ -1,5 +1,6 @@
 //! `[health.NAME]`: is a server answering?
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,4 +28,21 @@ pub struct CheckConfig {
     pub flaps: FlapRule,
     /// `port` to check instead of the server's own; not 0.
     pub port: Option<u16>,
+    /// `via`.
+    pub via: Via,
+}
+
+/// How a check goes to a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Via {
+    /// To its own address, by the kernel's stack.
+    #[default]
+    Direct,
+    /// To the addresses of the services that use it, as their clients' packets go. Only of type tcp, and of pools whose services
+    /// are of the modes dsr and tunnel.
+    ServicePath {
+        /// `probe-source`, of the family of all those addresses; `None`: the address that the kernel takes towards the server,
+        /// which is then of that family.
+        source: Option<IpAddr>,
+    },
 }

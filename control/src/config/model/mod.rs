@@ -11,7 +11,7 @@ mod port;
 mod service;
 mod source;
 
-pub use health::CheckConfig;
+pub use health::{CheckConfig, Via};
 pub use node::{DataplaneConfig, Idle, NodeConfig};
 pub use observe::{FlowLogConfig, LogConfig, LogFormat, LogLevel, LogTarget, ObserveConfig};
 pub use persistence::PersistenceConfig;

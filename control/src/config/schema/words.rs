@@ -10,6 +10,7 @@ pub(super) const NAME: &str = "^[a-z0-9._-]{1,64}$";
 const DURATION: &str = "^[0-9]+(ms|s|m|h)$";
 const ENDPOINT: &str = "^([0-9.]+|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$";
 const PATH: &str = "^/";
+const ADDRESS: &str = "^[0-9a-fA-F.:]+$";
 
 /// What a table is for.
 pub(super) fn about(header: &str) -> &'static str {
@@ -445,6 +446,23 @@ fn checking() -> Vec<(&'static str, Value)> {
         ),
         ("flap-hold-max", with("5m", text(DURATION, "1s to 1h, not below `flap-hold`: how long at most."))),
         ("port", integer(1, 65_535, "The port to check, not with icmp. Default: the server's own.")),
+        (
+            "via",
+            with(
+                "direct",
+                choice(
+                    &["direct", "service-path"],
+                    "With tcp: to the server's own address, or to the services' addresses as clients' packets go (modes dsr and tunnel only).",
+                ),
+            ),
+        ),
+        (
+            "probe-source",
+            text(
+                ADDRESS,
+                "With service-path: the address of this node to ask from. Default: the one towards the server.",
+            ),
+        ),
     ]
 }
 

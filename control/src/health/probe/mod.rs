@@ -4,6 +4,7 @@ mod agent;
 mod dns;
 mod http;
 mod icmp;
+pub(super) mod path;
 mod tcp;
 mod tls;
 mod udp;
@@ -55,6 +56,9 @@ pub(super) async fn attempt(probe: &Probe, target: SocketAddr, timeout: Duration
     if let Probe::Udp(udp) = probe {
         return settled(udp::attempt(udp, target, timeout).await);
     }
+    if let Probe::Path(path) = probe {
+        return settled(path::attempt(path, target.ip(), timeout).await);
+    }
     if let Probe::Agent(agent) = probe {
         let line = tokio::time::timeout(timeout, agent::attempt(agent, target)).await;
         return told(line.unwrap_or_else(|_| Err(failed(no_answer(timeout)))));
@@ -66,7 +70,9 @@ pub(super) async fn attempt(probe: &Probe, target: SocketAddr, timeout: Duration
             Probe::Tls(tls) => tls::attempt(tls, target, trust).await,
             Probe::Http(http) => http::attempt(http, target, trust).await,
             Probe::Dns(dns) => dns::attempt(dns, target).await,
-            Probe::Udp(_) | Probe::Agent(_) => Err(Outcome::Inconclusive("asked twice".to_owned())),
+            Probe::Udp(_) | Probe::Path(_) | Probe::Agent(_) => {
+                Err(Outcome::Inconclusive("asked twice".to_owned()))
+            }
         }
     };
     match tokio::time::timeout(timeout, attempt).await {

@@ -1,0 +1,255 @@
+//! Answers to checks by the service's own path: heard beside the kernel, which drops IPv4 packets that come from one of its
+//! own addresses (RFC 1812 section 5.3.7), and has no socket for the others.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ringlead_io::packet::FrameSender;
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::segment::{ACK, Heard, RST, SYN, heard};
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// Bytes of a packet that are looked at: the longest IPv4 header and TCP's.
+const LOOK: u32 = 80;
+/// Packets that are read before others have their turn.
+const BATCH: usize = 64;
+
+/// What a server said to a SYN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Accepted,
+    Refused,
+}
+
+/// Who waits for which answer, by the sequence number of its SYN. All of them begin with 16 bits that nobody outside knows, and
+/// the kernel passes on only what acknowledges such a one: no stream of other packets can drown the answers.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    secret: u16,
+    asked: Mutex<Asked>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    last: u16,
+    by_sequence: HashMap<u32, Asker>,
+}
+
+#[derive(Debug)]
+struct Asker {
+    service: SocketAddr,
+    source: SocketAddr,
+    tell: oneshot::Sender<Answer>,
+}
+
+impl Waiting {
+    pub(super) fn new() -> Self {
+        let [high, low, ..] = RandomState::new().hash_one(0_u8).to_be_bytes();
+        Self { secret: u16::from_be_bytes([high, low]), asked: Mutex::default() }
+    }
+
+    /// A sequence number that nobody else has, and what is answered to it; `None` when all are taken.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        source: SocketAddr,
+        service: SocketAddr,
+    ) -> Option<(Ticket, oneshot::Receiver<Answer>)> {
+        let mut asked = self.lock();
+        for _ in 0..u16::MAX {
+            asked.last = asked.last.wrapping_add(1);
+            let sequence = u32::from(self.secret) << 16 | u32::from(asked.last);
+            // The answer's number is one more: it is to begin alike.
+            if asked.last == u16::MAX || asked.by_sequence.contains_key(&sequence) {
+                continue;
+            }
+            let (tell, told) = oneshot::channel();
+            asked.by_sequence.insert(sequence, Asker { service, source, tell });
+            return Some((Ticket { sequence, waiting: Arc::clone(self) }, told));
+        }
+        None
+    }
+
+    /// Tells who waits for it.
+    fn hear(&self, heard: &Heard) {
+        let answer = match heard.flags & (SYN | RST | ACK) {
+            flags if flags & (RST | ACK) == RST | ACK => Answer::Refused,
+            flags if flags == SYN | ACK => Answer::Accepted,
+            _ => return,
+        };
+        let sequence = heard.acknowledged.wrapping_sub(1);
+        let mut asked = self.lock();
+        let is_asked = |asker: &Asker| (asker.service, asker.source) == (heard.from, heard.to);
+        if asked.by_sequence.get(&sequence).is_some_and(is_asked)
+            && let Some(asker) = asked.by_sequence.remove(&sequence)
+        {
+            // Who waits no longer has no use for it.
+            let _ = asker.tell.send(answer);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Asked> {
+        // Each change is one insertion or one removal, so a poisoned lock holds whole values.
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A sequence number that is taken until this is dropped.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) sequence: u32,
+    waiting: Arc<Waiting>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.waiting.lock().by_sequence.remove(&self.sequence);
+    }
+}
+
+/// The sockets: one to send frames by, one a family to hear answers.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) sender: FrameSender,
+    ears: [JoinHandle<()>; 2],
+}
+
+impl Sockets {
+    /// Opens them and begins to listen; on a runtime.
+    pub(super) fn open(waiting: &Arc<Waiting>) -> io::Result<Self> {
+        let sender = FrameSender::open()?;
+        let ears = [
+            listener(ETHERTYPE_IPV4, &filter_v4(waiting.secret))?,
+            listener(ETHERTYPE_IPV6, &filter_v6(waiting.secret))?,
+        ];
+        Ok(Self { sender, ears: ears.map(|ear| tokio::spawn(listen(ear, Arc::clone(waiting)))) })
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        self.ears.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Hears packets of one type that come in by any device, VLAN tags taken off, from their IP header on.
+fn listener(ethertype: u16, filter: &[SockFilter]) -> io::Result<UdpSocket> {
+    let protocol = Protocol::from(i32::from(ethertype.to_be()));
+    let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    socket.attach_filter(filter)?;
+    // The runtime's type for datagrams: it receives and waits, and asks nothing that only UDP has.
+    UdpSocket::from_std(socket.into())
+}
+
+async fn listen(ear: UdpSocket, waiting: Arc<Waiting>) {
+    let mut packet = [0; LOOK as usize];
+    loop {
+        if let Err(error) = ear.readable().await {
+            tracing::error!(%error, "answers to checks by the service's path are not heard any more");
+            return;
+        }
+        for _ in 0..BATCH {
+            match ear.try_recv(&mut packet) {
+                Ok(len) => {
+                    if let Some(heard) = packet.get(..len).and_then(heard) {
+                        waiting.hear(&heard);
+                    }
+                }
+                // Nothing more, or an error: then there is nothing to read.
+                Err(_) => break,
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+// Classic BPF: the codes of <linux/bpf_common.h>, put together.
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_HALF_BEHIND: u16 = 0x48;
+const IPV4_HEADER: u16 = 0xb1;
+const IS: u16 = 0x15;
+const HAS_BITS: u16 = 0x45;
+const RETURN: u16 = 0x06;
+const TCP: u32 = 6;
+
+/// First or only pieces of TCP segments whose acknowledgement begins with `secret`.
+fn filter_v4(secret: u16) -> [SockFilter; 9] {
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, 9),
+        SockFilter::new(IS, 0, 6, TCP),
+        SockFilter::new(LOAD_HALF, 0, 0, 6),
+        SockFilter::new(HAS_BITS, 4, 0, 0x1fff),
+        SockFilter::new(IPV4_HEADER, 0, 0, 0),
+        SockFilter::new(LOAD_HALF_BEHIND, 0, 0, 8),
+        SockFilter::new(IS, 0, 1, u32::from(secret)),
+        SockFilter::new(RETURN, 0, 0, LOOK),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
+/// The same without extension headers, which no answer to a SYN has.
+fn filter_v6(secret: u16) -> [SockFilter; 6] {
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, 6),
+        SockFilter::new(IS, 0, 3, TCP),
+        SockFilter::new(LOAD_HALF, 0, 0, 40 + 8),
+        SockFilter::new(IS, 0, 1, u32::from(secret)),
+        SockFilter::new(RETURN, 0, 0, LOOK),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends() -> (SocketAddr, SocketAddr) {
+        ("10.2.0.1:40000".parse().unwrap(), "10.9.0.2:80".parse().unwrap())
+    }
+
+    #[test]
+    fn an_answer_goes_to_who_asked_and_to_nobody_else() {
+        let waiting = Arc::new(Waiting::new());
+        let (source, service) = ends();
+        let (ticket, mut told) = waiting.ask(source, service).unwrap();
+        let right = Heard { from: service, to: source, acknowledged: ticket.sequence + 1, flags: SYN | ACK };
+        for wrong in [
+            Heard { from: source, ..right },
+            Heard { to: service, ..right },
+            Heard { acknowledged: ticket.sequence, ..right },
+            Heard { flags: ACK, ..right },
+            Heard { flags: SYN, ..right },
+            Heard { flags: RST, ..right },
+        ] {
+            waiting.hear(&wrong);
+            assert!(told.try_recv().is_err(), "{wrong:?}");
+        }
+        waiting.hear(&right);
+        assert_eq!(told.try_recv(), Ok(Answer::Accepted));
+        let (ticket, mut told) = waiting.ask(source, service).unwrap();
+        waiting.hear(&Heard { acknowledged: ticket.sequence + 1, flags: RST | ACK, ..right });
+        assert_eq!(told.try_recv(), Ok(Answer::Refused));
+    }
+
+    #[test]
+    fn numbers_begin_with_the_secret_and_are_given_back() {
+        let waiting = Arc::new(Waiting::new());
+        let (source, service) = ends();
+        let all: Vec<_> = std::iter::from_fn(|| waiting.ask(source, service)).collect();
+        assert_eq!(all.len(), 65_535, "all but the one whose answer would begin otherwise");
+        for (ticket, _) in &all {
+            assert_eq!((ticket.sequence + 1) >> 16, u32::from(waiting.secret));
+        }
+        drop(all);
+        assert!(waiting.lock().by_sequence.is_empty());
+    }
+}
