@@ -75,10 +75,7 @@ impl Engine {
                 };
                 tell(answer, done);
             }
-            "confirm" => {
-                let done = self.confirm();
-                tell(answer, done.and_then(|()| self.told()));
-            }
+            "confirm" => tell(answer, self.confirm().and_then(|()| self.told())),
             "undo" => {
                 let done = self.undo().await;
                 tell(answer, done.and_then(|()| self.told()));
