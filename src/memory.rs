@@ -1,4 +1,4 @@
-//! What the flow tables take, against what this machine has.
+//! What this machine has, against what the flow tables take; and whether it has huge pages.
 
 use ringlead_flow::FlowTable;
 
@@ -16,6 +16,16 @@ pub(crate) fn beyond(flows_max: usize) -> Option<String> {
 pub(crate) fn beyond_free(flows_max: usize) -> Option<String> {
     let bytes = field(&std::fs::read_to_string(MEMINFO).ok()?, "MemAvailable:")?;
     says(flows_max, bytes, "beside the running daemon has")
+}
+
+/// Whether huge pages are reserved on this machine (`vm.nr_hugepages`), free or in use.
+pub(crate) fn has_huge_pages() -> bool {
+    std::fs::read_to_string(MEMINFO).is_ok_and(|meminfo| reserved(&meminfo))
+}
+
+fn reserved(meminfo: &str) -> bool {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("HugePages_Total:"));
+    total.is_some_and(|total| total.trim() != "0")
 }
 
 fn says(flows_max: usize, bytes: u64, has: &str) -> Option<String> {
@@ -37,7 +47,7 @@ fn field(meminfo: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{field, says};
+    use super::{field, reserved, says};
     use ringlead_flow::FlowTable;
 
     #[test]
@@ -47,6 +57,13 @@ mod tests {
         assert_eq!(field(text, "MemAvailable:"), Some(1024));
         assert_eq!(field("MemFree: 1 kB\n", "MemTotal:"), None);
         assert_eq!(field("MemTotal: much\n", "MemTotal:"), None);
+    }
+
+    #[test]
+    fn reserved_huge_pages_are_seen() {
+        assert!(reserved("HugePages_Total:      16\nHugePages_Free:        0\n"));
+        assert!(!reserved("HugePages_Total:       0\n"));
+        assert!(!reserved("MemFree: 1 kB\n"));
     }
 
     #[test]

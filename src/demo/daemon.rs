@@ -1,8 +1,9 @@
 //! The balancer of the demo as a guard: this very program, as `ringlead run` in the lab.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::PathBuf;
+use std::fs::{self, OpenOptions};
+use std::mem;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -48,6 +49,19 @@ pub(super) struct Status {
     pub(super) workers: Vec<Worker>,
     /// Frames dropped, by reason.
     pub(super) drops: BTreeMap<String, u64>,
+    /// What it got of its predecessor, if it had one.
+    pub(super) take_over: Option<TakeOver>,
+}
+
+/// A take-over from a predecessor.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct TakeOver {
+    /// Flows that came over.
+    pub(super) flows: u64,
+    /// Flows that did not, by reason.
+    pub(super) left_out: BTreeMap<String, u64>,
+    /// How long nobody forwarded, milliseconds.
+    pub(super) gap_ms: f64,
 }
 
 /// The last reload.
@@ -150,14 +164,44 @@ impl<'a> Daemon<'a> {
         let file = scene.lab.files().join("ringlead.toml");
         fs::write(&file, settings::text(scene.lab, &scene.cores, servers))
             .during("write the configuration")?;
-        let log = File::create(scene.lab.files().join("ringlead.log")).during("make the log")?;
-        let mut command = scene.lab.command(Node::Balancer, &scene.program);
-        command.args(["run", "-c"]).arg(&file).env("NO_COLOR", "1");
-        command.stdout(log.try_clone().during("make the log")?).stderr(log);
-        let child = command.spawn().during("start ringlead")?;
+        let child = spawn(scene, &file, &[])?;
         let mut this = Self { scene, child, file, stopped: false };
         this.await_servers(servers)?;
         Ok(this)
+    }
+
+    /// Starts a second one beside it, which takes its place, and waits until the first has ended well and the second serves.
+    ///
+    /// # Errors
+    /// When the second refuses or ends, the first does not end well, or the time passes.
+    pub(super) fn take_over(&mut self, servers: &[u8]) -> Step<TakeOver> {
+        let successor = spawn(self.scene, &self.file, &["--take-over"])?;
+        let mut old = mem::replace(&mut self.child, successor);
+        let ended = self.scene.stop.await_some(CHANGE_MAX, "the predecessor to end", || {
+            self.check()?;
+            old.try_wait().during("the predecessor")
+        });
+        if ended.is_err() {
+            let _ = old.kill();
+            let _ = old.wait();
+        }
+        let ended = self.with_log(ended)?;
+        if !ended.success() {
+            return self.with_log(failed(format!("the predecessor ended: {ended}")));
+        }
+        self.await_servers(servers)?;
+        self.status()?.take_over.map_or_else(|| self.with_log(failed("nothing was taken over")), Ok)
+    }
+
+    /// Kills it, as a crash would, and starts another one over what it left.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(super) fn kill_and_start(&mut self, servers: &[u8]) -> Step<()> {
+        self.child.kill().during("kill ringlead")?;
+        self.child.wait().during("ringlead's end")?;
+        self.child = spawn(self.scene, &self.file, &[])?;
+        self.await_servers(servers)
     }
 
     /// Waits until exactly these servers get new flows.
@@ -268,8 +312,19 @@ impl Drop for Daemon<'_> {
     }
 }
 
+/// Starts the daemon, whose log goes to the end of the one before.
+fn spawn(scene: &Scene<'_>, file: &Path, more: &[&str]) -> Step<Child> {
+    let mut log = OpenOptions::new();
+    let log = log.create(true).append(true).open(scene.lab.files().join("ringlead.log"));
+    let log = log.during("open the log")?;
+    let mut command = scene.lab.command(Node::Balancer, &scene.program);
+    command.args(["run", "-c"]).arg(file).args(more).env("NO_COLOR", "1");
+    command.stdout(log.try_clone().during("open the log")?).stderr(log);
+    command.spawn().during("start ringlead")
+}
+
 /// Whether there is anything in a folder, which need not be there.
-fn has_files(folder: &std::path::Path) -> bool {
+fn has_files(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|entries| {
         entries.flatten().any(|entry| !entry.path().is_dir() || has_files(&entry.path()))
     })

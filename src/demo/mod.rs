@@ -13,6 +13,7 @@ mod scene;
 mod service;
 mod settings;
 mod stop;
+mod upgrade;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -119,7 +120,6 @@ fn play(scene: &Scene<'_>, story: &Story, report: &mut Report) -> Step<()> {
     let shown = with_daemon(scene, story, report, &mut daemon, &mut servers);
     daemon.check()?; // or its death would be told as what became of somebody's traffic
     shown?;
-    watch(&daemon, report)?;
     story.tell("Stopping ringlead and removing the lab.");
     daemon.stop()?;
     for (_, server) in servers {
@@ -158,6 +158,18 @@ fn with_daemon(
         "After {} ms ringlead sent nobody new to s2: the next {} flows were answered by s1 and s3.\n  Back again, s2 \
          answered {} new flows.",
         outage.noticed_ms, outage.around, outage.back
+    ));
+    watch(daemon, report)?; // a successor counts anew
+    story.tell("Upgrading it: a second ringlead takes over while connections by each mode are open.");
+    let all: Vec<u8> = servers.iter().map(|(number, _)| *number).collect();
+    let upgrade = upgrade::show(scene, daemon, &all)?;
+    report.cases.extend(upgrade.cases);
+    report.controls.extend(upgrade.controls);
+    report.problems.extend(upgrade.problems);
+    story.tell(&format!(
+        "{} flows came over and nobody forwarded for {:.0} ms; no connection broke. Killed and started again instead,\n  \
+         it loses connections of snat.",
+        upgrade.took.flows, upgrade.took.gap_ms
     ));
     Ok(())
 }

@@ -74,6 +74,13 @@ impl Case {
         let Self { name, sent, answered, .. } = self;
         (!silent).then(|| format!("{name}: {answered} of {sent} answered without a balancer"))
     }
+
+    /// What is wrong with it as the control of an upgrade: that not every connection broke.
+    pub(super) fn fault_of_crash(&self) -> Option<String> {
+        let Self { name, sent, broken, .. } = self;
+        let all = *sent > 0 && broken == sent;
+        (!all).then(|| format!("{name}: {broken} of {sent} broken although their flows were lost"))
+    }
 }
 
 /// Who answers by this number.
@@ -169,7 +176,11 @@ impl Report {
     pub(super) fn to_text(&self) -> String {
         let mut text = String::new();
         if !self.controls.is_empty() {
-            let _ = writeln!(text, "\nThe same traffic with ringlead stopped:\n{}", table(&self.controls));
+            let _ = writeln!(
+                text,
+                "\nThe same traffic with ringlead stopped; at the end, killed and started again instead of upgraded:\n{}",
+                table(&self.controls)
+            );
         }
         if !self.cases.is_empty() {
             let _ = writeln!(
@@ -303,6 +314,14 @@ mod tests {
         assert_eq!(case(std::slice::from_ref(&lost)).fault_of_control(), None);
         assert!(case(&[lost, by(1)]).fault_of_control().is_some());
         assert!(case(&[]).fault_of_control().is_some());
+    }
+
+    #[test]
+    fn the_control_of_an_upgrade_is_good_only_when_all_breaks() {
+        let broken = Outcome::Broken("timed out".to_owned());
+        assert_eq!(case(std::slice::from_ref(&broken)).fault_of_crash(), None);
+        assert!(case(&[broken, by(1)]).fault_of_crash().is_some());
+        assert!(case(&[]).fault_of_crash().is_some());
     }
 
     #[test]

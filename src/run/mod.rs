@@ -17,7 +17,7 @@ use ringlead_control::logs;
 use ringlead_control::net::Net;
 use ringlead_control::plan::Plan;
 use ringlead_flow::{FlowTable, Sizes};
-use ringlead_io::af_xdp::{self, XdpPort};
+use ringlead_io::af_xdp::{Prepared, XdpPort};
 use ringlead_io::steer::{Mode, Steering};
 use ringlead_l4::neighbours::NEIGHBOURS_MAX;
 use ringlead_l4::tables::{SERVERS_MAX, Tables};
@@ -134,11 +134,13 @@ async fn serve_on_runtime(config_path: &Path, loaded: config::Loaded) -> Result<
     let plan = Plan::new(config.clone()).map_err(|e| e.to_string())?.with_seed(random_bytes()?);
     let ports = ports::look_at(&config)?;
     let shared = shared(&config)?;
+    let memory = packet_memory(&config, &ports)?;
     // On a restart the maps keep what the predecessor had, and gain what is new, before its program is replaced.
     let stop = Arc::new(AtomicBool::new(false));
     let steer_ports: Vec<_> = ports.iter().map(PortPlan::steer_port).collect();
     let steering = Steering::open_with(&config.node.bpf_dir, &steer_ports, &plan.rules(&local));
-    let opened = open_dataplane(&config, &ports, steering.map_err(|e| e.to_string())?, &shared, &stop)?;
+    let steering = steering.map_err(|e| e.to_string())?;
+    let opened = open_dataplane(&config, &ports, steering, memory, &shared, &stop)?;
     let mut node = node(&config, &ports, &shared, &stop);
     node.steering = Some(opened.steering);
     node.sockets = opened.sockets;
@@ -212,6 +214,16 @@ fn shared(config: &Config) -> Result<Shared, String> {
     Ok(Shared::new(tables, Arc::new(flows), NEIGHBOURS_MAX, SERVERS_MAX, workers))
 }
 
+/// Every worker's packet memory, in their order; no queue is bound yet.
+fn packet_memory(config: &Config, ports: &[PortPlan]) -> Result<Vec<Prepared>, String> {
+    let one = |index| {
+        let specs: Vec<_> = ports::queues_of(ports, index).into_iter().map(|at| at.spec).collect();
+        let options = ports::options(config, ports, specs.len());
+        Prepared::new(&specs, &options).map_err(|e| e.to_string())
+    };
+    (0..config.dataplane.cores.len()).map(one).collect()
+}
+
 /// Program, sockets and running workers, to which nothing is steered yet.
 struct Dataplane {
     steering: Steering,
@@ -226,10 +238,11 @@ fn open_dataplane(
     config: &Config,
     ports: &[PortPlan],
     steering: Steering,
+    memory: Vec<Prepared>,
     shared: &Shared,
     stop: &Arc<AtomicBool>,
 ) -> Result<Dataplane, String> {
-    match open_rest(config, ports, &steering, shared, stop) {
+    match open_rest(config, ports, &steering, memory, shared, stop) {
         Ok((threads, sockets, modes)) => Ok(Dataplane { steering, threads, sockets, modes }),
         Err(why) => {
             stop.store(true, Ordering::Relaxed);
@@ -250,10 +263,11 @@ fn open_rest(
     config: &Config,
     ports: &[PortPlan],
     steering: &Steering,
+    memory: Vec<Prepared>,
     shared: &Shared,
     stop: &Arc<AtomicBool>,
 ) -> Result<Rest, String> {
-    let (workers, sockets) = open_workers(config, ports, steering, shared)?;
+    let (workers, sockets) = open_workers(ports, steering, memory, shared)?;
     let mut modes = Vec::new();
     let mut threads = Vec::new();
     for (index, mut worker) in workers.into_iter().enumerate() {
@@ -281,12 +295,12 @@ fn open_rest(
 type Opened = (Vec<Worker<XdpPort>>, Vec<NodeSocket>);
 
 fn open_workers(
-    config: &Config,
     ports: &[PortPlan],
     steering: &Steering,
+    memory: Vec<Prepared>,
     shared: &Shared,
 ) -> Result<Opened, String> {
-    let workers = config.dataplane.cores.len();
+    let workers = memory.len();
     let modes = steering.modes();
     for mode in &modes {
         if let Some(why) = &mode.fallback {
@@ -303,11 +317,9 @@ fn open_workers(
     }
     let mut sockets = Vec::new();
     let mut all = Vec::new();
-    for index in 0..workers {
+    for (index, prepared) in memory.into_iter().enumerate() {
         let owned = ports::queues_of(ports, index);
-        let specs: Vec<_> = owned.iter().map(|at| at.spec.clone()).collect();
-        let options = ports::options(config, ports, specs.len());
-        let (frames, drivers, report) = af_xdp::open_worker(&specs, &options).map_err(|e| e.to_string())?;
+        let (frames, drivers, report) = prepared.open().map_err(|e| e.to_string())?;
         for fallback in &report.fallbacks {
             let (device, queue) = (fallback.device.as_str(), fallback.queue);
             tracing::info!(event = "port", worker = index, device, queue, what = %fallback.what, "fallback");

@@ -4,9 +4,10 @@
 use super::clock::monotonic_ns;
 use super::ports::PortPlan;
 use super::{
-    Failed, HandedOver, control_runtime, failed, finish, leave, node, open_dataplane, open_doors, ports,
-    shared,
+    Failed, HandedOver, control_runtime, failed, finish, leave, node, open_dataplane, open_doors,
+    packet_memory, ports, shared,
 };
+use crate::memory;
 use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::config::{self, Config};
 use ringlead_control::engine::{Engine, EngineError, Inputs, Signals, introduction};
@@ -14,6 +15,7 @@ use ringlead_control::handover::{Imported, import};
 use ringlead_control::lock::{InstanceLock, LockError};
 use ringlead_control::net::Net;
 use ringlead_control::plan::Plan;
+use ringlead_io::af_xdp::Prepared;
 use ringlead_io::steer::{Loaded, SteerError, Steering};
 use ringlead_l4::Shared;
 use serde_json::Value;
@@ -82,6 +84,7 @@ async fn serve_on_runtime(
         loaded.fits(&engine.rules_soon()).map_err(refused)?;
     }
 
+    let early = early_memory(&config, &ports).map_err(Failed::Refused)?;
     let left = ask(&config).await?;
     let lock = take_lock(&config, left.lock)?;
     let (_doors, admin, successors) = open_doors(&config)?;
@@ -90,7 +93,8 @@ async fn serve_on_runtime(
         move || take_in(left.stream, &plan, &shared)
     });
     let steering = put_on(&config, &ports, &engine, loaded)?;
-    let opened = open_dataplane(&config, &ports, steering, &shared, &stop)?;
+    let memory = early.map_or_else(|| packet_memory(&config, &ports), Ok)?;
+    let opened = open_dataplane(&config, &ports, steering, memory, &shared, &stop)?;
     let imported = coming.await.map_err(failed("taking the flows in"))?;
     let (sockets, modes) = (opened.sockets, opened.modes);
     let stepped = engine.step_in(opened.steering, sockets, &modes, imported.as_ref(), left.stopped_ns).await;
@@ -101,6 +105,14 @@ async fn serve_on_runtime(
     let inputs = Inputs { signals, net: events, admin, successors };
     let left = finish(engine.run(inputs).await, &stop, opened.threads, &shared)?;
     Ok((left, lock))
+}
+
+/// The packet memory, made while the predecessor forwards. `None`: huge pages are reserved, but not enough for both of us; better to
+/// make it from those that it leaves.
+fn early_memory(config: &Config, ports: &[PortPlan]) -> Result<Option<Vec<Prepared>>, String> {
+    let made = packet_memory(config, ports)?;
+    let good = made.iter().all(Prepared::is_on_huge_pages) || !memory::has_huge_pages();
+    Ok(good.then_some(made))
 }
 
 /// The steering program, in place of the predecessor's.

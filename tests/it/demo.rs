@@ -60,6 +60,7 @@ fn the_demo_shows_every_mode_family_and_protocol() {
         let one_of_each_mode: Vec<_> = WAYS.into_iter().filter(|(way, _)| *way != "tunnel-ipip").collect();
         assert_each_combination(cases, happened, &one_of_each_mode);
     }
+    assert_upgrade(cases, controls);
     cases.iter().for_each(assert_case);
     assert_environment(&object["environment"]);
 }
@@ -75,6 +76,8 @@ fn the_demo_tells_people_what_it_shows() {
     for piece in [
         "nat-ipv4-tcp",
         "snat-ipv6-udp-server-dies",
+        "snat-ipv6-tcp-upgrade",
+        "flows came over and nobody forwarded for",
         "nat64-tcp",
         "tunnel-ipip-ipv4-udp",
         "listener 4",
@@ -175,6 +178,23 @@ fn assert_translated(cases: &[Value], happened: &str) {
             assert_one(cases, &format!("{way}-{protocol}"), happened, ["snat", family, protocol]);
         }
     }
+}
+
+/// Connections by each mode through a take-over; and those of snat that a crash breaks instead, every one.
+fn assert_upgrade(cases: &[Value], controls: &[Value]) {
+    for family in ["ipv4", "ipv6"] {
+        for (way, mode) in WAYS.into_iter().filter(|(way, _)| *way != "tunnel-ipip") {
+            assert_one(cases, &format!("{way}-{family}-tcp"), "upgrade", [mode, family, "tcp"]);
+        }
+        let service = format!("snat-{family}-tcp");
+        assert_one(controls, &service, "crash-instead-of-upgrade", ["snat", family, "tcp"]);
+    }
+    let crashed = |control: &&Value| control["name"].as_str().unwrap().contains("crash");
+    let crashed: Vec<_> = controls.iter().filter(crashed).collect();
+    assert!(
+        crashed.iter().all(|control| number(control, "broken") == number(control, "sent")),
+        "{crashed:?}"
+    );
 }
 
 /// Layer l7: TCP alone, left to listeners on the balancer.

@@ -336,11 +336,12 @@ impl Plan {
     /// Whether a configured server may get new flows.
     #[must_use]
     pub fn eligible(&self, record: &ServerRecord) -> bool {
-        !record.ghost
-            && record.wanted() == OperatorState::Ready
-            && record.is_taken_for_up()
-            && !matches!(record.reach, Reach::Unreachable(_))
-            && !record.barred
-            && !(record.reach == Reach::Itself && self.node_drain.is_some())
+        let is_reachable = match record.reach {
+            Reach::Unreachable(_) => false,
+            Reach::Itself => self.node_drain.is_none(),
+            Reach::Unknown | Reach::Via { .. } => true,
+        };
+        let is_wanted = !record.ghost && record.wanted() == OperatorState::Ready && !record.barred;
+        is_wanted && is_reachable && record.is_taken_for_up()
     }
 }

@@ -82,7 +82,7 @@ impl Engine {
         let lasting = request.for_s.map_or(FOR_DEFAULT, Duration::from_secs);
         let reported = match request.health {
             ReportedHealth::Clear => None,
-            health => Some(Reported {
+            health @ (ReportedHealth::Up | ReportedHealth::Down) => Some(Reported {
                 up: health == ReportedHealth::Up,
                 reason: request.reason,
                 since: unix_now(),

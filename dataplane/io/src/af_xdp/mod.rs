@@ -9,7 +9,7 @@ mod port;
 mod ring;
 
 pub use error::XdpError;
-pub use open::open_worker;
+pub use open::{Prepared, open_worker};
 pub use port::XdpPort;
 
 use crate::device::device_facts;

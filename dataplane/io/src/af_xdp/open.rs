@@ -26,11 +26,7 @@ const TX_BUDGET_DEFAULT: u32 = 32;
 /// What we ask for.
 const TX_BUDGET: u32 = 256;
 
-/// Opens one socket a spec, all over one new Umem, with full fill rings.
-///
-/// Blocks for up to a second a socket while former sockets still hold their queues. Needs CAP_NET_RAW and, for the memory,
-/// CAP_IPC_LOCK or enough RLIMIT_MEMLOCK. The ports come in the order of `specs`. The first socket holds its queue as long
-/// as the [`Frames`] live, so to open the same queues again, drop ports *and* frames before.
+/// Opens one socket a spec, all over one new Umem, with full fill rings: [`Prepared::new`] and [`Prepared::open`].
 ///
 /// # Errors
 /// See [`XdpError`]; nothing stays open.
@@ -38,28 +34,65 @@ pub fn open_worker(
     specs: &[XdpSpec],
     options: &XdpOptions,
 ) -> Result<(Frames, Vec<XdpPort>, XdpReport), XdpError> {
-    check(specs, options)?;
-    let mut report = XdpReport::default();
-    let mut frames = umem(specs.len(), options)?;
-    if options.zero_copy != ZeroCopy::Off {
-        match open_all(frames, specs, options, true, &mut report) {
-            Ok((frames, ports)) => return Ok((frames, ports, report)),
-            Err(Refused { error: XdpError::Socket { device, queue, source }, unused })
-                if falls_back(options, &source) =>
-            {
-                let what = format!("zero-copy refused ({source}), the worker copies");
-                report.fallbacks = vec![Fallback { device, queue, what }];
-                frames = match unused {
-                    Some(frames) => *frames,
-                    None => umem(specs.len(), options)?,
-                };
-            }
-            Err(Refused { error, .. }) => return Err(error),
-        }
+    Prepared::new(specs, options)?.open()
+}
+
+/// A worker's packet memory, known to the kernel, and the sockets that are to be opened over it. No queue is bound: others may
+/// still hold them. Making the memory takes far longer than binding.
+#[derive(Debug)]
+pub struct Prepared {
+    specs: Vec<XdpSpec>,
+    options: XdpOptions,
+    frames: Frames,
+    on_huge_pages: bool,
+}
+
+impl Prepared {
+    /// Makes the memory. Needs CAP_NET_RAW and CAP_IPC_LOCK or enough RLIMIT_MEMLOCK.
+    ///
+    /// # Errors
+    /// [`XdpError::Options`] and [`XdpError::FrameTooLong`] for what cannot work, [`XdpError::Umem`].
+    pub fn new(specs: &[XdpSpec], options: &XdpOptions) -> Result<Self, XdpError> {
+        check(specs, options)?;
+        let (frames, on_huge_pages) = umem(specs.len(), options)?;
+        Ok(Self { specs: specs.to_vec(), options: options.clone(), frames, on_huge_pages })
     }
-    let (frames, ports) =
-        open_all(frames, specs, options, false, &mut report).map_err(|refused| refused.error)?;
-    Ok((frames, ports, report))
+
+    /// Whether the memory is on pages of `vm.nr_hugepages`.
+    #[must_use]
+    pub fn is_on_huge_pages(&self) -> bool {
+        self.on_huge_pages
+    }
+
+    /// Opens one socket a spec, all over the Umem, with full fill rings. Blocks for up to a second a socket while former sockets
+    /// still hold their queues. The ports come in the order of the specs. The first socket holds its queue as long as the
+    /// [`Frames`] live, so to open the same queues again, drop ports *and* frames before.
+    ///
+    /// # Errors
+    /// See [`XdpError`]; nothing stays open.
+    pub fn open(self) -> Result<(Frames, Vec<XdpPort>, XdpReport), XdpError> {
+        let Self { specs, options, mut frames, .. } = self;
+        let mut report = XdpReport::default();
+        if options.zero_copy != ZeroCopy::Off {
+            match open_all(frames, &specs, &options, true, &mut report) {
+                Ok((frames, ports)) => return Ok((frames, ports, report)),
+                Err(Refused { error: XdpError::Socket { device, queue, source }, unused })
+                    if falls_back(&options, &source) =>
+                {
+                    let what = format!("zero-copy refused ({source}), the worker copies");
+                    report.fallbacks = vec![Fallback { device, queue, what }];
+                    frames = match unused {
+                        Some(frames) => *frames,
+                        None => umem(specs.len(), &options)?.0,
+                    };
+                }
+                Err(Refused { error, .. }) => return Err(error),
+            }
+        }
+        let (frames, ports) =
+            open_all(frames, &specs, &options, false, &mut report).map_err(|refused| refused.error)?;
+        Ok((frames, ports, report))
+    }
 }
 
 /// Why sockets did not open.
@@ -162,11 +195,13 @@ fn patiently(mut open: impl FnMut() -> io::Result<Rings>) -> io::Result<Rings> {
 /// A huge page, in bytes.
 const HUGE: usize = 2 << 20;
 
-fn umem(sockets: usize, options: &XdpOptions) -> Result<Frames, XdpError> {
+/// New packet memory, and whether it is on reserved huge pages.
+fn umem(sockets: usize, options: &XdpOptions) -> Result<(Frames, bool), XdpError> {
     let count = NonZeroU32::new(frame_count(sockets, options)).ok_or_else(|| refuse("no frames"))?;
     // On huge pages where enough of them are reserved (vm.nr_hugepages); the memory must be a whole number of them.
     let (config, bytes) = (umem_config(options)?, count.get() as usize * options.chunk_size);
     let on_huge_pages = bytes.is_multiple_of(HUGE).then(|| Umem::new(config, count, true).ok()).flatten();
+    let huge = on_huge_pages.is_some();
     let made = on_huge_pages.map_or_else(|| Umem::new(config, count, false), Ok);
     let (umem, descs) = made.map_err(|error| {
         XdpError::Umem(
@@ -174,7 +209,8 @@ fn umem(sockets: usize, options: &XdpOptions) -> Result<Frames, XdpError> {
                 .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error),
         )
     })?;
-    Frames::of_umem(umem, descs, options.chunk_size).map_err(XdpError::Umem)
+    let frames = Frames::of_umem(umem, descs, options.chunk_size).map_err(XdpError::Umem)?;
+    Ok((frames, huge))
 }
 
 /// How many frames the Umem gets.
