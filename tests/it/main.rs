@@ -14,6 +14,7 @@ mod carries;
 mod checksums;
 mod choosers;
 mod cli;
+mod day;
 mod demo;
 mod disruption;
 mod dsr;
