@@ -178,9 +178,9 @@ fn accept_any(listeners: &[TcpListener]) -> (usize, SocketAddr) {
 /// A process that another test is starting at this moment has its copy of every socket until it runs its program, and a
 /// connection to a port that the kernel gives out may meet itself.
 fn nobody_listens_soon(address: SocketAddr) {
-    let end = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
     while TcpStream::connect(address).is_ok() {
-        assert!(Instant::now() < end, "somebody listens at {address}");
+        assert!(Instant::now() < deadline, "somebody listens at {address}");
     }
 }
 
