@@ -117,11 +117,12 @@ impl Day<'_> {
         }
         let binary = ringlead_binary().unwrap();
         let folder = self.ringlead.file().parent().unwrap();
-        let script =
-            format!("cd {}; ringlead() {{ {} \"$@\"; }}; {command}", folder.display(), binary.display());
+        let ringlead = format!("ringlead() {{ {} \"$@\" -s control.sock; }}", binary.display());
+        let script = format!("cd {}; {ringlead}; {command}", folder.display());
         let output = self.lab.run(Node::Balancer, "sh", &["-c", &script]);
-        let said = [output.stdout, output.stderr].concat();
-        String::from_utf8(said).unwrap().lines().map(|line| line.trim_end().to_owned()).collect()
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let said = said.replace(&format!("{}/", folder.display()), "/etc/ringlead/");
+        said.lines().map(|line| line.trim_end().to_owned()).collect()
     }
 }
 
@@ -173,11 +174,20 @@ fn written_anew(text: &str, played: &[(String, Vec<String>, Vec<String>)]) -> St
     out
 }
 
+/// MAC addresses are another lab's.
+fn without_macs(line: &str) -> String {
+    let word = |word: &str| {
+        let is_mac = word.matches(':').count() == 5 && word.len() <= "(00:00:00:00:00:00)".len();
+        if is_mac { "MAC".to_owned() } else { word.to_owned() }
+    };
+    line.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// Lines without what differs from day to day: numbers, and how wide tables are for them.
 fn masked(lines: &[String]) -> Vec<String> {
     let mask = |line: &String| {
         let mut out = String::new();
-        for c in line.chars() {
+        for c in without_macs(line).chars() {
             let c = if c.is_ascii_digit() { '#' } else { c };
             let repeats = matches!(c, '#' | ' ' | '─' | '═' | '-' | '^') && out.ends_with(c);
             if !repeats {
