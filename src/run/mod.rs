@@ -118,7 +118,8 @@ fn control_runtime(config: &Config) -> Result<Runtime, String> {
 
 /// Lets go of all that a successor needs, and then tells it, if there is one.
 fn leave(left: Option<HandedOver>, runtime: Runtime, lock: InstanceLock) {
-    drop(runtime);
+    // A listing or a scrape under way is nothing to wait for while nobody forwards.
+    runtime.shutdown_background();
     if let Some(left) = left {
         left.tell(&lock);
     }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use glob::Pattern;
+use glob::{MatchOptions, Pattern};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -98,7 +98,10 @@ fn paths(from: &Path, pattern: &str) -> Result<(Vec<PathBuf>, bool), String> {
     }
     let folder = folder.to_str().ok_or("a pattern needs a folder whose name is UTF-8")?;
     let below = Path::new(&Pattern::escape(folder)).join(pattern);
-    let found = glob::glob(&below.to_string_lossy()).map_err(|e| format!("not a pattern: {e}"))?;
+    // An editor's lock and swap files are no configuration.
+    let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+    let found =
+        glob::glob_with(&below.to_string_lossy(), options).map_err(|e| format!("not a pattern: {e}"))?;
     let found: Result<Vec<_>, _> = found.take(INCLUDES_MAX + 1).collect();
     found.map(|paths| (paths, true)).map_err(|e| format!("cannot look for files: {e}"))
 }

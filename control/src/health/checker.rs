@@ -125,6 +125,10 @@ impl Checker {
         let mut done = Reconciled { stopped: before - self.checks.len(), ..Reconciled::default() };
         for (id, spec) in wanted {
             if let Some(check) = self.checks.get(&id) {
+                // Another question's answer is news, though it be the same.
+                if check.spec.borrow().probe != spec.probe {
+                    lock(&check.progress).told = None;
+                }
                 check.spec.send_if_modified(|present| {
                     let changed = *present != spec;
                     *present = spec;

@@ -13,6 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tracing::Level;
 
+/// Names that are kept, those of services that have gone among them.
+const SERVICES_MAX: usize = 20_000;
+/// Lines that are written before the next order is looked at.
+const AT_ONCE_MAX: usize = 8_192;
 /// How long the writer rests when no flow ended.
 const REST: Duration = Duration::from_millis(50);
 /// How long the end waits for the last lines.
@@ -27,6 +31,18 @@ pub struct Names {
     pub services: HashMap<u32, String>,
     /// `POOL/SERVER` and address by id.
     pub servers: HashMap<u32, (String, SocketAddr)>,
+}
+
+impl Names {
+    /// Keeps names of services that have gone: their flows end after the reload that took them out.
+    fn keep_of(&mut self, old: Self) {
+        for (id, name) in old.services {
+            if self.services.len() >= SERVICES_MAX {
+                break;
+            }
+            self.services.entry(id).or_insert(name);
+        }
+    }
 }
 
 /// A flow log that has been opened and is not in force yet; `None`: none is wanted.
@@ -138,7 +154,8 @@ impl Writer {
             let order = orders.recv_timeout(REST);
             self.write_all();
             match order {
-                Ok(Order::Become(sink, format, names)) => {
+                Ok(Order::Become(sink, format, mut names)) => {
+                    names.keep_of(std::mem::take(&mut self.names));
                     (self.sink, self.format, self.names) = (Some(sink), format, names);
                 }
                 Ok(Order::Reopen) => {
@@ -156,7 +173,9 @@ impl Writer {
         if self.sink.is_none() {
             return;
         }
-        while let Some(ended) = self.ends.next() {
+        // No more at once: orders are waiting, too.
+        for _ in 0..AT_ONCE_MAX {
+            let Some(ended) = self.ends.next() else { break };
             let line = self.line(&ended);
             self.write(&line);
         }

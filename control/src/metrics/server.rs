@@ -54,7 +54,7 @@ impl Server {
         let listener = std::net::TcpListener::bind(at)?;
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let door = Arc::new(Door { asks, pulse, turn: Semaphore::new(1) });
+        let door = Arc::new(Door { asks, pulse, turn: Arc::new(Semaphore::new(1)) });
         Ok(Self { at, task: tokio::spawn(accept(listener, door)) })
     }
 
@@ -75,7 +75,7 @@ struct Door {
     asks: mpsc::Sender<Ask>,
     pulse: Arc<Pulse>,
     /// Figures are made for one at a time.
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
 }
 
 /// The connections live in this task's set, so that they end with it.
@@ -153,13 +153,17 @@ async fn made<T: Send + 'static>(
 ) -> Result<T, &'static str> {
     let asked = async {
         // The semaphore is never closed; without a permit figures are made rather than not.
-        let turn = door.turn.acquire().await;
+        let turn = Arc::clone(&door.turn).acquire_owned().await;
         let (ask, answer) = oneshot::channel();
         door.asks.send(ask).await.map_err(|_| "the daemon is ending")?;
         let make = answer.await.map_err(|_| "the daemon is ending")?;
-        let done = spawn_blocking(move || work(make())).await.map_err(|_| "the figures could not be made");
-        drop(turn);
-        done
+        // Who asked may leave meanwhile; the next one's turn comes when this work is over all the same.
+        let job = move || {
+            let done = work(make());
+            drop(turn);
+            done
+        };
+        spawn_blocking(job).await.map_err(|_| "the figures could not be made")
     };
     timeout(ANSWER_MAX, asked).await.unwrap_or(Err("the control loop has not answered in time"))
 }
@@ -246,7 +250,8 @@ mod tests {
         let pulse = Arc::new(Pulse::new(Arc::from([]), Vec::new()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        let server = tokio::spawn(accept(listener, Arc::new(Door { asks, pulse, turn: Semaphore::new(1) })));
+        let server =
+            tokio::spawn(accept(listener, Arc::new(Door { asks, pulse, turn: Arc::new(Semaphore::new(1)) })));
         let mut idle = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             idle.push(TcpStream::connect(at).await.unwrap());

@@ -44,6 +44,7 @@ fn files_by_name_and_by_pattern_are_one_configuration() {
         ("more/b.toml", &service("b", 82)),
         ("more/a.toml", &service("a", 81)),
         ("more/notes.txt", "no part of it"),
+        ("more/.#a.toml", "an editor's lock"),
     ]);
     let loaded = config::load_whole(&first).unwrap();
     let names: Vec<_> = loaded.config.services.iter().map(|service| service.name.as_str()).collect();

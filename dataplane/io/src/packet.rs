@@ -59,7 +59,14 @@ mod tests {
     #[test]
     fn a_device_keeps_its_index_and_no_other_is_sent_by() {
         assert_eq!(device(7).unwrap().ifindex(), 7);
-        let Ok(sender) = FrameSender::open() else { return };
+        let sender = match FrameSender::open() {
+            Ok(sender) => sender,
+            Err(e) => {
+                assert_eq!(e.raw_os_error(), Some(libc::EPERM), "{e}");
+                eprintln!("SKIPPED sending by a device that is not there: it needs root");
+                return;
+            }
+        };
         assert!(sender.send(u32::MAX, &[0; 60]).is_err(), "no device");
         assert_eq!(sender.send(0x7fff_ffff, &[0; 60]).unwrap_err().raw_os_error(), Some(libc::ENXIO));
     }

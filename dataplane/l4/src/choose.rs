@@ -159,10 +159,13 @@ impl Request<'_> {
             (true, true) => Some(Outcome::Drop(Reason::OwnNode)),
             (true, false) => Some(Outcome::Unknown),
             (false, true) => None,
-            (false, false) => {
+            // By dsr the sender's address tells who sent it. A tunnel's packets come to the node itself, and its next hop may be the
+            // router that clients come by.
+            (false, false) if matches!(self.service.delivery, Delivery::Dsr) => {
                 let hop = self.neighbours.get(self.tables.server(id)?.neighbour)?;
                 (hop.mac == self.link.mac).then_some(Outcome::Drop(Reason::NodeLoop))
             }
+            (false, false) => None,
         }
     }
 

@@ -42,6 +42,10 @@ fn end_some<P: Port>(worker: &mut Worker<P>, queue: usize) {
         left &= left - 1;
         let Some(&place) = worker.burst.live.get(k) else { break };
         let place = usize::from(place);
+        // What has been decided already was by tables that do not know its service.
+        if !matches!(worker.burst.fates.get(place), Some(Fate::Pending)) {
+            continue;
+        }
         let (Some(hit), Some(meta)) = (worker.burst.hit(k), worker.burst.metas.get(place)) else { continue };
         match step(&worker.tables, hit, meta) {
             Step::Keep => {}

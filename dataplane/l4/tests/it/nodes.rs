@@ -130,6 +130,15 @@ fn what_a_node_handed_on_does_not_go_back_to_it() {
     rig.one(WAN, &other.mac(server_mac(1), WAN_MAC));
 }
 
+/// The next hop of a tunnel's node may be the router that clients come by.
+#[test]
+fn by_a_tunnel_a_connection_goes_on_whoever_sent_it_here() {
+    let mut rig = rig_of(tunnel(), AT4, &[1]);
+    let packet = Packet::tcp(client_of(AT4, 40_000), AT4).flags(TcpFlags::ACK);
+    assert_eq!(rig.send(WAN, &[packet.mac(server_mac(1), WAN_MAC).build()]).len(), 1);
+    assert_eq!(rig.drops_of(Reason::NodeLoop), 0);
+}
+
 #[test]
 fn what_is_this_nodes_own_is_dropped_by_name() {
     for delivery in [Delivery::Dsr, tunnel()] {

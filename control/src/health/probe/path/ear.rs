@@ -63,6 +63,10 @@ impl Waiting {
         service: SocketAddr,
     ) -> Option<(Ticket, oneshot::Receiver<Answer>)> {
         let mut asked = self.lock();
+        // One number of all is never used; a search among all that are taken would keep the control thread.
+        if asked.by_sequence.len() >= usize::from(u16::MAX) {
+            return None;
+        }
         for _ in 0..u16::MAX {
             asked.last = asked.last.wrapping_add(1);
             let sequence = u32::from(self.secret) << 16 | u32::from(asked.last);
