@@ -99,7 +99,10 @@ impl InstanceLock {
         if (passed.dev(), passed.ino()) != (wanted.dev(), wanted.ino()) {
             return Err(failed(io::Error::other("the lock that was passed on is another file's")));
         }
-        write_pid(&mut file).map_err(failed)?;
+        if let Err(error) = write_pid(&mut file) {
+            // The number is for people; the predecessor has let go, so somebody must go on.
+            tracing::warn!(event = "take-over", %error, "the process id could not be written into the lock");
+        }
         Ok(Self { file, path })
     }
 

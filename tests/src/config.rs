@@ -261,7 +261,8 @@ impl Config {
             let _ = writeln!(text, "[port.{name}]\ndevice = \"{device}\"\nfaces = \"{faces}\"\n{more}\n");
         }
         text.push_str(
-            "[health.tcp]\ntype = \"tcp\"\ninterval = \"300ms\"\ntimeout = \"200ms\"\nrise = 1\nfall = 2\n\n",
+            // Tests kill servers and bring them back as often as they like: none is held down for that.
+            "[health.tcp]\ntype = \"tcp\"\ninterval = \"300ms\"\ntimeout = \"200ms\"\nrise = 1\nfall = 2\nflaps = 0\n\n",
         );
         if self.services.iter().any(|service| service.mode == Mode::Snat) {
             let (addresses, ports) = &self.snat;

@@ -153,11 +153,12 @@ pub(super) fn tell(answer: oneshot::Sender<Value>, said: Result<Value, String>) 
     let _ = answer.send(said.unwrap_or_else(|why| serde_json::json!({ "error": why })));
 }
 
-/// Who asked for what may change something. `config` only tells.
+/// Who asked for what may change something. `config` only tells; who reports repeats it all the time, and would drive everything
+/// else out of the events.
 fn note(request: &Request) {
     let name = request.command.as_str();
     let changes = COMMANDS.iter().any(|(known, access)| *known == name && *access == Access::Admin);
-    if !changes || name == "config" {
+    if !changes || ["config", "report"].contains(&name) {
         return;
     }
     let (uid, pid) = request.caller.map_or((None, None), |caller| (Some(caller.uid), caller.pid));
