@@ -122,7 +122,10 @@ fn pools_shown() -> Shown {
             ("algorithm", |row| text(row, "/algorithm")),
             ("hash", |row| text(row, "/hash")),
             ("slots", |row| text(row, "/table_size")),
-            ("up", |row| format!("{} of {}", row["servers_eligible"], row["servers"])),
+            ("up", |row| {
+                let panic = row["panic"].as_str().map(|then| format!(" (panic: {then})"));
+                format!("{} of {}{}", row["servers_eligible"], row["servers"], panic.unwrap_or_default())
+            }),
             ("min-servers", |row| {
                 let below = if is(row, "/below_min_servers") { " (below)" } else { "" };
                 format!("{}{below}", row["min_servers"])
@@ -143,11 +146,16 @@ fn pools_shown() -> Shown {
             "/servers",
             "/min_servers",
             "/below_min_servers",
+            "/panic",
             "/backups",
             "/backups_in_use",
             "/flows",
         ],
-        degraded: |row| is(row, "/below_min_servers") || number(row, "/servers_eligible") == 0.0,
+        degraded: |row| {
+            is(row, "/below_min_servers")
+                || row["panic"].is_string()
+                || number(row, "/servers_eligible") == 0.0
+        },
     }
 }
 
@@ -374,6 +382,19 @@ mod tests {
         );
         assert!(shown.csv.iter().all(|column| server.pointer(column).is_some()), "{:?}", shown.csv);
         assert!(!(shown.degraded)(&server), "an operator's drain is wanted");
+    }
+
+    #[test]
+    fn a_pool_in_panic_is_a_reason_to_look_though_all_its_servers_get_flows() {
+        let shown = pools_shown();
+        let pool = |panic: Option<&str>| json!({ "servers_eligible": 3, "servers": 3, "below_min_servers": false, "panic": panic });
+        assert!(!(shown.degraded)(&pool(None)));
+        assert!((shown.degraded)(&pool(Some("all"))));
+        let up = shown.columns.iter().find(|(name, _)| *name == "up").unwrap().1;
+        assert_eq!(
+            (up(&pool(None)), up(&pool(Some("all")))),
+            ("3 of 3".to_owned(), "3 of 3 (panic: all)".to_owned())
+        );
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub struct PoolRow {
     pub min_servers: usize,
     /// Whether there are fewer.
     pub below_min_servers: bool,
+    /// Whom its panic sends new flows to; `None`: there is no panic.
+    #[serde(default)]
+    pub panic: Option<String>,
     /// Whether backups get flows now.
     pub backups_in_use: bool,
     /// All servers.
@@ -172,6 +175,7 @@ impl Reporter {
             slow_start_s: status.slow_start_s,
             min_servers: status.min_servers,
             below_min_servers: status.below_min_servers,
+            panic: status.panic,
             backups_in_use: status.backups_in_use,
         }
     }
