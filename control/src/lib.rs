@@ -7,6 +7,7 @@ pub mod config;
 pub mod engine;
 pub mod handover;
 pub mod health;
+pub mod http;
 pub mod lock;
 pub mod logs;
 pub mod metrics;

@@ -2,7 +2,8 @@
 
 use super::report::Reporter;
 use super::{Engine, Node, monotonic};
-use crate::metrics::{Ask, Figures, Make, Pulse, Server, ServiceDrops, WorkerFigures};
+use crate::http::{self, Limits, Opened, Server};
+use crate::metrics::{Ask, Door, Figures, Make, Pulse, ServiceDrops, WorkerFigures};
 use crate::plan::Reach;
 use ringlead_l4::drops::{Drop, OF_SERVICE};
 use std::collections::BTreeMap;
@@ -62,35 +63,54 @@ impl Observe {
         self.asked.recv().await
     }
 
-    fn listen(&self, at: SocketAddr) -> Result<Server, String> {
-        let server = Server::listen(at, self.ask.clone(), Arc::clone(&self.pulse));
-        server.map_err(|error| format!("[observe] metrics: cannot listen at {at}: {error}"))
-    }
-
-    /// What another configuration changes about where metrics are served: `Some(server)` once it is listened there, while the
+    /// What another configuration changes about where metrics are served: `Some(place)` once it is listened there, while the
     /// old place is still served; `None`: nothing.
     ///
     /// # Errors
     /// When it cannot be listened there.
-    pub(super) fn changed(&self, at: Option<SocketAddr>) -> Result<Option<Option<Server>>, String> {
-        let now = self.server.as_ref().map(Server::at);
-        if now == at { Ok(None) } else { at.map(|at| self.listen(at)).transpose().map(Some) }
+    pub(super) fn changed(&self, at: Option<SocketAddr>) -> Result<Option<Option<Opened>>, String> {
+        if self.server.as_ref().map(Server::at) == at {
+            return Ok(None);
+        }
+        let beside: Vec<_> = self.server.iter().collect();
+        let open = |at| http::open(at, &beside).map_err(|error| cannot_listen(at, &error));
+        at.map(open).transpose().map(Some)
     }
 
-    /// Puts the change in force.
-    pub(super) fn adopt(&mut self, change: Option<Option<Server>>) {
-        if let Some(server) = change {
-            self.server = server;
+    /// Puts the change in force: the new place is served, then the old one closed.
+    pub(super) async fn adopt(&mut self, change: Option<Option<Opened>>) {
+        let Some(opened) = change else { return };
+        let old = self.server.take();
+        if let Some(opened) = opened
+            && let Err(why) = self.serve(opened)
+        {
+            tracing::error!(event = "metrics", "{why}");
+        }
+        if let Some(old) = old {
+            old.close().await;
         }
     }
+
+    fn serve(&mut self, opened: Opened) -> Result<(), String> {
+        let at = opened.at();
+        let door = Arc::new(Door::new(self.ask.clone(), Arc::clone(&self.pulse)));
+        let server = Server::begin(opened, door, Limits::default());
+        self.server = Some(server.map_err(|error| cannot_listen(at, &error))?);
+        Ok(())
+    }
+}
+
+fn cannot_listen(at: SocketAddr, error: &std::io::Error) -> String {
+    format!("[observe] metrics: cannot listen at {at}: {error}")
 }
 
 impl Engine {
     /// Begins to serve metrics where the configuration says.
     pub(super) fn listen(&mut self) -> Result<(), String> {
-        let change = self.observe.changed(self.plan.config().observe.metrics)?;
-        self.observe.adopt(change);
-        Ok(())
+        match self.observe.changed(self.plan.config().observe.metrics)? {
+            Some(Some(opened)) => self.observe.serve(opened),
+            _ => Ok(()),
+        }
     }
 
     /// The same for a successor, once a second until it works: nobody is harmed by metrics that come late.

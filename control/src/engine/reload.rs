@@ -82,7 +82,7 @@ impl Engine {
         logs::adopt(log);
         self.flow_log.adopt(flows, || names(&plan));
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
-        self.observe.adopt(metrics);
+        self.observe.adopt(metrics).await;
         self.note_new_services();
         self.note_said().await;
         self.resolve_routes(Ask::New).await;

@@ -1,35 +1,21 @@
-//! HTTP/1.1 for scrapers and probes: few connections, short ones, and never the control loop's time.
+//! What scrapers and probes are answered: never for the control loop's time.
 
 use super::{Figures, Format, Pulse, render, unready};
+use crate::http::Answer;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
-/// Connections at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 16;
-/// The longest life of a connection, whatever it does.
-const CONNECTION_MAX: Duration = Duration::from_secs(60);
-/// The longest wait for a request, also for the next one.
-const REQUEST_WAIT_MAX: Duration = Duration::from_secs(20);
 /// The longest wait for the control loop and for the answers before this one.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// Bytes of a request's head.
-const REQUEST_MAX: usize = 16 << 10;
 /// Lines of an answer that says what is wrong.
 const LINES_MAX: usize = 50;
-/// Pause after a failed accept (no file descriptor left), so that it is no busy loop.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -38,79 +24,28 @@ pub type Make = Box<dyn FnOnce() -> Figures + Send>;
 /// A question to the control loop.
 pub type Ask = oneshot::Sender<Make>;
 
-/// A place where metrics are served. Dropping it closes it with its connections.
+/// Whoever answers: scrapes go to the control loop, and whether the daemon lives is read off the pulse.
 #[derive(Debug)]
-pub struct Server {
-    at: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Server {
-    /// Listens; must be called on a runtime. Scrapes go to `asks`, and whether the daemon lives is read off `pulse`.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn listen(at: SocketAddr, asks: mpsc::Sender<Ask>, pulse: Arc<Pulse>) -> std::io::Result<Self> {
-        let listener = std::net::TcpListener::bind(at)?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let door = Arc::new(Door { asks, pulse, turn: Arc::new(Semaphore::new(1)) });
-        Ok(Self { at, task: tokio::spawn(accept(listener, door)) })
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn at(&self) -> SocketAddr {
-        self.at
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-struct Door {
+pub struct Door {
     asks: mpsc::Sender<Ask>,
     pulse: Arc<Pulse>,
     /// Figures are made for one at a time.
     turn: Arc<Semaphore>,
 }
 
-/// The connections live in this task's set, so that they end with it.
-async fn accept(listener: TcpListener, door: Arc<Door>) {
-    let mut connections = JoinSet::new();
-    loop {
-        // Those that are full of idle scrapers end by themselves.
-        while connections.len() >= CONNECTIONS_MAX {
-            connections.join_next().await;
-        }
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                connections.spawn(timeout(CONNECTION_MAX, converse(stream, Arc::clone(&door))));
-            }
-            Err(error) => {
-                tracing::warn!(event = "metrics", %error, "accepting a connection failed");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-        while connections.try_join_next().is_some() {}
+impl Door {
+    /// Scrapes go to `asks`.
+    #[must_use]
+    pub fn new(asks: mpsc::Sender<Ask>, pulse: Arc<Pulse>) -> Self {
+        Self { asks, pulse, turn: Arc::new(Semaphore::new(1)) }
     }
 }
 
-async fn converse(stream: TcpStream, door: Arc<Door>) {
-    let service = service_fn(move |request| {
-        let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(answer(&request, &door).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_WAIT_MAX)
-        .max_buf_size(REQUEST_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        tracing::debug!(event = "metrics", %error, "a connection ended badly");
+impl Answer for Door {
+    const EVENT: &'static str = "metrics";
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        answer(&request, self).await
     }
 }
 
@@ -216,7 +151,6 @@ fn response(status: StatusCode, media_type: &'static str, body: String) -> Respo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn format_for(accept: &[&'static str]) -> Format {
         let mut headers = HeaderMap::new();
@@ -242,29 +176,6 @@ mod tests {
         }
         assert_eq!(format_for(&["application/openmetrics-text;q=0"]), Format::Plain);
         assert_eq!(format_for(&[]), Format::Plain);
-    }
-
-    #[tokio::test]
-    async fn more_connections_than_places_wait_their_turn() {
-        let (asks, _) = mpsc::channel(1);
-        let pulse = Arc::new(Pulse::new(Arc::from([]), Vec::new()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = listener.local_addr().unwrap();
-        let server =
-            tokio::spawn(accept(listener, Arc::new(Door { asks, pulse, turn: Arc::new(Semaphore::new(1)) })));
-        let mut idle = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
-            idle.push(TcpStream::connect(at).await.unwrap());
-        }
-        let mut one_more = TcpStream::connect(at).await.unwrap();
-        one_more.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
-        let mut said = String::new();
-        let early = timeout(Duration::from_millis(300), one_more.read_to_string(&mut said)).await;
-        assert!(early.is_err() && said.is_empty(), "{said}");
-        drop(idle);
-        one_more.read_to_string(&mut said).await.unwrap();
-        assert!(said.starts_with("HTTP/1.1 200 OK") && said.ends_with("alive\n"), "{said}");
-        server.abort();
     }
 
     #[test]
