@@ -24,6 +24,7 @@ mod health_types;
 mod kernel_traffic;
 mod l7;
 mod l7_guests;
+mod l7_tunnel;
 mod lab;
 mod logs;
 mod many_services;
