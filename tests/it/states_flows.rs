@@ -182,7 +182,9 @@ fn flows_of_a_server_that_is_down_or_closed_end_as_was_said() {
     await_server(&ringlead, "reset-dsr", "has no flow", |entry| entry["flows"] == 0);
 
     let _first = alive(&lab, 1, ALIVE[0]);
-    lab.await_servers(&keep, "123");
+    for pool in [&keep, &datagrams] {
+        lab.await_servers(pool, "123");
+    }
     closed_by_an_operator(&lab, &ringlead, &keep, &datagrams);
     drop(others);
 }
