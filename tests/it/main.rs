@@ -38,6 +38,7 @@ mod passive;
 mod programs;
 mod refusals;
 mod reload;
+mod reports;
 mod service_path;
 mod snat;
 mod snat_exhausted;
