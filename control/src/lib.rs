@@ -14,3 +14,4 @@ pub mod metrics;
 pub mod net;
 pub mod notify;
 pub mod plan;
+pub mod reports;

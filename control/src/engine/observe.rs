@@ -2,7 +2,7 @@
 
 use super::report::Reporter;
 use super::{Engine, Node, monotonic};
-use crate::http::{self, Limits, Opened, Server};
+use crate::http::{self, Opened, Server};
 use crate::metrics::{Ask, Door, Figures, Make, Pulse, ServiceDrops, WorkerFigures};
 use crate::plan::Reach;
 use ringlead_l4::drops::{Drop, OF_SERVICE};
@@ -63,17 +63,28 @@ impl Observe {
         self.asked.recv().await
     }
 
+    /// Where they are served now.
+    pub(super) fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
+    }
+
     /// What another configuration changes about where metrics are served: `Some(place)` once it is listened there, while the
-    /// old place is still served; `None`: nothing.
+    /// old place is still served, as those `beside` it are; `None`: nothing.
     ///
     /// # Errors
     /// When it cannot be listened there.
-    pub(super) fn changed(&self, at: Option<SocketAddr>) -> Result<Option<Option<Opened>>, String> {
+    pub(super) fn changed(
+        &self,
+        at: Option<SocketAddr>,
+        beside: &[&Server],
+    ) -> Result<Option<Option<Opened>>, String> {
         if self.server.as_ref().map(Server::at) == at {
             return Ok(None);
         }
-        let beside: Vec<_> = self.server.iter().collect();
-        let open = |at| http::open(at, &beside).map_err(|error| cannot_listen(at, &error));
+        let open = |at| {
+            http::open(at, beside)
+                .map_err(|error| format!("[observe] metrics: cannot listen at {at}: {error}"))
+        };
         at.map(open).transpose().map(Some)
     }
 
@@ -81,36 +92,25 @@ impl Observe {
     pub(super) async fn adopt(&mut self, change: Option<Option<Opened>>) {
         let Some(opened) = change else { return };
         let old = self.server.take();
-        if let Some(opened) = opened
-            && let Err(why) = self.serve(opened)
-        {
-            tracing::error!(event = "metrics", "{why}");
-        }
+        opened.into_iter().for_each(|opened| self.serve(opened));
         if let Some(old) = old {
             old.close().await;
         }
     }
 
-    fn serve(&mut self, opened: Opened) -> Result<(), String> {
-        let at = opened.at();
+    fn serve(&mut self, opened: Opened) {
         let door = Arc::new(Door::new(self.ask.clone(), Arc::clone(&self.pulse)));
-        let server = Server::begin(opened, door, Limits::default());
-        self.server = Some(server.map_err(|error| cannot_listen(at, &error))?);
-        Ok(())
+        self.server = Some(Server::begin(opened, door));
     }
-}
-
-fn cannot_listen(at: SocketAddr, error: &std::io::Error) -> String {
-    format!("[observe] metrics: cannot listen at {at}: {error}")
 }
 
 impl Engine {
     /// Begins to serve metrics where the configuration says.
     pub(super) fn listen(&mut self) -> Result<(), String> {
-        match self.observe.changed(self.plan.config().observe.metrics)? {
-            Some(Some(opened)) => self.observe.serve(opened),
-            _ => Ok(()),
+        if let Some(Some(opened)) = self.observe.changed(self.plan.config().observe.metrics, &[])? {
+            self.observe.serve(opened);
         }
+        Ok(())
     }
 
     /// The same for a successor, once a second until it works: nobody is harmed by metrics that come late.
@@ -134,6 +134,7 @@ impl Engine {
         let begin = monotonic();
         let reporter = self.reporter();
         let (bases, others) = (Arc::clone(&self.observe.bases), Arc::clone(&self.observe.others));
+        let door = self.reporting.door();
         let (checks, started_at) = (self.checker.times(), self.observe.started_at);
         let control = monotonic().saturating_sub(begin);
         let make: Make = Box::new(move || {
@@ -147,6 +148,7 @@ impl Engine {
                 other_drops,
                 next_hops: reporter.next_hops(),
                 checks,
+                reports: door.counts().get(),
                 control,
                 status: reporter.status(),
             }

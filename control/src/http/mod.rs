@@ -1,15 +1,19 @@
-//! Small HTTP/1.1 servers of the control thread: an address that may move, few connections, short ones.
+//! HTTP/1.1 on listeners of this node's: few connections, short ones, and never the control loop's time. What is asked and answered is a
+//! [`Handler`]'s.
 //!
 //! ```text
-//! open(address, beside: servers that may be in its way) ──> Opened ──Server::begin──> Server ──close──> gone
-//!         nobody is answered yet                                                        its connections end after their answer
+//! open(address, beside: servers that may be in its way) ──> Opened ──begin──> Server ──close──> its connections end after their answer
+//!         connections wait                                         they are answered
 //! ```
 
+mod answer;
 mod place;
 mod server;
 
-pub use place::{Opened, open};
-pub use server::{Answer, Limits, Server};
+pub(crate) use answer::{Answer, response, text};
+pub(crate) use place::{Opened, open};
+pub use server::Server;
+pub(crate) use server::{Handler, REQUEST_WAIT_MAX};
 
 #[cfg(test)]
 mod tests;

@@ -5,34 +5,27 @@
 //! somebody has it. What stays of it: the kernel remembers that the address was shared, and lets a process of the *same* user in that
 //! asks for it by `SO_REUSEPORT`, too.
 
-use super::Server;
+use super::server::Server;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
 
 /// Connections that the kernel keeps for us.
 const BACKLOG: i32 = 128;
 
 /// An address that is listened to. Connections wait; dropping it closes it.
 #[derive(Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     pub(super) at: SocketAddr,
     pub(super) listener: TcpListener,
 }
 
-impl Opened {
-    /// Where.
-    #[must_use]
-    pub fn at(&self) -> SocketAddr {
-        self.at
-    }
-}
-
-/// Listens at an address. `beside`: servers of ours that may be in its way, as they are about to be closed.
+/// Listens at an address; must be called on a runtime. `beside`: servers of ours that may be in its way, as they are about to be closed.
 ///
 /// # Errors
 /// What the system said; then nothing has changed.
-pub fn open(at: SocketAddr, beside: &[&Server]) -> io::Result<Opened> {
+pub(crate) fn open(at: SocketAddr, beside: &[&Server]) -> io::Result<Opened> {
     let in_the_way: Vec<_> = beside.iter().filter(|server| server.at().port() == at.port()).collect();
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -44,7 +37,8 @@ pub fn open(at: SocketAddr, beside: &[&Server]) -> io::Result<Opened> {
         socket.bind(&at.into())?;
         socket.listen(BACKLOG)?;
     }
-    Ok(Opened { at, listener: socket.into() })
+    let listener = TcpListener::from_std(socket.into())?;
+    Ok(Opened { at: listener.local_addr()?, listener })
 }
 
 /// While it lives, these sockets may share a port.

@@ -1,14 +1,14 @@
 //! Accepting connections, few at a time, and letting each end well.
 
-use super::Opened;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use super::answer::Answer;
+use super::place::{Opened, open};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use std::convert::Infallible;
-use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::pin::pin;
@@ -20,9 +20,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 /// Connections at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 16;
+pub(crate) const CONNECTIONS_MAX: usize = 16;
 /// The longest wait for a request, also for the next one.
-const REQUEST_WAIT_MAX: Duration = Duration::from_secs(20);
+pub(crate) const REQUEST_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Bytes of a request's head.
 const REQUEST_MAX: usize = 16 << 10;
 /// Pause after a failed accept (no file descriptor left), so that it is no busy loop.
@@ -35,21 +35,21 @@ const NOWHERE: NonZeroU32 = NonZeroU32::new(i32::MAX.unsigned_abs()).unwrap();
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// Who answers requests.
-pub trait Answer: Send + Sync + 'static {
-    /// Which kind of event its connections' failures are.
-    const EVENT: &'static str;
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// What log lines call its listener.
+    const NAME: &'static str;
 
-    /// Answers one request.
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+    /// Answers a request that came from `peer`.
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Answer> + Send;
 }
 
 /// For how long a connection lives.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(super) struct Limits {
     /// After this time no further request is taken; one that is being answered, is.
-    pub requests: Duration,
+    pub(super) requests: Duration,
     /// How long an answer may take from then on, until the connection is cut.
-    pub last_answer: Duration,
+    pub(super) last_answer: Duration,
 }
 
 impl Default for Limits {
@@ -70,15 +70,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to serve; must be called on a runtime.
+    /// Listens, and begins to serve at once; must be called on a runtime.
     ///
     /// # Errors
     /// What the system said.
-    pub fn begin(opened: Opened, answerer: Arc<impl Answer>, limits: Limits) -> std::io::Result<Self> {
-        let listener = Arc::new(TcpListener::from_std(opened.listener)?);
+    pub(crate) fn listen(at: SocketAddr, handler: Arc<impl Handler>) -> io::Result<Self> {
+        open(at, &[]).map(|opened| Self::begin(opened, handler))
+    }
+
+    /// Begins to serve; must be called on a runtime.
+    #[must_use]
+    pub(crate) fn begin(opened: Opened, handler: Arc<impl Handler>) -> Self {
+        Self::within(opened, handler, Limits::default())
+    }
+
+    pub(super) fn within(opened: Opened, handler: Arc<impl Handler>, limits: Limits) -> Self {
+        let (at, listener) = (opened.at, Arc::new(opened.listener));
         let (close, told) = oneshot::channel();
-        let task = tokio::spawn(serve(Arc::clone(&listener), answerer, limits, told));
-        Ok(Self { at: opened.at, listener, close: Some(close), task })
+        let task = tokio::spawn(serve(Arc::clone(&listener), handler, limits, told));
+        Self { at, listener, close: Some(close), task }
     }
 
     /// Where it listens.
@@ -92,7 +102,7 @@ impl Server {
     }
 
     /// Stops listening. Who has connected by then is answered; that goes on after this has returned.
-    pub async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         let (done, closed) = oneshot::channel();
         if self.close.take().is_some_and(|close| close.send(done).is_ok()) {
             // An error: the task has ended.
@@ -112,26 +122,26 @@ impl Drop for Server {
 type Asked = Result<oneshot::Sender<()>, oneshot::error::RecvError>;
 
 /// The connections live in this task's set, so that they end with it.
-async fn serve<A: Answer>(
+async fn serve<H: Handler>(
     listener: Arc<TcpListener>,
-    answerer: Arc<A>,
+    handler: Arc<H>,
     limits: Limits,
     told: oneshot::Receiver<oneshot::Sender<()>>,
 ) {
     let mut connections = JoinSet::new();
     // Dropped: the server closes.
     let (open, closing) = watch::channel(());
-    let converse = |stream| converse(stream, Arc::clone(&answerer), limits, closing.clone());
+    let converse = |stream, peer| converse(stream, peer, Arc::clone(&handler), limits, closing.clone());
     let last_handshakes = async {
         let asked = told.await;
         take_no_more(&listener);
         sleep(LAST_HANDSHAKES).await;
         asked
     };
-    let asked = accept::<A, _>(&listener, last_handshakes, &mut connections, converse).await;
+    let asked = accept::<H, _>(&listener, last_handshakes, &mut connections, converse).await;
     // The kernel has greeted those who still wait, too.
-    for stream in std::iter::from_fn(|| waiting(&listener)).take(CONNECTIONS_MAX) {
-        connections.spawn(converse(stream));
+    for (stream, peer) in std::iter::from_fn(|| waiting(&listener)).take(CONNECTIONS_MAX) {
+        connections.spawn(converse(stream, peer));
     }
     drop((listener, open));
     if let Ok(asked) = asked {
@@ -142,11 +152,11 @@ async fn serve<A: Answer>(
 }
 
 /// Accepts until the end.
-async fn accept<A: Answer, C: Future<Output = ()> + Send + 'static>(
+async fn accept<H: Handler, C: Future<Output = ()> + Send + 'static>(
     listener: &TcpListener,
     end: impl Future<Output = Asked>,
     connections: &mut JoinSet<()>,
-    converse: impl Fn(TcpStream) -> C,
+    converse: impl Fn(TcpStream, SocketAddr) -> C,
 ) -> Asked {
     let mut end = pin!(end);
     loop {
@@ -156,9 +166,9 @@ async fn accept<A: Answer, C: Future<Output = ()> + Send + 'static>(
             // Those that are full of idle clients end by themselves.
             Some(_) = connections.join_next(), if connections.len() >= CONNECTIONS_MAX => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, _)) => _ = connections.spawn(converse(stream)),
+                Ok((stream, peer)) => _ = connections.spawn(converse(stream, peer)),
                 Err(error) => {
-                    tracing::warn!(event = A::EVENT, %error, "accepting a connection failed");
+                    tracing::warn!(event = "http", listener = H::NAME, %error, "accepting a connection failed");
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -174,21 +184,22 @@ fn take_no_more(listener: &TcpListener) {
 }
 
 /// The next connection that waits, if one does.
-fn waiting(listener: &TcpListener) -> Option<TcpStream> {
-    let (socket, _) = SockRef::from(listener).accept().ok()?;
+fn waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    let (socket, peer) = SockRef::from(listener).accept().ok()?;
     socket.set_nonblocking(true).ok()?;
-    TcpStream::from_std(socket.into()).ok()
+    Some((TcpStream::from_std(socket.into()).ok()?, peer.as_socket()?))
 }
 
-async fn converse<A: Answer>(
+async fn converse<H: Handler>(
     stream: TcpStream,
-    answerer: Arc<A>,
+    peer: SocketAddr,
+    handler: Arc<H>,
     limits: Limits,
     mut closing: watch::Receiver<()>,
 ) {
     let service = service_fn(move |request| {
-        let answerer = Arc::clone(&answerer);
-        async move { Ok::<_, Infallible>(answerer.answer(request).await) }
+        let handler = Arc::clone(&handler);
+        async move { Ok::<_, Infallible>(handler.answer(request, peer).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -211,7 +222,13 @@ async fn converse<A: Answer>(
     };
     match ended {
         Some(Ok(())) => {}
-        Some(Err(error)) => tracing::debug!(event = A::EVENT, %error, "a connection ended badly"),
-        None => tracing::debug!(event = A::EVENT, "a connection was cut: its answer is not read"),
+        Some(Err(error)) => {
+            tracing::debug!(event = "http", listener = H::NAME, %error, "a connection ended badly")
+        }
+        None => tracing::debug!(
+            event = "http",
+            listener = H::NAME,
+            "a connection was cut: its answer is not read"
+        ),
     }
 }

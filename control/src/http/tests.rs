@@ -1,7 +1,7 @@
+use super::server::{CONNECTIONS_MAX, Limits};
 use super::*;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response};
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
 use nix::unistd::{Uid, geteuid, setfsuid};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind};
@@ -31,12 +31,12 @@ impl Gate {
     }
 }
 
-impl Answer for Gate {
-    const EVENT: &'static str = "metrics";
+impl Handler for Gate {
+    const NAME: &'static str = "gate";
 
-    async fn answer(&self, _: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, _: Request<Incoming>, _: SocketAddr) -> Answer {
         self.0.acquire().await.unwrap().forget();
-        Response::new(Full::new(Bytes::from_static(b"whole\n")))
+        text(StatusCode::OK, "whole\n".to_owned())
     }
 }
 
@@ -45,7 +45,7 @@ fn port() -> u16 {
 }
 
 fn serve(at: SocketAddr, gate: Arc<Gate>, limits: Limits) -> Server {
-    Server::begin(open(at, &[]).unwrap(), gate, limits).unwrap()
+    Server::within(open(at, &[]).unwrap(), gate, limits)
 }
 
 fn local() -> SocketAddr {
@@ -72,7 +72,7 @@ fn is_whole(said: &str) -> bool {
 async fn more_connections_than_places_wait_their_turn() {
     let server = serve(local(), Gate::open(), Limits::default());
     let mut idle = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..CONNECTIONS_MAX {
         idle.push(TcpStream::connect(server.at()).await.unwrap());
     }
     let mut one_more = asked(server.at()).await;
@@ -145,7 +145,7 @@ async fn an_address_moves_on_its_port_and_everybody_is_answered() {
         assert!(StdListener::bind(place).is_err(), "{place} is free for others");
         let opened =
             open(place, &[&server]).unwrap_or_else(|e| panic!("from {} to {place}: {e}", server.at()));
-        let next = Server::begin(opened, Gate::open(), Limits::default()).unwrap();
+        let next = Server::begin(opened, Gate::open());
         std::mem::replace(&mut server, next).close().await;
         sleep(Duration::from_millis(5)).await;
     }
@@ -165,7 +165,7 @@ async fn two_servers_change_places() {
         (serve(first, Gate::open(), Limits::default()), serve(second, Gate::open(), Limits::default()));
     assert!(open(second, &[&one]).is_err(), "somebody else has it");
     let opened = [open(second, &[&one, &two]).unwrap(), open(first, &[&one, &two]).unwrap()];
-    let next = opened.map(|opened| Server::begin(opened, Gate::open(), Limits::default()).unwrap());
+    let next = opened.map(|opened| Server::begin(opened, Gate::open()));
     one.close().await;
     two.close().await;
     for server in &next {
@@ -205,7 +205,7 @@ async fn no_other_user_shares_the_port() {
     is_refused(&first, None);
     is_refused(&first, nobody);
     let opened = open(one, &[&first]).unwrap();
-    let second = Server::begin(opened, Gate::open(), Limits::default()).unwrap();
+    let second = Server::begin(opened, Gate::open());
     is_refused(&second, nobody);
     first.close().await;
     is_refused(&second, nobody);

@@ -1,11 +1,11 @@
-//! What scrapers and probes are answered: never for the control loop's time.
+//! What scrapers and probes get over HTTP: never for the control loop's time.
 
 use super::{Figures, Format, Pulse, render, unready};
-use crate::http::Answer;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use crate::http::{Answer, Handler, response, text};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, ALLOW, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -16,8 +16,6 @@ use tokio::time::timeout;
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Lines of an answer that says what is wrong.
 const LINES_MAX: usize = 50;
-
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Makes the figures; takes time with the configuration's size.
 pub type Make = Box<dyn FnOnce() -> Figures + Send>;
@@ -41,15 +39,15 @@ impl Door {
     }
 }
 
-impl Answer for Door {
-    const EVENT: &'static str = "metrics";
+impl Handler for Door {
+    const NAME: &'static str = "metrics";
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Answer {
         answer(&request, self).await
     }
 }
 
-async fn answer(request: &Request<Incoming>, door: &Door) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, door: &Door) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned());
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -63,7 +61,7 @@ async fn answer(request: &Request<Incoming>, door: &Door) -> Response<Full<Bytes
     }
 }
 
-async fn metrics(door: &Door, format: Format) -> Response<Full<Bytes>> {
+async fn metrics(door: &Door, format: Format) -> Answer {
     match made(door, move |figures| render(figures, format)).await {
         Ok(Ok(page)) => response(StatusCode::OK, format.media_type(), page),
         Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
@@ -71,7 +69,7 @@ async fn metrics(door: &Door, format: Format) -> Response<Full<Bytes>> {
     }
 }
 
-async fn ready(door: &Door) -> Response<Full<Bytes>> {
+async fn ready(door: &Door) -> Answer {
     if !door.pulse.is_ready() {
         return verdict("ready", &["still starting".to_owned()]);
     }
@@ -124,7 +122,7 @@ fn wanted(headers: &HeaderMap) -> Format {
 }
 
 /// 200 and a word, or 503 and what is wrong, a line each.
-fn verdict(word: &str, failures: &[String]) -> Response<Full<Bytes>> {
+fn verdict(word: &str, failures: &[String]) -> Answer {
     if failures.is_empty() {
         return text(StatusCode::OK, format!("{word}\n"));
     }
@@ -133,19 +131,6 @@ fn verdict(word: &str, failures: &[String]) -> Response<Full<Bytes>> {
         lines.push(format!("and {} more\n", failures.len() - LINES_MAX));
     }
     text(StatusCode::SERVICE_UNAVAILABLE, format!("not {word}\n{}", lines.concat()))
-}
-
-fn text(status: StatusCode, words: String) -> Response<Full<Bytes>> {
-    response(status, TEXT, words)
-}
-
-fn response(status: StatusCode, media_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 #[cfg(test)]
