@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::config::{OperatorState, PassiveConfig, PoolConfig};
+use crate::health::Fallen;
 use crate::health::passive::{PARTS, Window, fails, reason, suffers};
 use crate::plan::{Health, Plan, Source};
 use ringlead_flow::ServerId;
@@ -56,10 +57,10 @@ impl Engine {
         for Falling { id, window, reason } in falling {
             let rises = self.passive.rises(id, window, now);
             // Without a check that runs nothing would bring it back.
-            if self.checker.fall(id.0, rises) {
-                changed |= Arc::make_mut(&mut self.plan).set_failing(id, reason);
-                self.tell_fall(id, rises);
-            }
+            let Some(Fallen { held }) = self.checker.fall(id.0, rises) else { continue };
+            changed |= Arc::make_mut(&mut self.plan).set_failing(id, reason);
+            self.tell_fall(id, rises);
+            self.hold_down(id, held);
         }
         if changed {
             self.publish_and_steer().await;
