@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::config::{OperatorState, PassiveConfig, PoolConfig};
 use crate::health::Fallen;
-use crate::health::passive::{PARTS, Window, fails, reason, suffers};
+use crate::health::passive::{PARTS, Sums, Window, fails, reason, suffers};
 use crate::plan::{Health, Plan, Source};
 use ringlead_flow::ServerId;
 use ringlead_l4::attempts::Attempted;
@@ -141,28 +141,28 @@ impl Watched {
         for id in ids {
             self.windows.entry(id).or_default().push(count(ServerId(id)));
         }
-        let falling: Vec<Falling> = self
-            .windows
-            .iter()
-            .filter(|(_, window)| fails(window.seen(), passive.errors))
-            .filter(|(id, window)| suffers(window.seen(), self.others(**id, window.parts()), passive.errors))
-            .map(|(id, window)| Falling {
-                id: ServerId(*id),
-                window: passive.window,
-                reason: reason(window.seen(), passive.window),
-            })
-            .collect();
+        let falling = self.falling(passive);
         for fall in &falling {
             self.windows.remove(&fall.id.0);
         }
         falling
     }
 
-    /// What the other servers showed in the same time: one that came up a moment ago has seen nothing but a flood that has just
-    /// begun, and the others their honest clients before it.
-    fn others(&self, id: u32, parts: usize) -> Attempted {
-        let others = self.windows.iter().filter(|(other, _)| **other != id);
-        others.fold(Attempted::default(), |sum, (_, window)| sum.plus(window.seen_in(parts)))
+    fn falling(&self, passive: PassiveConfig) -> Vec<Falling> {
+        let failing = || self.windows.iter().filter(|(_, window)| fails(window.seen(), passive.errors));
+        // Mostly nobody fails; in a flood all do.
+        if failing().next().is_none() {
+            return Vec::new();
+        }
+        let sums = Sums::of(self.windows.values());
+        failing()
+            .filter(|(_, window)| suffers(window.seen(), sums.others(window), passive.errors))
+            .map(|(id, window)| Falling {
+                id: ServerId(*id),
+                window: passive.window,
+                reason: reason(window.seen(), passive.window),
+            })
+            .collect()
     }
 }
 
