@@ -1,6 +1,7 @@
 //! Production traffic as a witness: servers whose clients' connections fail are taken down, until their checks say otherwise.
 
 use super::Engine;
+use super::pools::attempted;
 use crate::config::{OperatorState, PassiveConfig, PoolConfig};
 use crate::health::Fallen;
 use crate::health::passive::{PARTS, Sums, Window, fails, reason, suffers};
@@ -50,8 +51,7 @@ impl Engine {
     /// Takes down whoever fails clients.
     pub(super) async fn watch_traffic(&mut self) {
         let now = Instant::now();
-        let attempts = &self.node.shared.attempts;
-        let count = |id| attempts.iter().fold(Attempted::default(), |sum, worker| sum.plus(worker.of(id)));
+        let count = |id| attempted(&self.node.shared, id);
         let falling = self.passive.look(&self.plan, now, count);
         let mut changed = false;
         for Falling { id, window, reason } in falling {
@@ -65,6 +65,13 @@ impl Engine {
         if changed {
             self.publish_and_steer().await;
         }
+    }
+
+    /// Lets servers that are new count from zero, whatever their id has counted for another one.
+    pub(super) fn note_new_servers(&mut self) {
+        let shared = &self.node.shared;
+        let new = Arc::make_mut(&mut self.plan).note_attempts_before(|id| attempted(shared, id));
+        self.passive.forget(&new);
     }
 
     fn tell_fall(&self, id: ServerId, rises: u32) {
@@ -109,6 +116,15 @@ impl PassiveWatch {
             falling.extend(watched.look(plan, pool, passive, &count));
         }
         falling
+    }
+
+    /// Forgets whoever had these ids before.
+    fn forget(&mut self, ids: &[ServerId]) {
+        let ids: BTreeSet<u32> = ids.iter().map(|id| id.0).collect();
+        self.falls.retain(|id, _| !ids.contains(id));
+        for watched in self.pools.values_mut() {
+            watched.windows.retain(|id, _| !ids.contains(id));
+        }
     }
 
     /// How many times `rise` a server that falls now needs to come back: more each time that it falls again soon.
@@ -230,6 +246,19 @@ mod tests {
         assert!(watch.look(&plan, begin + Duration::from_secs(1), after).is_empty());
         plan.set_health(a, Health::Up, "connected".to_owned());
         assert!(watch.look(&plan, begin + Duration::from_secs(2), after).is_empty(), "its window begins now");
+    }
+
+    #[test]
+    fn who_gets_anothers_id_is_not_taken_for_it() {
+        let ((plan, [a, _]), begin) = (plan(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut watch = PassiveWatch::default();
+        watch.rises(a, Duration::from_secs(10), begin);
+        assert!(watch.look(&plan, at(0), |_| seen(0, 0)).is_empty());
+        watch.forget(&[a]);
+        let after = |id| if id == a { seen(0, 5) } else { seen(50, 0) };
+        assert!(watch.look(&plan, at(1), after).is_empty(), "the failures are the other one's");
+        assert_eq!(watch.rises(a, Duration::from_secs(10), at(2)), 1, "so is the fall");
     }
 
     #[test]
