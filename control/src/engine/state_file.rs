@@ -64,7 +64,7 @@ pub(super) fn load(state_dir: &Path, owner: Owner) -> Result<Sayings, Unusable> 
             let aside = path.with_extension("json.damaged");
             Unusable::Damaged { why, aside: fs::rename(&path, &aside).is_ok().then_some(aside) }
         }
-        other => other,
+        other @ (Unusable::Unread(_) | Unusable::Damaged { .. } | Unusable::Newer(_)) => other,
     })
 }
 
