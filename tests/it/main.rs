@@ -38,6 +38,7 @@ mod programs;
 mod refusals;
 mod reload;
 mod service_path;
+mod service_path_whole;
 mod snat;
 mod snat_exhausted;
 mod states;

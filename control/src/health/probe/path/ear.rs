@@ -299,7 +299,10 @@ mod tests {
         let (source, service) = ends();
         let ear = waiting.connection(source, service).unwrap();
         assert!(waiting.connection(source, service).is_none(), "one has it");
-        assert_eq!(ear.sequence.wrapping_add(u32::try_from(SENT_MAX).unwrap()) >> 16, u32::from(waiting.secret));
+        assert_eq!(
+            ear.sequence.wrapping_add(u32::try_from(SENT_MAX).unwrap()) >> 16,
+            u32::from(waiting.secret)
+        );
         let packet = |from: SocketAddr, to: SocketAddr| Packet::tcp(from, to).flags(ACK).payload(*b"x").ip();
         waiting.hear(&packet(source, service));
         assert_eq!(ear.inbox.pop(), None, "another way round");

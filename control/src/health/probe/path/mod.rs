@@ -128,12 +128,7 @@ impl Prober {
     }
 }
 
-pub(super) async fn attempt(
-    probe: &PathProbe,
-    server: IpAddr,
-    timeout: Duration,
-    trust: &Trust,
-) -> Attempt {
+pub(super) async fn attempt(probe: &PathProbe, server: IpAddr, timeout: Duration, trust: &Trust) -> Attempt {
     let deadline = Instant::now() + timeout;
     let sockets = probe.prober.sockets().map_err(|error| match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => {

@@ -127,7 +127,11 @@ mod tests {
             let mut numbers = Numbers::new(0xfff0_0000);
             let ours = |at, flags| packet(source, service, [at, 0], flags).payload(*b"odd");
             let mut early = ours(5, TcpFlags::ACK).ip();
-            assert_eq!(numbers.leave(&mut early), None, "the stack may not answer for a connection before it begins");
+            assert_eq!(
+                numbers.leave(&mut early),
+                None,
+                "the stack may not answer for a connection before it begins"
+            );
             for (at, flags, more) in [(7, TcpFlags::SYN, 1), (8, TcpFlags::ACK, 0), (11, TcpFlags::FIN, 1)] {
                 let mut sent = ours(at, flags).ttl(64).ip();
                 let wire = 0xfff0_0000 + (at - 7);
