@@ -180,10 +180,10 @@ struct Call<'a> {
 
 impl Call<'_> {
     async fn ask(&self, road: &Road, trust: &Trust) -> Attempt {
-        match *self.probe.asks {
-            Probe::Tcp => half::ask(self, road).await,
-            _ => whole::ask(self, road, trust).await,
+        if *self.probe.asks == Probe::Tcp {
+            return half::ask(self, road).await;
         }
+        whole::ask(self, road, trust).await
     }
 
     fn waiting(&self) -> &Arc<Waiting> {

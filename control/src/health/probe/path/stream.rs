@@ -238,11 +238,11 @@ impl Connection {
 
     fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.turn(context)?;
-        match self.socket().state() {
-            State::SynSent => Poll::Pending,
-            State::Closed => Poll::Ready(Err(io::Error::from_raw_os_error(libc::ECONNREFUSED))),
-            _ => Poll::Ready(Ok(())),
+        let state = self.socket().state();
+        if state == State::Closed {
+            return Poll::Ready(Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)));
         }
+        if state == State::SynSent { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
     fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

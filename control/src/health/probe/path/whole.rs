@@ -18,7 +18,9 @@ pub(super) async fn ask(call: &Call<'_>, road: &Road, trust: &Trust) -> Attempt 
         match &*call.probe.asks {
             Probe::Tls(tls) => tls::over(tls, service, stream, trust).await,
             Probe::Http(http) => http::over(http, service, stream, trust).await,
-            other => Err(inconclusive(&format!("type {} does not go by the service's path", other.name()))),
+            Probe::Tcp | Probe::Path(_) | Probe::Icmp | Probe::Udp(_) | Probe::Dns(_) | Probe::Agent(_) => {
+                Err(inconclusive("it has no connection"))
+            }
         }
     };
     let in_time = timeout_at(call.deadline, answer).await;
@@ -45,8 +47,8 @@ async fn connect(call: &Call<'_>, road: &Road) -> Result<Stream, Outcome> {
 
 /// A failure of one of several addresses.
 fn at(road: &Road, outcome: Outcome) -> Outcome {
-    match outcome {
-        Outcome::Failed(reason) => failed(format!("{}: {reason}", road.service)),
-        other => other,
+    if let Outcome::Failed(reason) = outcome {
+        return failed(format!("{}: {reason}", road.service));
     }
+    outcome
 }
