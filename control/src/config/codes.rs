@@ -76,6 +76,8 @@ codes! {
     PATH_SOURCE = "C163", "A check by the service's path has no address to ask from of the service's IP family.";
     PANIC_IDLE = "C164", "A pool's panic has nothing to go by, or nobody to turn to.";
     METRICS_ON_SERVICE = "C170", "The metrics are to be served where a service listens.";
+    REPORTS_ELSEWHERE = "C171", "Reports are to be taken where a service listens, or where metrics are served.";
+    REPORTS_OPEN = "C172", "Reports, and the tokens that they need, are taken unencrypted on every address of the node (warning).";
     JOURNAL_FORMAT = "C180", "A log to the journal has no format to choose.";
 }
 

@@ -2,7 +2,8 @@
 
 use super::report::Reporter;
 use super::{Engine, Node, monotonic};
-use crate::metrics::{Ask, Figures, Make, Pulse, Server, ServiceDrops, WorkerFigures};
+use crate::http::Server;
+use crate::metrics::{self, Ask, Figures, Make, Pulse, ServiceDrops, WorkerFigures};
 use crate::plan::Reach;
 use ringlead_l4::drops::{Drop, OF_SERVICE};
 use std::collections::BTreeMap;
@@ -63,7 +64,7 @@ impl Observe {
     }
 
     fn listen(&self, at: SocketAddr) -> Result<Server, String> {
-        let server = Server::listen(at, self.ask.clone(), Arc::clone(&self.pulse));
+        let server = metrics::listen(at, self.ask.clone(), Arc::clone(&self.pulse));
         server.map_err(|error| format!("[observe] metrics: cannot listen at {at}: {error}"))
     }
 
@@ -114,6 +115,7 @@ impl Engine {
         let begin = monotonic();
         let reporter = self.reporter();
         let (bases, others) = (Arc::clone(&self.observe.bases), Arc::clone(&self.observe.others));
+        let door = self.reporting.door();
         let (checks, started_at) = (self.checker.times(), self.observe.started_at);
         let control = monotonic().saturating_sub(begin);
         let make: Make = Box::new(move || {
@@ -127,6 +129,7 @@ impl Engine {
                 other_drops,
                 next_hops: reporter.next_hops(),
                 checks,
+                reports: door.counts().get(),
                 control,
                 status: reporter.status(),
             }

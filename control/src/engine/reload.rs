@@ -3,12 +3,14 @@
 use super::addresses::local_soon;
 use super::health::check_files;
 use super::publish::drop_elsewhere;
+use super::reporting::tokens;
 use super::routes::Ask;
 use super::start::names;
 use super::{Engine, monotonic};
 use crate::config::{self, Config, needs_restart};
 use crate::logs::{self, Prepared, PreparedFlows};
 use crate::plan::Plan;
+use crate::reports::Tokens;
 use ringlead_io::steer::Rules;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -75,7 +77,8 @@ impl Engine {
         let metrics = self.observe.changed(config.observe.metrics)?;
         let (last, local) = (Arc::clone(&self.plan), self.local.clone());
         let prepared = tokio::task::spawn_blocking(move || prepare(&last, config, &local)).await;
-        let (plan, rules, (log, flows)) = prepared.map_err(|e| e.to_string())??;
+        let (plan, rules, (log, flows), tokens) = prepared.map_err(|e| e.to_string())??;
+        let reporting = self.reporting.changed(plan.config().observe.reports.as_ref(), tokens)?;
         if let Some(steering) = &mut self.node.steering {
             steering.fits(&rules).map_err(|e| e.to_string())?;
         }
@@ -83,6 +86,7 @@ impl Engine {
         self.flow_log.adopt(flows, || names(&plan));
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
         self.observe.adopt(metrics);
+        self.reporting.adopt(reporting);
         self.note_new_services();
         self.note_said().await;
         self.resolve_routes(Ask::New).await;
@@ -115,14 +119,15 @@ fn prepare(
     last: &Plan,
     config: Config,
     local: &BTreeSet<IpAddr>,
-) -> Result<(Arc<Plan>, Rules, Logs), String> {
+) -> Result<(Arc<Plan>, Rules, Logs, Tokens), String> {
     check_files(&config)?;
+    let tokens = tokens(&config)?;
     let logs = (logs::prepare(&config.observe.log)?, PreparedFlows::open(config.observe.flow_log.as_ref())?);
     let mut plan = last.clone();
     plan.adopt(config).map_err(|e| e.to_string())?;
     let rules = plan.rules(&local_soon(local, &plan));
     steerable(&rules)?;
-    Ok((Arc::new(plan), rules, logs))
+    Ok((Arc::new(plan), rules, logs, tokens))
 }
 
 /// The most services or nat servers that the steering maps hold.

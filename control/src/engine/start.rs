@@ -2,6 +2,7 @@
 
 use super::addresses::local_soon;
 use super::health::check_files;
+use super::reporting::tokens;
 use super::routes::Ask;
 use super::{Engine, EngineError, failed};
 use crate::config::{Addresses, Via};
@@ -42,6 +43,8 @@ impl Engine {
         self.survey().await?;
         // Probes are answered from here on: alive, and not ready.
         self.listen().map_err(EngineError)?;
+        let tokens = tokens(self.plan.config()).map_err(EngineError)?;
+        self.take_reports(tokens).map_err(EngineError)?;
         self.note_said().await;
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();
