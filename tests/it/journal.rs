@@ -67,11 +67,12 @@ fn journald_has_every_field_of_an_entry_and_messages_with_lines() {
     fs::write(&file, &text).unwrap();
     let (path, binary) = (file.display().to_string(), ringlead_binary().unwrap().display().to_string());
     let mut daemon = journal.spawn(&[&binary, "run", "-c", &path]);
+    let pid = daemon.id().to_string();
     wait_until(LIMIT, "the start in the journal", || {
         journal.entries("RINGLEAD_EVENT=start").iter().any(|entry| {
             entry["PRIORITY"] == "6"
                 && entry["SYSLOG_IDENTIFIER"] == "ringlead"
-                && entry["_PID"] == daemon.id().to_string()
+                && entry["_PID"].as_str() == Some(&pid)
                 && entry["MESSAGE"].as_str().is_some_and(|message| message.contains("ready"))
         })
     });
