@@ -8,6 +8,7 @@ use super::routes::Ask;
 use super::start::names;
 use super::{Engine, monotonic};
 use crate::config::{self, Config, needs_restart};
+use crate::http::Server;
 use crate::logs::{self, Prepared, PreparedFlows};
 use crate::plan::Plan;
 use crate::reports::Tokens;
@@ -74,19 +75,20 @@ impl Engine {
             ));
         }
         self.check_sources(&config).await?;
-        let metrics = self.observe.changed(config.observe.metrics)?;
+        let metrics = self.observe.changed(config.observe.metrics, &self.http_servers())?;
         let (last, local) = (Arc::clone(&self.plan), self.local.clone());
         let prepared = tokio::task::spawn_blocking(move || prepare(&last, config, &local)).await;
         let (plan, rules, (log, flows), tokens) = prepared.map_err(|e| e.to_string())??;
-        let reporting = self.reporting.changed(plan.config().observe.reports.as_ref(), tokens)?;
+        let reporting =
+            self.reporting.changed(plan.config().observe.reports.as_ref(), tokens, &self.http_servers())?;
         if let Some(steering) = &mut self.node.steering {
             steering.fits(&rules).map_err(|e| e.to_string())?;
         }
         logs::adopt(log);
         self.flow_log.adopt(flows, || names(&plan));
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
-        self.observe.adopt(metrics);
-        self.reporting.adopt(reporting);
+        self.observe.adopt(metrics).await;
+        self.reporting.adopt(reporting).await;
         self.note_new_services();
         self.note_said().await;
         self.resolve_routes(Ask::New).await;
@@ -107,6 +109,13 @@ impl Engine {
         self.refresh_local().await;
         self.steer();
         Ok(())
+    }
+}
+
+impl Engine {
+    /// Where we listen over HTTP: what one of them leaves, another may take in the same reload.
+    fn http_servers(&self) -> Vec<&Server> {
+        self.observe.server().into_iter().chain(self.reporting.server()).collect()
     }
 }
 
