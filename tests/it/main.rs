@@ -18,6 +18,7 @@ mod day;
 mod demo;
 mod disruption;
 mod dsr;
+mod explained;
 mod followed;
 mod generic;
 mod health;

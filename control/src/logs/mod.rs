@@ -16,6 +16,9 @@ mod orders;
 mod ring;
 mod sink;
 mod stream;
+#[cfg(test)]
+#[path = "../../../dataplane/l4/tests/support/flow.rs"]
+mod test_flow;
 mod writer;
 
 use crate::config::{LogConfig, LogLevel, LogTarget};
