@@ -9,6 +9,7 @@ pub mod handover;
 pub mod health;
 pub mod lock;
 pub mod logs;
+pub mod machine;
 pub mod metrics;
 pub mod net;
 pub mod notify;

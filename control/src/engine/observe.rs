@@ -2,10 +2,12 @@
 
 use super::report::Reporter;
 use super::{Engine, Node, monotonic};
+use crate::machine::Judge;
 use crate::metrics::{Ask, Figures, Make, Pulse, Server, ServiceDrops, WorkerFigures};
 use crate::plan::Reach;
 use ringlead_l4::drops::{Drop, OF_SERVICE};
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +21,13 @@ const LISTEN_EVERY: Duration = Duration::from_secs(1);
 
 /// Frames dropped for one service, by place in [`OF_SERVICE`].
 pub(super) type DropCounts = [u64; OF_SERVICE.len()];
+
+/// Where metrics cannot be served, and why.
+#[derive(Debug, Clone)]
+pub(super) struct Deaf {
+    pub at: SocketAddr,
+    pub error: Arc<io::Error>,
+}
 
 /// Whoever serves metrics, and what it needs of the control loop.
 #[derive(Debug)]
@@ -62,9 +71,9 @@ impl Observe {
         self.asked.recv().await
     }
 
-    fn listen(&self, at: SocketAddr) -> Result<Server, String> {
+    fn listen(&self, at: SocketAddr) -> Result<Server, Deaf> {
         let server = Server::listen(at, self.ask.clone(), Arc::clone(&self.pulse));
-        server.map_err(|error| format!("[observe] metrics: cannot listen at {at}: {error}"))
+        server.map_err(|error| Deaf { at, error: Arc::new(error) })
     }
 
     /// What another configuration changes about where metrics are served: `Some(server)` once it is listened there, while the
@@ -72,7 +81,7 @@ impl Observe {
     ///
     /// # Errors
     /// When it cannot be listened there.
-    pub(super) fn changed(&self, at: Option<SocketAddr>) -> Result<Option<Option<Server>>, String> {
+    pub(super) fn changed(&self, at: Option<SocketAddr>) -> Result<Option<Option<Server>>, Deaf> {
         let now = self.server.as_ref().map(Server::at);
         if now == at { Ok(None) } else { at.map(|at| self.listen(at)).transpose().map(Some) }
     }
@@ -88,7 +97,12 @@ impl Observe {
 impl Engine {
     /// Begins to serve metrics where the configuration says.
     pub(super) fn listen(&mut self) -> Result<(), String> {
-        let change = self.observe.changed(self.plan.config().observe.metrics)?;
+        let change = self.observe.changed(self.plan.config().observe.metrics).map_err(|deaf| {
+            let origin = self.undo.origin();
+            let mut judge = Judge::new(self.plan.config(), &origin);
+            judge.metrics(deaf.at, &deaf.error);
+            judge.end().to_string()
+        })?;
         self.observe.adopt(change);
         Ok(())
     }
@@ -104,7 +118,7 @@ impl Engine {
         let first = self.observe.tried.replace(Instant::now()).is_none();
         match self.listen() {
             Ok(()) => tracing::info!(event = "metrics", "served"),
-            Err(why) if first => tracing::warn!(event = "metrics", "{why}; tried again every second"),
+            Err(why) if first => tracing::warn!(event = "metrics", "tried again every second:\n{why}"),
             Err(_) => {}
         }
     }
