@@ -27,9 +27,10 @@ fn check(lab: &Lab, text: &str) -> Checked {
     };
     let json: serde_json::Value = serde_json::from_slice(&run(&["--json"]).stdout).unwrap();
     let entries = json["entries"].as_array().unwrap();
-    let codes = entries.iter().map(|entry| entry["code"].as_str().unwrap().to_owned()).collect();
+    let codes = entries.iter().map(|entry| entry["code"].as_str().unwrap().to_owned());
+    let codes = codes.filter(|code| of_the_machine(code)).collect();
     let plain = run(&[]);
-    let said = String::from_utf8_lossy(&[plain.stdout, plain.stderr].concat()).into_owned();
+    let said = String::from_utf8_lossy(&[plain.stderr, plain.stdout].concat()).into_owned();
     Checked { status: plain.status.code(), codes, said }
 }
 
@@ -40,7 +41,12 @@ fn told(log: &str, checked: &Checked) -> BTreeSet<String> {
         assert!(told, "these words are not in the log:\n{block}\n--- the log:\n{log}");
     }
     let after = log.split("code=\"").skip(1).filter_map(|rest| rest.split('"').next());
-    after.map(str::to_owned).collect()
+    after.filter(|code| of_the_machine(code)).map(str::to_owned).collect()
+}
+
+/// Two cores are few: the lab's worker shares one with control, which is told too.
+fn of_the_machine(code: &str) -> bool {
+    code.starts_with("C2")
 }
 
 fn codes(codes: &[&str]) -> BTreeSet<String> {
