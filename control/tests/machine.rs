@@ -123,7 +123,7 @@ fn judged(loaded: &Loaded, fake: &Fake) -> config::Diagnostics {
     judge.sources(&fake.local, Some(32_768..=60_999));
     judge.network(&plan, &mtus, &fake.local);
     if let (Some(error), Some(at)) = (&fake.listening, loaded.config.observe.metrics) {
-        judge.metrics(at, error);
+        judge.listening("metrics", at, error);
     }
     machine::before(loaded, &fake.machine).and(judge.end())
 }

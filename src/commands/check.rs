@@ -4,7 +4,7 @@ use super::config::colour;
 use super::daemon::running;
 use crate::cli::CheckArgs;
 use ringlead_control::config::{self, Config, Diagnostics, Loaded};
-use ringlead_control::engine::{EngineError, look};
+use ringlead_control::engine::{EngineError, look, places};
 use ringlead_control::machine::Machine;
 use ringlead_flow::FlowTable;
 use std::io::Write;
@@ -44,14 +44,14 @@ fn here(loaded: &Loaded) -> Result<Diagnostics, String> {
     let served = served(&loaded.config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
-    runtime.block_on(look(loaded, &machine, served)).map_err(|EngineError(why)| why)
+    runtime.block_on(look(loaded, &machine, &served)).map_err(|EngineError(why)| why)
 }
 
-/// Where the daemon that runs here serves metrics, if one answers and says so.
-fn served(config: &Config) -> Option<SocketAddr> {
-    let text = running(&config.node.control).ok()?;
-    let (running, _) = config::parse("the daemon's configuration", &text).ok()?;
-    running.observe.metrics
+/// Where the daemon that runs here listens, if one answers and says so.
+fn served(config: &Config) -> Vec<SocketAddr> {
+    let text = running(&config.node.control);
+    let running = text.ok().and_then(|text| config::parse("the daemon's configuration", &text).ok());
+    running.map_or_else(Vec::new, |(config, _)| places(&config).map(|(_, at)| at).collect())
 }
 
 fn say(args: &CheckArgs, config: Option<&Config>, found: &Diagnostics) {

@@ -15,17 +15,17 @@ use ringlead_tests::{
 };
 
 /// As both configurations say.
-const KEY: [u8; 16] = *b"ringlead-default";
+pub(crate) const KEY: [u8; 16] = *b"ringlead-default";
 const PORT: u16 = 443;
 /// Where a node's health is asked for.
-const HEALTH_PORT: u16 = 8443;
+pub(crate) const HEALTH_PORT: u16 = 8443;
 /// Listeners of a service on one node.
-const LISTENERS: usize = 4;
+pub(crate) const LISTENERS: usize = 4;
 pub(crate) const LIMIT: Duration = Duration::from_secs(15);
 
 /// The test server of a node: listeners by the front's hash on these addresses, and one that answers health checks. The
 /// first node's listeners are called a to d, the second one's A to D.
-fn listen(lab: &Lab, node: Node, addresses: &[SocketAddr]) -> BlobServer {
+pub(crate) fn listen(lab: &Lab, node: Node, addresses: &[SocketAddr]) -> BlobServer {
     let (first, number) = if node == Node::Second { ('A', 2) } else { ('a', 1) };
     let mut all = Vec::new();
     lab.within(node, || {
@@ -41,12 +41,12 @@ fn listen(lab: &Lab, node: Node, addresses: &[SocketAddr]) -> BlobServer {
     BlobServer::on(all)
 }
 
-fn hash_of(client: SocketAddr, service: SocketAddr) -> u64 {
+pub(crate) fn hash_of(client: SocketAddr, service: SocketAddr) -> u64 {
     FrontHash::new(KEY).flow(client.ip().into(), service.ip().into(), client.port(), service.port(), 6)
 }
 
 /// Many short transfers, 40 at a time, of which none may fail.
-fn transfers(lab: &Lab, to: SocketAddr, count: usize) -> Vec<Transferred> {
+pub(crate) fn transfers(lab: &Lab, to: SocketAddr, count: usize) -> Vec<Transferred> {
     let sources = Lab::clients(family(to));
     let each = Transfer::new(to).bytes(3_001, 5_003);
     let some = |_| lab.within(Node::Client, || tcp_transfers(each, 40, &sources));
@@ -58,7 +58,7 @@ pub(crate) fn family(at: SocketAddr) -> Family {
     if at.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
-fn nobody_answers(lab: &Lab, to: SocketAddr) {
+pub(crate) fn nobody_answers(lab: &Lab, to: SocketAddr) {
     let quick = Transfer::new(to).timeout(Duration::from_millis(300));
     let made = lab.within(Node::Client, || quick.make());
     assert!(made.is_err(), "{to} answers without a balancer: {made:?}");
@@ -156,7 +156,7 @@ fn each_connection_is_accepted_by_the_listener_that_its_hash_says_beside_layer_4
 }
 
 /// A node of two, by its number: services of both families, with dsr or, for IPv4 alone, a tunnel.
-fn node_config(lab: &Lab, number: u8) -> String {
+pub(crate) fn node_config(lab: &Lab, number: u8) -> String {
     let (files, bpf) = (lab.files().display(), [lab.bpf_dir(), lab.second_bpf_dir()]);
     let bpf = bpf[usize::from(number - 1)].display();
     std::fs::create_dir_all(lab.files().join(format!("state{number}"))).unwrap();
@@ -182,7 +182,7 @@ fn node_config(lab: &Lab, number: u8) -> String {
     text
 }
 
-fn service(family: Family) -> SocketAddr {
+pub(crate) fn service(family: Family) -> SocketAddr {
     SocketAddr::new(Lab::l7_service(family), PORT)
 }
 

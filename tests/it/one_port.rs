@@ -51,7 +51,7 @@ fn every_mode_serves_by_one_port() {
     let lab = one_wire("one-port");
     let _farm = Farm::start(&lab);
     let _tunnels = Tunnels::start(&lab);
-    Mode::ALL.into_iter().for_each(|mode| carries::nothing_answers(&lab, mode));
+    lab.nobody_answers(&Mode::ALL.map(carries::services).concat());
     let ringlead = Ringlead::start(&lab, &config(&lab).render());
     Mode::ALL.into_iter().for_each(|mode| carries::all_services(&lab, mode));
     assert_eq!(ringlead.status()["ports"].as_array().map(Vec::len), Some(1));

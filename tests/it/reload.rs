@@ -109,7 +109,7 @@ fn services_come_and_go_and_the_program_stays() {
     let mut ringlead = Ringlead::start(&lab, &few.render());
     let others = [Mode::Snat, Mode::Dsr, Mode::Tunnel];
     lab.await_servers(&Service::standard(Mode::Nat, Protocol::Tcp, Family::V4), "123");
-    others.iter().for_each(|mode| carries::nothing_answers(&lab, *mode));
+    lab.nobody_answers(&others.map(carries::services).concat());
     let programs = || ["l0", "l1"].map(|port| refusals::program_of(&lab, port));
     let before = programs();
     assert!(before.iter().all(Option::is_some), "{before:?}");
@@ -119,7 +119,7 @@ fn services_come_and_go_and_the_program_stays() {
     }
     assert_eq!(programs(), before);
     ringlead.reload(&few.render());
-    others.iter().for_each(|mode| carries::nothing_answers(&lab, *mode));
+    lab.nobody_answers(&others.map(carries::services).concat());
     lab.await_servers(&Service::standard(Mode::Nat, Protocol::Tcp, Family::V4), "123");
     assert_eq!(programs(), before);
 }

@@ -50,18 +50,6 @@ fn file(lab: &Lab, services: &[Service]) -> String {
     config.render() + PERSISTENCE
 }
 
-/// The negative control: while no balancer runs, nobody answers.
-fn unanswered(lab: &Lab, services: &[Service]) {
-    for service in services {
-        let name = &service.name;
-        assert_eq!(
-            lab.servers_seen(service),
-            BTreeSet::from([Lab::NOBODY]),
-            "{name} answered without a balancer"
-        );
-    }
-}
-
 /// What a UDP conversation saw.
 #[derive(Debug, Default)]
 struct Talk {
@@ -133,7 +121,7 @@ fn every_flow_goes_on_through_two_upgrades_in_a_row() {
     let _farm = Farm::start(&lab);
     let _tunnels = Tunnels::start(&lab);
     let services = services();
-    unanswered(&lab, &[Service::standard(Mode::Nat, Protocol::Tcp, Family::V4)]);
+    lab.nobody_answers(&[Service::standard(Mode::Nat, Protocol::Tcp, Family::V4)]);
     let text = file(&lab, &services);
     let first = Ringlead::start(&lab, &text);
     for service in services.iter().filter(|service| !service.name.starts_with("sticky")) {
@@ -218,7 +206,7 @@ fn remembered_clients_come_over() {
         let made = lab.within(Node::Client, || tcp_transfers(each, 30, &clients[..30]));
         made.into_iter().map(|made| made.map_or(Lab::NOBODY, |made| made.server)).collect::<String>()
     };
-    unanswered(&lab, &sticky);
+    lab.nobody_answers(&sticky);
     let first = Ringlead::start(&lab, &text);
     wait_until(Duration::from_secs(10), "the servers to be up", || {
         let status = first.status();
@@ -239,7 +227,7 @@ fn a_refused_take_over_leaves_the_old_one_serving() {
     let _farm = Farm::start(&lab);
     let service = Service::standard(Mode::Nat, Protocol::Tcp, Family::V4);
     let good = file(&lab, std::slice::from_ref(&service));
-    unanswered(&lab, std::slice::from_ref(&service));
+    lab.nobody_answers(std::slice::from_ref(&service));
     let mut old = Ringlead::start(&lab, &good);
     lab.await_servers(&service, "123");
     let long = Transfer::new(service.listen).bytes(300_003, 300_003).lasting(Duration::from_secs(6));
@@ -275,7 +263,7 @@ fn of_several_that_take_over_at_once_none_is_without_the_flows() {
     let _farm = Farm::start(&lab);
     let service = Service::standard(Mode::Snat, Protocol::Tcp, Family::V4);
     let text = file(&lab, std::slice::from_ref(&service));
-    unanswered(&lab, std::slice::from_ref(&service));
+    lab.nobody_answers(std::slice::from_ref(&service));
     let first = Ringlead::start(&lab, &text);
     lab.await_servers(&service, "123");
     let clients = Lab::clients(Family::V4);
@@ -322,7 +310,7 @@ fn a_kill_right_after_the_take_over_is_as_any_kill() {
     let _farm = Farm::start(&lab);
     let service = Service::standard(Mode::Nat, Protocol::Tcp, Family::V4);
     let text = file(&lab, std::slice::from_ref(&service));
-    unanswered(&lab, std::slice::from_ref(&service));
+    lab.nobody_answers(std::slice::from_ref(&service));
     let first = Ringlead::start(&lab, &text);
     lab.await_servers(&service, "123");
     let long = Transfer::new(service.listen).bytes(700_003, 700_003).timeout(Duration::from_secs(20));

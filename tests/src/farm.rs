@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::thread;
 use std::time::Duration;
 
 use crate::config::{Family, Mode, Protocol, Service};
@@ -78,6 +79,23 @@ impl Lab {
                 stats.per_server.into_keys().chain(nobody).collect()
             }
         })
+    }
+
+    /// The negative control: asks all of these services at once, and none may answer.
+    ///
+    /// # Panics
+    /// When one does.
+    #[track_caller]
+    pub fn nobody_answers(&self, services: &[Service]) {
+        let nobody = BTreeSet::from([Self::NOBODY]);
+        let seen: Vec<_> = thread::scope(|scope| {
+            let asked: Vec<_> =
+                services.iter().map(|service| scope.spawn(|| self.servers_seen(service))).collect();
+            asked.into_iter().map(|seen| seen.join().unwrap()).collect()
+        });
+        for (service, seen) in services.iter().zip(seen) {
+            assert_eq!(seen, nobody, "{} is answered without a balancer", service.name);
+        }
     }
 
     /// Waits until exactly these servers answer new flows of a service, and every flow is answered.

@@ -180,6 +180,14 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "The service would get the scrapes, or the scraper the clients. Choose another port for `metrics`, or an address that no service listens on.",
     ),
     (
+        "C171",
+        "The service would get the reports, or whoever reads metrics would meet the door for reports. Choose another port for `report`, or an address that no service listens on.",
+    ),
+    (
+        "C172",
+        "Whoever sees a token on the wire can take servers out of service. Write a management address, or a loopback address with a proxy in front that speaks TLS.",
+    ),
+    (
         "C180",
         "The journal keeps every field apart. Take `format` out, and choose by journalctl's -o; or write to = \"stderr\" or a path.",
     ),
@@ -229,7 +237,7 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
     ),
     (
         "C212",
-        "Another program listens there (`ss -ltnp` says which), or this node does not have the address. Choose another port or address for `metrics`.",
+        "Another program listens there (`ss -ltnp` says which), or this node does not have the address. Choose another port or address.",
     ),
     (
         "C213",

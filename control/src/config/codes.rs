@@ -77,6 +77,8 @@ codes! {
     PATH_SOURCE = "C163", "A check by the service's path has no address to ask from of the service's IP family.";
     PANIC_IDLE = "C164", "A pool's panic has nothing to go by, or nobody to turn to.";
     METRICS_ON_SERVICE = "C170", "The metrics are to be served where a service listens.";
+    REPORTS_ELSEWHERE = "C171", "Reports are to be taken where a service listens, or where metrics are served.";
+    REPORTS_OPEN = "C172", "Reports, and the tokens that they need, are taken unencrypted on every address of the node (warning).";
     JOURNAL_FORMAT = "C180", "A log to the journal has no format to choose.";
     QUEUE_UNOWNED = "C201", "A receive queue of a port's device has no worker: its traffic would be lost.";
     NOT_ADJACENT = "C202", "A server of a dsr service is behind a router, which dsr cannot pass (warning).";
@@ -89,7 +91,7 @@ codes! {
     UNREACHABLE = "C209", "A server cannot be reached from this machine: it gets no flows (warning).";
     PORTS_SHARED = "C210", "This machine's own sockets use ports of a source address.";
     FILE = "C211", "A file or folder that the configuration names cannot be used.";
-    LISTEN_BUSY = "C212", "The place for the metrics cannot be listened on.";
+    LISTEN_BUSY = "C212", "The place for metrics or reports cannot be listened on.";
     ADDRESS_ABSENT = "C213", "A service expects its address on this node, which does not have it (warning).";
     FRAMES_LONG = "C214", "A port's device sends longer frames than the packet memory has room for.";
 }

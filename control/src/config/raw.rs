@@ -232,6 +232,8 @@ pub(super) struct Expect {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Observe {
     pub(super) metrics: Opt<String>,
+    pub(super) report: Opt<String>,
+    pub(super) report_token_file: Opt<String>,
     /// Read on its own, so that it has its own findings.
     #[serde(skip)]
     pub(super) log: Option<Table<Log>>,

@@ -260,7 +260,13 @@ pub(super) const EXPECT: Table = Table {
 
 pub(super) const OBSERVE: Table = Table {
     header: "[observe]",
-    keys: &[key("metrics", "a string \"ADDRESS:PORT\""), key("log", "a table"), key("flow-log", "a table")],
+    keys: &[
+        key("metrics", "a string \"ADDRESS:PORT\""),
+        key("report", "a string \"ADDRESS:PORT\""),
+        key("report-token-file", "a path as a string"),
+        key("log", "a table"),
+        key("flow-log", "a table"),
+    ],
     later: &["status-page", "access-log", "capture-ring"],
 };
 

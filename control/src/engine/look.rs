@@ -3,7 +3,7 @@
 use super::devices::Devices;
 use super::routes::{Ask, Routes};
 use super::{Engine, EngineError, failed};
-use crate::config::{Diagnostics, Loaded};
+use crate::config::{Config, Diagnostics, Loaded};
 use crate::machine::{Judge, Machine, before, ephemeral, tell};
 use crate::net::{Net, NodeAddress};
 use crate::plan::Plan;
@@ -15,21 +15,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// All that this machine says of a configuration. Nothing is attached, added or kept. `served`: where a daemon that runs here
-/// serves its metrics, which is no other program's place then. Must be called on a runtime.
+/// listens by its own configuration, which is no other program's place then. Must be called on a runtime.
 ///
 /// # Errors
 /// When the kernel cannot be asked.
 pub async fn look(
     loaded: &Loaded,
     machine: &Machine,
-    served: Option<SocketAddr>,
+    served: &[SocketAddr],
 ) -> Result<Diagnostics, EngineError> {
     let found = before(loaded, machine);
     let mut judge = Judge::new(&loaded.config, &loaded.origin);
-    if let Some(at) = loaded.config.observe.metrics.filter(|at| Some(*at) != served)
-        && let Err(error) = can_bind(at)
-    {
-        judge.metrics(at, &error);
+    for (key, at) in places(&loaded.config).filter(|(_, at)| !served.contains(at)) {
+        if let Err(error) = can_bind(at) {
+            judge.listening(key, at, &error);
+        }
     }
     let kernel = |error| failed("cannot ask the kernel", error);
     let (net, _events) = Net::open().map_err(kernel)?;
@@ -82,6 +82,14 @@ impl Engine {
     pub(super) fn mtus(&self) -> Vec<u32> {
         self.node.ports.iter().map(|port| port.mtu).collect()
     }
+}
+
+/// Where a configuration would have the daemon listen, and by which keys.
+pub fn places(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    let reports = config.observe.reports.as_ref().map(|reports| reports.at);
+    [("metrics", config.observe.metrics), ("report", reports)]
+        .into_iter()
+        .filter_map(|(key, at)| Some((key, at?)))
 }
 
 fn own(addresses: &[NodeAddress]) -> BTreeSet<IpAddr> {

@@ -21,6 +21,7 @@ mod pools;
 mod publish;
 mod reload;
 mod report;
+mod reporting;
 pub mod requests;
 mod routes;
 mod signals;
@@ -56,7 +57,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-pub use look::look;
+pub use look::{look, places};
 pub use signals::Signals;
 pub use undo::CONFIRM_S_MAX;
 
@@ -192,6 +193,7 @@ pub struct Engine {
     agents: agent::AgentWatch,
     taken_over: Option<status::TakeOverStatus>,
     observe: observe::Observe,
+    reporting: reporting::Reporting,
     started: Instant,
     /// When neighbours were last looked at for some that nobody keeps resolved.
     managed_at: Instant,
@@ -213,6 +215,7 @@ impl Engine {
         Self {
             load: LoadMeter::new(node.cores.len()),
             observe: observe::Observe::new(&node),
+            reporting: reporting::Reporting::new(),
             devices: devices::Devices::of(node.ports.iter().map(|port| port.ifindex)),
             prober: Prober::new(node.shared.clone(), ports),
             plan: Arc::new(plan),
@@ -271,6 +274,7 @@ impl Engine {
             self.observe.beat(self.ready);
             tokio::select! {
                 Some(ask) = self.observe.asked() => self.on_scrape(ask),
+                Some(call) = self.reporting.called() => self.on_report(call).await,
                 Some(event) = self.health.recv() => self.on_health(event).await,
                 Some(event) = inputs.net.recv() => self.on_net(event, &mut inputs.net).await,
                 Some((request, answer)) = inputs.admin.recv() => self.on_request(&request, answer).await,
@@ -293,6 +297,7 @@ impl Engine {
     async fn keep_house(&mut self) {
         self.load.sample(&self.node.shared.counters);
         self.listen_again();
+        self.take_reports_again();
         self.undo_unconfirmed().await;
         self.free_retired();
         self.watch_workers();

@@ -2,8 +2,10 @@
 
 use super::report::Reporter;
 use super::{Engine, Node, monotonic};
+use crate::config::{Config, Origin};
+use crate::http::Server;
 use crate::machine::Judge;
-use crate::metrics::{Ask, Figures, Make, Pulse, Server, ServiceDrops, WorkerFigures};
+use crate::metrics::{self, Ask, Figures, Make, Pulse, ServiceDrops, WorkerFigures};
 use crate::plan::Reach;
 use ringlead_l4::drops::{Drop, OF_SERVICE};
 use std::collections::BTreeMap;
@@ -22,11 +24,22 @@ const LISTEN_EVERY: Duration = Duration::from_secs(1);
 /// Frames dropped for one service, by place in [`OF_SERVICE`].
 pub(super) type DropCounts = [u64; OF_SERVICE.len()];
 
-/// Where metrics cannot be served, and why.
+/// Where it cannot be listened, and why.
 #[derive(Debug, Clone)]
 pub(super) struct Deaf {
+    /// The key of `[observe]`.
+    pub key: &'static str,
     pub at: SocketAddr,
     pub error: Arc<io::Error>,
+}
+
+impl Deaf {
+    /// As a finding about the configuration that wants it.
+    pub(super) fn told(&self, config: &Config, origin: &Origin) -> String {
+        let mut judge = Judge::new(config, origin);
+        judge.listening(self.key, self.at, &self.error);
+        judge.end().to_string()
+    }
 }
 
 /// Whoever serves metrics, and what it needs of the control loop.
@@ -72,8 +85,8 @@ impl Observe {
     }
 
     fn listen(&self, at: SocketAddr) -> Result<Server, Deaf> {
-        let server = Server::listen(at, self.ask.clone(), Arc::clone(&self.pulse));
-        server.map_err(|error| Deaf { at, error: Arc::new(error) })
+        let server = metrics::listen(at, self.ask.clone(), Arc::clone(&self.pulse));
+        server.map_err(|error| Deaf { key: "metrics", at, error: Arc::new(error) })
     }
 
     /// What another configuration changes about where metrics are served: `Some(server)` once it is listened there, while the
@@ -97,12 +110,8 @@ impl Observe {
 impl Engine {
     /// Begins to serve metrics where the configuration says.
     pub(super) fn listen(&mut self) -> Result<(), String> {
-        let change = self.observe.changed(self.plan.config().observe.metrics).map_err(|deaf| {
-            let origin = self.undo.origin();
-            let mut judge = Judge::new(self.plan.config(), &origin);
-            judge.metrics(deaf.at, &deaf.error);
-            judge.end().to_string()
-        })?;
+        let change = self.observe.changed(self.plan.config().observe.metrics);
+        let change = change.map_err(|deaf| deaf.told(self.plan.config(), &self.undo.origin()))?;
         self.observe.adopt(change);
         Ok(())
     }
@@ -128,6 +137,7 @@ impl Engine {
         let begin = monotonic();
         let reporter = self.reporter();
         let (bases, others) = (Arc::clone(&self.observe.bases), Arc::clone(&self.observe.others));
+        let door = self.reporting.door();
         let (checks, started_at) = (self.checker.times(), self.observe.started_at);
         let control = monotonic().saturating_sub(begin);
         let make: Make = Box::new(move || {
@@ -141,6 +151,7 @@ impl Engine {
                 other_drops,
                 next_hops: reporter.next_hops(),
                 checks,
+                reports: door.counts().get(),
                 control,
                 status: reporter.status(),
             }

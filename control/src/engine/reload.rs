@@ -3,6 +3,7 @@
 use super::addresses::local_soon;
 use super::observe::Deaf;
 use super::publish::drop_elsewhere;
+use super::reporting::tokens;
 use super::routes::Ask;
 use super::start::names;
 use super::undo::Written;
@@ -11,6 +12,7 @@ use crate::config::{self, Config, Origin, needs_restart};
 use crate::logs::{self, Prepared, PreparedFlows};
 use crate::machine::{Judge, ephemeral};
 use crate::plan::Plan;
+use crate::reports::Tokens;
 use ringlead_io::steer::Rules;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -78,7 +80,9 @@ impl Engine {
         let new = New { config, origin: text.origin.clone(), metrics: metrics.as_ref().err().cloned() };
         let last = (Arc::clone(&self.plan), self.local.clone(), self.own_addresses());
         let prepared = tokio::task::spawn_blocking(move || prepare(&last, new)).await;
-        let (plan, rules, (log, flows)) = prepared.map_err(|e| e.to_string())??;
+        let (plan, rules, (log, flows), tokens) = prepared.map_err(|e| e.to_string())??;
+        let reporting = self.reporting.changed(plan.config().observe.reports.as_ref(), tokens);
+        let reporting = reporting.map_err(|deaf| deaf.told(plan.config(), &text.origin))?;
         if let Some(steering) = &mut self.node.steering {
             steering.fits(&rules).map_err(|e| e.to_string())?;
         }
@@ -87,6 +91,7 @@ impl Engine {
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
         // One that failed was refused above.
         self.observe.adopt(metrics.unwrap_or_default());
+        self.reporting.adopt(reporting);
         self.undo.running = text;
         self.note_new_services();
         self.note_said().await;
@@ -128,25 +133,26 @@ type Last = (Arc<Plan>, BTreeSet<IpAddr>, BTreeSet<IpAddr>);
 
 /// The plan after another configuration, what would be steered then, and the log. Takes as long as the configuration is, so it runs off
 /// the control thread.
-fn prepare(last: &Last, new: New) -> Result<(Arc<Plan>, Rules, Logs), String> {
+fn prepare(last: &Last, new: New) -> Result<(Arc<Plan>, Rules, Logs, Tokens), String> {
     let (last, local, own) = last;
     let New { config, origin, metrics } = new;
     let mut judge = Judge::new(&config, &origin);
     judge.files();
     judge.sources(own, ephemeral());
-    if let Some(Deaf { at, error }) = &metrics {
-        judge.metrics(*at, error);
+    if let Some(Deaf { key, at, error }) = &metrics {
+        judge.listening(key, *at, error);
     }
     let found = judge.end();
     if found.has_errors() {
         return Err(found.to_string());
     }
+    let tokens = tokens(&config)?;
     let logs = (logs::prepare(&config.observe.log)?, PreparedFlows::open(config.observe.flow_log.as_ref())?);
     let mut plan = Plan::clone(last);
     plan.adopt(config).map_err(|e| e.to_string())?;
     let rules = plan.rules(&local_soon(local, &plan));
     steerable(&rules)?;
-    Ok((Arc::new(plan), rules, logs))
+    Ok((Arc::new(plan), rules, logs, tokens))
 }
 
 /// The most services or nat servers that the steering maps hold.

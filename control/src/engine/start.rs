@@ -1,6 +1,7 @@
 //! Starting, in the order in which nobody is reset and no frame goes to a server that is not known to be up.
 
 use super::addresses::local_soon;
+use super::reporting::tokens;
 use super::routes::Ask;
 use super::{Engine, EngineError, failed};
 use crate::config::Via;
@@ -43,6 +44,8 @@ impl Engine {
         self.survey().await?;
         // Probes are answered from here on: alive, and not ready.
         self.listen().map_err(EngineError)?;
+        let tokens = tokens(self.plan.config()).map_err(EngineError)?;
+        self.take_reports(tokens).map_err(EngineError)?;
         self.note_said().await;
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();

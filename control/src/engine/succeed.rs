@@ -2,6 +2,7 @@
 
 use super::addresses::local_soon;
 use super::reload::steerable;
+use super::reporting::tokens;
 use super::routes::Ask;
 use super::status::TakeOverStatus;
 use super::{Engine, EngineError, NodeSocket, Signals, failed, monotonic};
@@ -26,6 +27,9 @@ impl Engine {
 
     async fn prepare_beside(&mut self) -> Result<(), EngineError> {
         self.survey().await?;
+        // It is listened with them once the predecessor has let go.
+        let tokens = tokens(self.plan.config()).map_err(EngineError)?;
+        self.reporting.set_tokens(tokens);
         steerable(&self.rules_soon()).map_err(EngineError)?;
         // The predecessor's maps have the node's own addresses, so answers to checks stay the kernel's.
         self.sync_neighbours(Ask::New).await;
@@ -84,6 +88,7 @@ impl Engine {
         self.steer();
         // The predecessor has just closed its own; one that is still there is waited for.
         self.listen_again();
+        self.take_reports_again();
         self.tell_ready();
         Ok(())
     }

@@ -10,6 +10,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("flows", "flows were ended by command"),
     ("hand-over", "a successor takes this daemon's place"),
     ("health", "a server went up or down, and why"),
+    ("http", "a connection to the listener of metrics or reports failed"),
     ("log", "the log was opened anew, or lost lines"),
     ("metrics", "the metrics' listener, or requests to it"),
     ("neighbour", "a next hop is not kept resolved"),

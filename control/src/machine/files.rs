@@ -3,6 +3,7 @@
 use super::Judge;
 use crate::config::{LogTarget, codes};
 use crate::health::check_ca;
+use crate::reports::Tokens;
 use nix::unistd::{AccessFlags, access};
 use std::path::Path;
 
@@ -33,6 +34,11 @@ impl Judge<'_> {
                 )
                 .help("make its folder, writable for ringlead, or choose another place");
             }
+        }
+        let reports = config.observe.reports.as_ref();
+        if let Some(why) = reports.and_then(|reports| Tokens::read(&reports.tokens).err()) {
+            self.error(codes::FILE, &["observe", "report-token-file"], why)
+                .help("a token a line, that ringlead may read and others may not");
         }
         if let Err(why) = can_be_folder(&config.node.state_dir) {
             let message = format!("`state-dir`: {}: {why}", config.node.state_dir.display());

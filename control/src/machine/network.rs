@@ -96,10 +96,10 @@ impl Judge<'_> {
         }
     }
 
-    /// C212. What came of listening for scrapes.
-    pub fn metrics(&mut self, at: SocketAddr, error: &io::Error) {
-        let message = format!("[observe] metrics: cannot listen at {at}: {error}");
-        let entry = self.error(codes::LISTEN_BUSY, &["observe", "metrics"], message);
+    /// C212. What came of listening for scrapes (`metrics`) or reports (`report`).
+    pub fn listening(&mut self, key: &str, at: SocketAddr, error: &io::Error) {
+        let message = format!("[observe] {key}: cannot listen at {at}: {error}");
+        let entry = self.error(codes::LISTEN_BUSY, &["observe", key], message);
         entry.help(if error.kind() == io::ErrorKind::AddrInUse {
             let port = at.port();
             format!("`ss -ltnp 'sport = :{port}'` says who listens there; choose another port")

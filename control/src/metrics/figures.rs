@@ -23,6 +23,8 @@ pub struct Figures {
     pub next_hops: [u64; 2],
     /// How long checks took.
     pub checks: CheckTimes,
+    /// Calls that reported health over HTTP, by status.
+    pub reports: Vec<(String, u64)>,
     /// For how long the control loop was kept for this scrape.
     pub control: Duration,
 }

@@ -15,6 +15,9 @@ pub(super) fn write(figures: &Figures, page: &mut Page<'_, '_>) -> fmt::Result {
     process(figures, page)?;
     configuration(figures, page)?;
     memory(figures, page)?;
+    let help = "Calls that reported servers' health over HTTP, by the status that they were answered with.";
+    let calls = figures.reports.iter().map(|(code, calls)| ([("code", code.as_str())], *calls));
+    page.counters("ringlead_report_calls", help, calls)?;
     let help = "For how long the control loop was kept by this scrape, before it was rendered elsewhere.";
     page.gauge("ringlead_scrape_control_seconds", help, figures.control.as_secs_f64())
 }

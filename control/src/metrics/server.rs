@@ -1,74 +1,34 @@
-//! HTTP/1.1 for scrapers and probes: few connections, short ones, and never the control loop's time.
+//! What scrapers and probes get over HTTP, and from where.
 
 use super::{Figures, Format, Pulse, render, unready};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
+use crate::http::{Answer, Handler, Server, response, text};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, ALLOW, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
-/// Connections at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 16;
-/// The longest life of a connection, whatever it does.
-const CONNECTION_MAX: Duration = Duration::from_secs(60);
-/// The longest wait for a request, also for the next one.
-const REQUEST_WAIT_MAX: Duration = Duration::from_secs(20);
 /// The longest wait for the control loop and for the answers before this one.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// Bytes of a request's head.
-const REQUEST_MAX: usize = 16 << 10;
 /// Lines of an answer that says what is wrong.
 const LINES_MAX: usize = 50;
-/// Pause after a failed accept (no file descriptor left), so that it is no busy loop.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Makes the figures; takes time with the configuration's size.
 pub type Make = Box<dyn FnOnce() -> Figures + Send>;
 /// A question to the control loop.
 pub type Ask = oneshot::Sender<Make>;
 
-/// A place where metrics are served. Dropping it closes it with its connections.
-#[derive(Debug)]
-pub struct Server {
-    at: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Server {
-    /// Listens; must be called on a runtime. Scrapes go to `asks`, and whether the daemon lives is read off `pulse`.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn listen(at: SocketAddr, asks: mpsc::Sender<Ask>, pulse: Arc<Pulse>) -> std::io::Result<Self> {
-        let listener = std::net::TcpListener::bind(at)?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let door = Arc::new(Door { asks, pulse, turn: Arc::new(Semaphore::new(1)) });
-        Ok(Self { at, task: tokio::spawn(accept(listener, door)) })
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn at(&self) -> SocketAddr {
-        self.at
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// Listens for scrapers and probes; must be called on a runtime. Scrapes go to `asks`, and whether the daemon lives is read off
+/// `pulse`.
+///
+/// # Errors
+/// What the system said.
+pub fn listen(at: SocketAddr, asks: mpsc::Sender<Ask>, pulse: Arc<Pulse>) -> std::io::Result<Server> {
+    Server::listen(at, Arc::new(Door { asks, pulse, turn: Arc::new(Semaphore::new(1)) }))
 }
 
 struct Door {
@@ -78,43 +38,15 @@ struct Door {
     turn: Arc<Semaphore>,
 }
 
-/// The connections live in this task's set, so that they end with it.
-async fn accept(listener: TcpListener, door: Arc<Door>) {
-    let mut connections = JoinSet::new();
-    loop {
-        // Those that are full of idle scrapers end by themselves.
-        while connections.len() >= CONNECTIONS_MAX {
-            connections.join_next().await;
-        }
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                connections.spawn(timeout(CONNECTION_MAX, converse(stream, Arc::clone(&door))));
-            }
-            Err(error) => {
-                tracing::warn!(event = "metrics", %error, "accepting a connection failed");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-        while connections.try_join_next().is_some() {}
+impl Handler for Door {
+    const NAME: &'static str = "metrics";
+
+    async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Answer {
+        answer(&request, self).await
     }
 }
 
-async fn converse(stream: TcpStream, door: Arc<Door>) {
-    let service = service_fn(move |request| {
-        let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(answer(&request, &door).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_WAIT_MAX)
-        .max_buf_size(REQUEST_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        tracing::debug!(event = "metrics", %error, "a connection ended badly");
-    }
-}
-
-async fn answer(request: &Request<Incoming>, door: &Door) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, door: &Door) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned());
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -128,7 +60,7 @@ async fn answer(request: &Request<Incoming>, door: &Door) -> Response<Full<Bytes
     }
 }
 
-async fn metrics(door: &Door, format: Format) -> Response<Full<Bytes>> {
+async fn metrics(door: &Door, format: Format) -> Answer {
     match made(door, move |figures| render(figures, format)).await {
         Ok(Ok(page)) => response(StatusCode::OK, format.media_type(), page),
         Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
@@ -136,7 +68,7 @@ async fn metrics(door: &Door, format: Format) -> Response<Full<Bytes>> {
     }
 }
 
-async fn ready(door: &Door) -> Response<Full<Bytes>> {
+async fn ready(door: &Door) -> Answer {
     if !door.pulse.is_ready() {
         return verdict("ready", &["still starting".to_owned()]);
     }
@@ -189,7 +121,7 @@ fn wanted(headers: &HeaderMap) -> Format {
 }
 
 /// 200 and a word, or 503 and what is wrong, a line each.
-fn verdict(word: &str, failures: &[String]) -> Response<Full<Bytes>> {
+fn verdict(word: &str, failures: &[String]) -> Answer {
     if failures.is_empty() {
         return text(StatusCode::OK, format!("{word}\n"));
     }
@@ -200,23 +132,9 @@ fn verdict(word: &str, failures: &[String]) -> Response<Full<Bytes>> {
     text(StatusCode::SERVICE_UNAVAILABLE, format!("not {word}\n{}", lines.concat()))
 }
 
-fn text(status: StatusCode, words: String) -> Response<Full<Bytes>> {
-    response(status, TEXT, words)
-}
-
-fn response(status: StatusCode, media_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn format_for(accept: &[&'static str]) -> Format {
         let mut headers = HeaderMap::new();
@@ -242,29 +160,6 @@ mod tests {
         }
         assert_eq!(format_for(&["application/openmetrics-text;q=0"]), Format::Plain);
         assert_eq!(format_for(&[]), Format::Plain);
-    }
-
-    #[tokio::test]
-    async fn more_connections_than_places_wait_their_turn() {
-        let (asks, _) = mpsc::channel(1);
-        let pulse = Arc::new(Pulse::new(Arc::from([]), Vec::new()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = listener.local_addr().unwrap();
-        let server =
-            tokio::spawn(accept(listener, Arc::new(Door { asks, pulse, turn: Arc::new(Semaphore::new(1)) })));
-        let mut idle = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
-            idle.push(TcpStream::connect(at).await.unwrap());
-        }
-        let mut one_more = TcpStream::connect(at).await.unwrap();
-        one_more.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
-        let mut said = String::new();
-        let early = timeout(Duration::from_millis(300), one_more.read_to_string(&mut said)).await;
-        assert!(early.is_err() && said.is_empty(), "{said}");
-        drop(idle);
-        one_more.read_to_string(&mut said).await.unwrap();
-        assert!(said.starts_with("HTTP/1.1 200 OK") && said.ends_with("alive\n"), "{said}");
-        server.abort();
     }
 
     #[test]

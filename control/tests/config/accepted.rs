@@ -8,8 +8,8 @@ use std::time::Duration;
 use ringlead_control::config::{
     self, Addresses, Algorithm, Attach, CheckConfig, Config, Faces, FlowLogConfig, Idle, LogConfig,
     LogFormat, LogLevel, LogTarget, Mode, NodeConfig, ObserveConfig, OnNoServer, OnServerDown, OperatorState,
-    PanicConfig, PanicThen, PassiveConfig, PersistenceConfig, Profile, Queues, RxChecksum, ServerConfig,
-    SourcePrefix, TunnelConfig, ZeroCopy,
+    PanicConfig, PanicThen, PassiveConfig, PersistenceConfig, Profile, Queues, ReportsConfig, RxChecksum,
+    ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
 };
 use ringlead_control::health::{AgentProbe, DnsProbe, FlapRule, HttpProbe, Probe, TlsProbe, UdpProbe};
 use ringlead_l4::ends::Why;
@@ -300,7 +300,11 @@ fn logs() {
         always: vec![Why::Reset, Why::ChosenAgain],
     };
     let metrics = Some("127.0.0.1:9090".parse().unwrap());
-    assert_eq!(good().observe, ObserveConfig { metrics, log, flow_log: Some(flow_log) });
+    let reports = Some(ReportsConfig {
+        at: "127.0.0.1:9091".parse().unwrap(),
+        tokens: PathBuf::from("/etc/ringlead/report-tokens"),
+    });
+    assert_eq!(good().observe, ObserveConfig { metrics, reports, log, flow_log: Some(flow_log) });
     let (least, _) = config::parse("least.toml", LEAST).unwrap();
     assert_eq!(least.observe, ObserveConfig::default());
     let text = format!("{LEAST}[observe]\nlog = {{ to = \"journal\" }}\n");

@@ -259,6 +259,16 @@ impl FlowTable {
         if entry.v4 { self.v4.touch(entry, side, flags, now) } else { self.v6.touch(entry, side, flags, now) }
     }
 
+    /// Notes that a segment of a TCP flow was answered with a reset instead of being sent on: as if its receiver had sent one,
+    /// and besides that `flow.side`, who sent the segment, has been told ([`State::is_reset_to_all`]). A note that runs into
+    /// eight others of the same flow is lost.
+    ///
+    /// [`State::is_reset_to_all`]: crate::State::is_reset_to_all
+    pub fn reset(&self, flow: &Flow, now: Tick) {
+        let (entry, side) = (flow.entry, flow.side);
+        if entry.v4 { self.v4.reset(entry, side, now) } else { self.v6.reset(entry, side, now) }
+    }
+
     /// Notes that the server of a TCP flow cannot be reached, as an ICMP error says. `true`: the flow is one whose client
     /// waits for an answer, and it is the first to hear of it.
     pub fn tell_failure(&self, flow: impl Into<EntryRef>) -> bool {

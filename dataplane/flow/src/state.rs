@@ -19,7 +19,8 @@ pub enum Outcome {
 }
 
 /// `{generation 16, stage 3, seen 5, datagram 1, one-sided 1, attempt 4, mixed 1, profile 1, last-seen 32}`, highest bits first.
-/// The attempt is that of an insert; of a live flow its lowest bit says that the server's failure to answer has been told.
+/// The attempt is that of an insert; of a live flow its lowest bit says that the server's failure to answer has been told, the
+/// next two that the client and the server were reset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct State(pub(crate) u64);
 
@@ -45,8 +46,10 @@ impl State {
     const PROFILE: u32 = 32;
     const MIXED: u64 = 1 << 33;
     const ATTEMPT: u32 = 34;
-    /// Of a live flow only.
+    // Of a live flow only.
     const TOLD: u64 = 1 << Self::ATTEMPT;
+    const CLIENT_RESET: u64 = 1 << (Self::ATTEMPT + 1);
+    const SERVER_RESET: u64 = 1 << (Self::ATTEMPT + 2);
     const ONE_SIDED: u64 = 1 << 38;
     const DATAGRAM: u64 = 1 << 39;
 
@@ -175,6 +178,26 @@ impl State {
             Side::Server => flags.is_rst(),
         };
         if shows { Self(next.0 | Self::TOLD) } else { next }
+    }
+
+    /// The state after a packet of that end was answered with a reset.
+    pub(crate) const fn reset(self, side: Side, now: Tick) -> Self {
+        let mark = match side {
+            Side::Client => Self::CLIENT_RESET,
+            Side::Server => Self::SERVER_RESET,
+        };
+        let after = self.after(side, TcpFlags(TcpFlags::RST), now);
+        Self(after.0 | mark)
+    }
+
+    /// Whether every end whose packets pass here was answered with a reset ([`FlowTable::reset`](crate::FlowTable::reset)), some
+    /// time: also if the flow has gone on since.
+    #[inline]
+    #[must_use]
+    pub const fn is_reset_to_all(self) -> bool {
+        let server = if self.is_one_sided() { 0 } else { Self::SERVER_RESET };
+        let all = Self::CLIENT_RESET | server;
+        self.0 & all == all
     }
 
     /// Whether this is a TCP flow whose client asked for a connection, and of whose server nothing but a RST was seen: nor,

@@ -204,6 +204,21 @@ impl<K: Key> Table<K> {
         (true, None)
     }
 
+    /// See [`FlowTable::reset`](crate::FlowTable::reset).
+    pub(crate) fn reset(&self, at: EntryRef, side: Side, now: Tick) {
+        let entry = self.entry(at.index);
+        let mut state = entry.state();
+        for _ in 0..TRIES {
+            if !state.is_live(at.generation) {
+                return;
+            }
+            match entry.change(state, state.reset(side, now)) {
+                Ok(()) => return,
+                Err(found) => state = found,
+            }
+        }
+    }
+
     /// See [`FlowTable::tell_failure`](crate::FlowTable::tell_failure).
     pub(crate) fn tell_failure(&self, at: EntryRef) -> bool {
         let entry = self.entry(at.index);

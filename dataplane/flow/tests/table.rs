@@ -245,6 +245,29 @@ fn touching_keeps_a_flow_and_moves_its_phase() {
     assert_eq!(table.lookup(&client(1, true), later).unwrap().state.last_seen(), later);
 }
 
+/// A flow is known to be reset only once each end that can be seen was answered; what follows undoes the reset, not that.
+#[test]
+fn a_reset_counts_for_the_end_that_was_answered() {
+    let table = table(10);
+    let flow = new(table.insert(&spec(client(1, true), Some(server(1, true)), 1), NOW));
+    let found = || table.lookup(&client(1, true), NOW).unwrap();
+    let answers = table.lookup(&server(1, true), NOW).unwrap();
+    table.reset(&answers, NOW);
+    assert_eq!((found().state.phase(), found().state.is_reset_to_all()), (Phase::Reset, false));
+    assert!(table.touch(&flow, ACK, NOW));
+    assert_eq!(found().state.phase(), Phase::Established);
+    table.reset(&flow, NOW);
+    assert_eq!((found().state.phase(), found().state.is_reset_to_all()), (Phase::Reset, true));
+    let alone = new(table.insert(&spec(client(2, true), None, 2), NOW));
+    assert!(!alone.state.is_reset_to_all());
+    table.reset(&alone, NOW);
+    assert!(table.lookup(&client(2, true), NOW).unwrap().state.is_reset_to_all(), "nobody else is seen");
+    assert!(table.remove(&alone));
+    let next = new(table.insert(&spec(client(3, true), None, 3), NOW));
+    table.reset(&alone, NOW);
+    assert_eq!(table.lookup(&client(3, true), NOW).unwrap().state, next.state, "an entry's next flow");
+}
+
 #[test]
 fn an_expired_flow_gives_its_tuples_to_a_new_one_and_is_still_reported() {
     let table = table(4);

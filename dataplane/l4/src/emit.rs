@@ -66,6 +66,16 @@ fn charge<P: Port>(worker: &Worker<P>, place: usize, reason: Drop) {
     }
 }
 
+/// Counts a frame of the burst as dropped that goes on as one of our own.
+#[cold]
+pub(crate) fn count_drop<P: Port>(worker: &mut Worker<P>, place: usize, reason: Reason) {
+    charge(worker, place, reason.into());
+    worker.tally.dropped += 1;
+    if let Some(count) = worker.dropped.get_mut(Drop::from(reason).index()) {
+        *count += 1;
+    }
+}
+
 /// Labels a frame for its next hop and queues it on its port.
 #[inline(never)]
 pub(crate) fn send<P: Port>(worker: &mut Worker<P>, mut frame: Frame, l3: u16, egress: Egress) {
@@ -171,6 +181,13 @@ fn label(frames: &mut Frames, frame: &mut Frame, l3: u16, egress: Egress, src: u
             true
         }
         _ => false,
+    }
+}
+
+/// Tells a driver that writes it down that a frame of the burst is not sent on as it is.
+pub(crate) fn note_drop<P: Port>(worker: &mut Worker<P>, place: usize, reason: Reason) {
+    if let (Some(frame), Some(q)) = (worker.burst.frames.get(place), worker.queues.first_mut()) {
+        q.port.note(&worker.frames, frame, &Verdict::Dropped(reason.into()));
     }
 }
 

@@ -4,11 +4,13 @@
 use crate::answer;
 use crate::burst::Fate;
 use crate::drops::Reason;
+use crate::emit;
 use crate::parse::narrow;
 use crate::tables::{Ends, ServiceId, Tables};
 use crate::worker::Worker;
-use ringlead_flow::{Hit, Phase, ServerId, Side, State, Tick};
+use ringlead_flow::{Flow, Hit, Phase, ServerId, Side, State, Tick};
 use ringlead_io::Port;
+use ringlead_wire::reset::into_reset;
 use ringlead_wire::{Kind, Meta, TcpFlags};
 
 /// How long a flow stays after the last segment of it that was answered with a reset. Whoever sent data while the reset was on
@@ -63,21 +65,57 @@ fn end_some<P: Port>(worker: &mut Worker<P>, queue: usize) {
             }
             Step::Reset => {
                 let flow = hit.flow();
-                let what = "tcp reset, the flow's server is down or closed";
-                let reason = match answer::reset(worker, queue, place, Reason::ServerClosed, what) {
-                    Ok(()) => {
-                        // As if the other end had sent it: the sweep ends the flow soon.
-                        worker.flows.touch(&flow, TcpFlags(TcpFlags::RST), worker.tick);
-                        Reason::FlowReset
-                    }
-                    Err(why) => why,
-                };
-                if let Some(fate) = worker.burst.fates.get_mut(place) {
-                    *fate = Fate::Drop(reason.into());
-                }
+                reset(worker, queue, place, &flow);
             }
         }
     }
+}
+
+/// Answers a packet of a flow with a reset, and sends one on in its place, so that its receiver does not wait for ever if it
+/// has nothing to say itself. Only the answer counts for the budget: what goes on is no more than had come.
+fn reset<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, flow: &Flow) {
+    if P::NOTES {
+        emit::note_drop(worker, place, Reason::FlowReset);
+    }
+    let what = "tcp reset, the flow's server is down or closed";
+    let reason = match answer::reset(worker, queue, place, Reason::ServerClosed, what) {
+        Ok(()) => {
+            worker.flows.reset(flow, worker.tick);
+            if is_reachable(worker, flow) && goes_on_as_reset(worker, place) {
+                // Two frames by the books: the one that came is dropped, and the one that goes on was made here.
+                emit::count_drop(worker, place, Reason::FlowReset);
+                worker.tally.made += 1;
+                return;
+            }
+            Reason::FlowReset
+        }
+        Err(why) => why,
+    };
+    if let Some(fate) = worker.burst.fates.get_mut(place) {
+        *fate = Fate::Drop(reason.into());
+    }
+}
+
+/// Whether the way to whom a flow's packet goes is known: a reset for a server that is gone does not wait for it, where packets of
+/// others may have to.
+fn is_reachable<P: Port>(worker: &Worker<P>, flow: &Flow) -> bool {
+    flow.side == Side::Server || {
+        let server = worker.tables.server(flow.server_id);
+        server.is_some_and(|server| worker.shared.neighbours.hop(server.neighbour).is_resolved())
+    }
+}
+
+/// Makes a frame of the burst a reset from its sender to its receiver; the stages that follow send it on as they would have sent
+/// the segment that it was.
+fn goes_on_as_reset<P: Port>(worker: &mut Worker<P>, place: usize) -> bool {
+    let burst = &mut *worker.burst;
+    let (Some(frame), Some(meta)) = (burst.frames.get_mut(place), burst.metas.get_mut(place)) else {
+        return false;
+    };
+    let Some(end) = into_reset(worker.frames.bytes_mut(frame), meta) else { return false };
+    meta.end = end;
+    meta.flags = TcpFlags(TcpFlags::RST);
+    worker.frames.set_len(frame, end.into())
 }
 
 fn step(tables: &Tables, hit: &Hit, meta: &Meta) -> Step {
@@ -102,11 +140,17 @@ fn recomputes(tables: &Tables, hit: &Hit) -> bool {
     tables.service(ServiceId::from_u32(hit.service())).is_some_and(|service| service.recomputes())
 }
 
-/// Whether the sweep may end a flow: its ends were told, or had said that they are done, and have been silent since.
+/// Whether the sweep may end a flow: both ends were answered, or had said that they are done, and have been silent since. Where
+/// only one has spoken, what was sent to the other may have been lost or refused: then the flow has its own timer's time
+/// to hear of it.
 pub(crate) fn is_over(tables: &Tables, server: ServerId, state: State, now: Tick) -> bool {
     let resets = |ends| matches!(ends, Ends::Reset | Ends::Reselect);
-    tables.ends_flows
-        && matches!(state.phase(), Phase::Reset | Phase::Closed)
+    let told = match state.phase() {
+        Phase::Closed => true,
+        Phase::Reset => state.is_reset_to_all(),
+        Phase::Opening | Phase::Established | Phase::HalfClosed | Phase::Datagram => false,
+    };
+    told && tables.ends_flows
         && now.since(state.last_seen()) > LINGER
         && tables.server(server).is_some_and(|server| resets(server.ends))
 }

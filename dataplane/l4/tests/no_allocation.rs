@@ -8,7 +8,7 @@
 )]
 
 use ringlead_flow::snat::{PortSpace, SnatPool};
-use ringlead_l4::tables::{Chooser, Delivery, OnNoServer, Tables};
+use ringlead_l4::tables::{Chooser, Delivery, OnNoServer, Server, Tables};
 use ringlead_pick::{LeastFlows, RandomTwo, RoundRobin, Sticky, StickySpec};
 use std::sync::Arc;
 
@@ -205,4 +205,34 @@ fn full_nat_tunnels_persistence_and_choices_by_load_allocate_nothing() {
     }
     assert_eq!((rig.shared.flows.len(), ports.usage().udp.used + ports.usage().udp.quarantined), (0, 0));
     assert_eq!(quietly(&mut rig, WAN, &known, "clients that come back").len(), 400);
+}
+
+/// Either end's segments of a server that ends its connections: the answer, and what the other end gets.
+#[test]
+fn resets_to_both_ends_allocate_nothing() {
+    use ringlead_l4::tables::Ends;
+    use ringlead_wire::TcpFlags;
+    use ringlead_wire::build::Packet;
+    let plan = Plan::default();
+    let mut rig = Rig::new(&plan);
+    let client = |n: usize| format!("198.51.100.7:{}", 1000 + n);
+    let ask = |n: usize| from_client(Packet::tcp(client(n), [NAT4, DSR4, TUNNEL44][n % 3])).build();
+    let asks: Vec<_> = (0..12).map(ask).collect();
+    let servers: Vec<_> = quietly(&mut rig, WAN, &asks, "flows").iter().map(|(_, f)| server_of(f)).collect();
+    let answer = |n: usize| Packet::tcp(server_address(servers[n], false), client(n)).flags(TcpFlags::ACK);
+    let answers: Vec<_> = (0..12).step_by(3).map(|n| from_server(servers[n], answer(n)).build()).collect();
+    let mut tables = tables_with(&plan, 2, &[]);
+    tables.servers = tables
+        .servers
+        .iter()
+        .cloned()
+        .map(|server| server.map(|s| Server { ends: Ends::Reset, ..s }))
+        .collect();
+    tables.ends_flows = true;
+    rig.publish(tables);
+    rig.tick();
+    for (port, frames) in [(WAN, &asks), (LAN, &answers)] {
+        assert_eq!(quietly(&mut rig, port, frames, "resets").len(), 2 * frames.len());
+    }
+    assert_eq!(rig.drops_of(ringlead_l4::drops::Reason::FlowReset), 16);
 }

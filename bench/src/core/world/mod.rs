@@ -156,3 +156,33 @@ impl World {
 fn narrow(n: usize) -> u32 {
     u32::try_from(n).expect("a small number")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringlead_io::Frame;
+    use ringlead_io::frames::HEADROOM;
+    use ringlead_io::port::BURST;
+
+    #[test]
+    fn packets_begin_where_received_ones_do_whichever_family_was_before() {
+        let families = vec![Family::Ipv6, Family::Ipv4];
+        let shape = Shape { mode: Mode::Tunnel, families, flows: 64, services: 1, servers: 1, workers: 1 };
+        let mut world = World::new(shape.clone());
+        for family in (0..2).flat_map(|_| shape.families.clone()) {
+            let (lanes, traffic) = world.lanes_and_traffic(family);
+            lanes[0].feed(traffic, CHUNKS, BURST);
+            (0..CHUNKS / BURST).for_each(|_| {
+                lanes[0].worker.turn(START_NS);
+            });
+            lanes[0].collect(CHUNKS);
+            let starts: Vec<usize> = lanes[0].idle.iter().map(Frame::headroom).collect();
+            let outer = HEADROOM - tables::ENCAPSULATION.overhead(!family.is_v6());
+            assert!(
+                starts.iter().all(|start| *start == outer),
+                "{family:?}: {:?}, not {outer}",
+                &starts[..8]
+            );
+        }
+    }
+}

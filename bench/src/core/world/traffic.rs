@@ -4,6 +4,7 @@ use crate::core::cell::{Family, replies};
 use crate::core::world::Shape;
 use crate::core::world::tables::ENCAPSULATION;
 use ringlead_flow::Tuple;
+use ringlead_io::frames::HEADROOM;
 use ringlead_io::{Frame, Frames};
 use ringlead_l4::tables::Mode;
 use ringlead_wire::build::Packet;
@@ -97,9 +98,7 @@ impl Traffic {
             Segment::First => &self.firsts[self.service_of(flow)],
             Segment::Answer => &self.answers[usize::from(self.chosen[flow])],
         };
-        // What came back from a tunnel begins earlier in its chunk.
-        let outer = frame.len().saturating_sub(template.bytes.len());
-        assert!(frames.shrink_head(frame, outer), "a longer frame can be cut");
+        restart(frames, frame);
         assert!(frames.copy_in(frame, &template.bytes), "a packet fits into its chunk");
         let bytes = frames.bytes_mut(frame);
         match segment {
@@ -152,6 +151,14 @@ impl Traffic {
     fn service_of(&self, flow: usize) -> usize {
         flow % self.asks.len()
     }
+}
+
+/// Empties a frame, which then begins where received ones do: outer headers have moved its start.
+fn restart(frames: &Frames, frame: &mut Frame) {
+    let (forth, back) =
+        (HEADROOM.saturating_sub(frame.headroom()), frame.headroom().saturating_sub(HEADROOM));
+    let moved = frames.set_len(frame, forth) && frames.shrink_head(frame, forth);
+    assert!(moved && frames.grow_head(frame, back) && frames.set_len(frame, 0), "a start within the chunk");
 }
 
 /// A packet whose client's end is still to be filled in.

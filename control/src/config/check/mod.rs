@@ -3,6 +3,7 @@
 mod algorithm;
 mod dataplane;
 mod health;
+mod listener;
 mod node;
 mod observe;
 mod path;

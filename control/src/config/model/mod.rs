@@ -13,7 +13,7 @@ mod source;
 
 pub use health::{CheckConfig, PassiveConfig, Via};
 pub use node::{DataplaneConfig, Idle, NodeConfig};
-pub use observe::{FlowLogConfig, LogConfig, LogFormat, LogLevel, LogTarget, ObserveConfig};
+pub use observe::{FlowLogConfig, LogConfig, LogFormat, LogLevel, LogTarget, ObserveConfig, ReportsConfig};
 pub use persistence::PersistenceConfig;
 pub use pool::{Algorithm, OnServerDown, OperatorState, PanicConfig, PanicThen, PoolConfig, ServerConfig};
 pub use port::{Attach, Faces, PortConfig, Queues, RxChecksum, ZeroCopy};

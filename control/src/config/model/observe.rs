@@ -11,10 +11,21 @@ pub struct ObserveConfig {
     /// `metrics`: where `/metrics`, `/healthz` and `/readyz` are served over HTTP, to whoever may connect; `None`: nowhere.
     /// A TCP port that no service has, on an address of this node or on all of them.
     pub metrics: Option<SocketAddr>,
+    /// `report`, `report-token-file`; `None`: reports come by the control socket only.
+    pub reports: Option<ReportsConfig>,
     /// `log`.
     pub log: LogConfig,
     /// `flow-log`; `None`: none.
     pub flow_log: Option<FlowLogConfig>,
+}
+
+/// Who may report servers' health over HTTP, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReportsConfig {
+    /// `report`: a TCP port that neither a service nor `metrics` has, on an address of this node or on all of them.
+    pub at: SocketAddr,
+    /// `report-token-file`: whose lines are the tokens that are valid, absolute.
+    pub tokens: PathBuf,
 }
 
 /// `log` of `[observe]`: the daemon's own log.

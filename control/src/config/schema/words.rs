@@ -419,13 +419,29 @@ fn panic() -> Vec<(&'static str, Value)> {
 }
 
 fn observe() -> Vec<(&'static str, Value)> {
-    vec![(
-        "metrics",
-        text(
-            ENDPOINT,
-            "Where /metrics (OpenMetrics), /healthz and /readyz are served over HTTP, to whoever may connect. Default: nowhere.",
+    vec![
+        (
+            "metrics",
+            text(
+                ENDPOINT,
+                "Where /metrics (OpenMetrics), /healthz and /readyz are served over HTTP, to whoever may connect. Default: nowhere.",
+            ),
         ),
-    )]
+        (
+            "report",
+            text(
+                ENDPOINT,
+                "Where a monitoring system may report servers' health over HTTP, with a token of report-token-file. Default: nowhere.",
+            ),
+        ),
+        (
+            "report-token-file",
+            text(
+                "^/",
+                "The tokens that are valid, one a line; read at start and by each reload. Not readable by others.",
+            ),
+        ),
+    ]
 }
 
 fn log() -> Vec<(&'static str, Value)> {

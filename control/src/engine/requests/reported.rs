@@ -2,12 +2,14 @@
 
 use super::super::Engine;
 use super::super::operator::{REASON_MAX, parsed, unix_now};
-use crate::plan::{Reported, Source};
+use crate::plan::{Health, Reported, Source};
+use crate::reports::ReportCall;
 use ringlead_flow::ServerId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a report counts that does not say for how long.
 pub const FOR_DEFAULT: Duration = Duration::from_secs(30);
@@ -60,6 +62,29 @@ pub struct ReportAnswer {
     /// For how many seconds; absent: it is no report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_s: Option<u64>,
+    /// Until when, in UTC (RFC 3339); absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
+/// Why a call changed nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReportRefused {
+    /// Which of its reports was the first that is wrong, from 0.
+    pub at: usize,
+    /// How it is wrong.
+    pub reason: RefusedFor,
+    /// The same in words.
+    pub why: String,
+}
+
+/// How a report is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedFor {
+    /// There is no such pool or server.
+    Nobody,
+    /// What it says of it cannot be.
+    Unfit,
 }
 
 /// When reports were last looked at.
@@ -69,40 +94,69 @@ pub(in crate::engine) struct ReportWatch {
 }
 
 impl Engine {
-    /// Takes a report over and publishes what it changes.
+    /// The command `report`.
     pub(in crate::engine) async fn report_health(
         &mut self,
         arguments: &Map<String, Value>,
     ) -> Result<ReportAnswer, String> {
         let request: ReportRequest = parsed(arguments)?;
-        check(&request)?;
-        let (record, _) =
-            self.plan.configured(&request.pool, &request.server).map_err(|why| why.to_string())?;
-        let (id, old) = (record.id, record.health);
-        let lasting = request.for_s.map_or(FOR_DEFAULT, Duration::from_secs);
-        let reported = match request.health {
-            ReportedHealth::Clear => None,
-            health @ (ReportedHealth::Up | ReportedHealth::Down) => Some(Reported {
-                up: health == ReportedHealth::Up,
-                reason: request.reason,
-                since: unix_now(),
-                until: Instant::now() + lasting,
-            }),
-        };
-        let is_report = reported.is_some();
-        if Arc::make_mut(&mut self.plan).set_reported(id, reported) {
-            self.tell_report(id);
+        let answers = self.report_all(vec![request]).await.map_err(|refused| refused.why)?;
+        answers.into_iter().next().ok_or_else(|| "nothing was reported".to_owned())
+    }
+
+    /// A call over HTTP.
+    pub(in crate::engine) async fn on_report(&mut self, call: ReportCall) {
+        // Who called may have gone; the report counts all the same.
+        let _ = call.answer.send(self.report_all(call.reports).await);
+    }
+
+    /// Takes reports over, all or none, and publishes what they change, once.
+    async fn report_all(&mut self, requests: Vec<ReportRequest>) -> Result<Vec<ReportAnswer>, ReportRefused> {
+        let servers = self.reported_servers(&requests)?;
+        let plan = Arc::make_mut(&mut self.plan);
+        let (mut answers, mut changed) = (Vec::with_capacity(requests.len()), Vec::new());
+        for (request, id) in requests.into_iter().zip(servers) {
+            let old = plan.server(id).map_or(Health::Unknown, |record| record.health);
+            let (server, time) = (format!("{}/{}", request.pool, request.server), lasting(&request));
+            if plan.set_reported(id, reported(request, time)) {
+                changed.push(id);
+            }
+            let now = plan.server(id).map(|record| (record.health, record.source));
+            let (new, source) = now.unwrap_or((old, Source::Nobody));
+            answers.push(ReportAnswer {
+                server,
+                old: old.name().to_owned(),
+                new: new.name().to_owned(),
+                source: source.name().to_owned(),
+                for_s: time.map(|time| time.as_secs()),
+                expires: time
+                    .map(|time| humantime::format_rfc3339_seconds(SystemTime::now() + time).to_string()),
+            });
+        }
+        for id in &changed {
+            self.tell_report(*id);
+        }
+        if !changed.is_empty() {
             self.publish_and_steer().await;
         }
-        let now = self.plan.server(id).map(|record| (record.health, record.source));
-        let (new, source) = now.unwrap_or((old, Source::Nobody));
-        Ok(ReportAnswer {
-            server: format!("{}/{}", request.pool, request.server),
-            old: old.name().to_owned(),
-            new: new.name().to_owned(),
-            source: source.name().to_owned(),
-            for_s: is_report.then_some(lasting.as_secs()),
-        })
+        Ok(answers)
+    }
+
+    /// Whom the reports are about, each of them once.
+    fn reported_servers(&self, requests: &[ReportRequest]) -> Result<Vec<ServerId>, ReportRefused> {
+        let mut seen = BTreeSet::new();
+        let found = requests.iter().enumerate().map(|(at, request)| {
+            let refused = |reason, why| ReportRefused { at, reason, why };
+            check(request).map_err(|why| refused(RefusedFor::Unfit, why))?;
+            let found = self.plan.configured(&request.pool, &request.server);
+            let (record, _) = found.map_err(|why| refused(RefusedFor::Nobody, why.to_string()))?;
+            if !seen.insert(record.id.0) {
+                let why = format!("{}/{} is reported twice", request.pool, request.server);
+                return Err(refused(RefusedFor::Unfit, why));
+            }
+            Ok(record.id)
+        });
+        found.collect()
     }
 
     /// Ends reports whose time is over: what is found here counts again.
@@ -132,6 +186,21 @@ impl Engine {
         let (up, reason, source) = (record.health.is_up(), record.reason.as_str(), record.source.name());
         tracing::info!(event = "health", server, up, reason, source);
     }
+}
+
+/// For how long a report counts; `None`: nothing is reported any more.
+fn lasting(request: &ReportRequest) -> Option<Duration> {
+    let time = request.for_s.map_or(FOR_DEFAULT, Duration::from_secs);
+    (request.health != ReportedHealth::Clear).then_some(time)
+}
+
+fn reported(request: ReportRequest, time: Option<Duration>) -> Option<Reported> {
+    Some(Reported {
+        up: request.health == ReportedHealth::Up,
+        reason: request.reason,
+        since: unix_now(),
+        until: Instant::now() + time?,
+    })
 }
 
 fn check(request: &ReportRequest) -> Result<(), String> {

@@ -68,9 +68,9 @@ pub enum Ends {
     /// They go on, but for what [`Server::down`] and [`Server::accepts`] say.
     #[default]
     Keep,
-    /// TCP segments of either end are answered with a reset. Datagrams of clients choose again.
+    /// TCP segments of either end are answered with a reset, and the other end gets one. Datagrams of clients choose again.
     Reset,
-    /// Packets of clients choose again. A TCP segment whose server cannot be computed from it is answered with a reset.
+    /// Packets of clients choose again. A TCP segment whose server cannot be computed from it resets both ends.
     Reselect,
 }
 

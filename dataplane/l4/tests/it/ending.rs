@@ -1,5 +1,7 @@
 //! Flows of servers that end theirs: reset, chosen again, and given back once.
 
+mod both_ends;
+
 use crate::rig::*;
 use ringlead_flow::snat::{PortSpace, SnatPool};
 use ringlead_l4::drops::Reason;
@@ -51,6 +53,14 @@ fn is_reset(frame: &[u8], asked: &[u8], seq: u32) {
     assert_eq!(frame[l4 + 4..l4 + 8], seq.to_be_bytes(), "where its receiver is (RFC 5961 3.2)");
 }
 
+/// One segment in, and the answer to its sender; the other end gets a frame, too.
+#[track_caller]
+fn told(rig: &mut Rig, port: usize, packet: &Packet) -> Vec<u8> {
+    let sent = rig.send(port, &[packet.build()]);
+    assert_eq!(sent.len(), 2, "drops: {:?}", rig.drops());
+    sent.into_iter().find(|(by, _)| *by == port).map(|(_, frame)| frame).unwrap()
+}
+
 #[test]
 fn a_segment_of_a_down_servers_flow_is_reset_where_the_pool_says_so() {
     for service in [NAT4, NAT6, DSR4, TUNNEL44] {
@@ -63,8 +73,8 @@ fn a_segment_of_a_down_servers_flow_is_reset_where_the_pool_says_so() {
         rig.publish(down(tables_with(&plan, 2, &up), &up, Ends::Keep));
         assert_eq!(server_of(&rig.one(WAN, &data).1), had, "{service}: kept, as nothing else was said");
         rig.publish(down(tables_with(&plan, 3, &up), &up, Ends::Reset));
-        let (port, reset) = rig.one(WAN, &data);
-        assert_eq!((port, rig.drops()), (WAN, vec![("flow-reset", 1)]), "{service}");
+        let reset = told(&mut rig, WAN, &data);
+        assert_eq!(rig.drops(), [("flow-reset", 1)], "{service}");
         is_reset(&reset, &data.build(), 7000);
         assert_eq!(flows(&rig), (1, 0, 1));
     }
@@ -85,11 +95,11 @@ fn rfc5961_3_2_a_reset_flow_is_known_for_a_while_and_then_given_back_once() {
     rig.publish(down(tables_with(&plan, 2, &up), &up, Ends::Reset));
     for ack in [7000, 8000, 8001] {
         let asked = from_client(Packet::tcp(CLIENT, NAT4).ack(ack));
-        is_reset(&rig.one(WAN, &asked).1, &asked.build(), ack);
+        is_reset(&told(&mut rig, WAN, &asked), &asked.build(), ack);
     }
     // The server, which may be half alive, is told as well, and what an end says itself passes.
     let more = from_server(had, Packet::tcp(&from, CLIENT).seq(9).ack(1001).payload(b"more"));
-    is_reset(&rig.one(LAN, &more).1, &more.build(), 1001);
+    is_reset(&told(&mut rig, LAN, &more), &more.build(), 1001);
     let farewell = from_client(Packet::tcp(CLIENT, NAT4).flags(TcpFlags::RST));
     assert_eq!(server_of(&rig.one(WAN, &farewell).1), had);
     (0..100).for_each(|_| drop(rig.tick()));
@@ -110,7 +120,7 @@ fn a_flow_whose_server_is_back_goes_on() {
     let had = server_of(&rig.one(WAN, &data(NAT4)).1);
     let up = others(&plan, had);
     rig.publish(down(tables_with(&plan, 2, &up), &up, Ends::Reset));
-    rig.one(WAN, &data(NAT4));
+    told(&mut rig, WAN, &data(NAT4));
     rig.publish(tables(&plan, 3));
     assert_eq!(server_of(&rig.one(WAN, &data(NAT4)).1), had);
     rig.now += 3 * SECOND;
@@ -129,10 +139,13 @@ fn more_resets_than_answers_in_a_millisecond_wait_for_the_next() {
     rig.send(WAN, &all);
     rig.publish(down(tables_with(&plan, 2, &[]), &[], Ends::Reset));
     rig.tick();
-    assert_eq!(rig.send(WAN, &all).len(), 16);
+    let to = |sent: &[(usize, Vec<u8>)], port| sent.iter().filter(|(by, _)| *by == port).count();
+    let sent = rig.send(WAN, &all);
+    assert_eq!((to(&sent, WAN), to(&sent, LAN)), (16, 16), "and to the servers no more than were answered");
     assert_eq!((rig.drops_of(Reason::FlowReset), rig.drops_of(Reason::ServerClosed)), (16, 24));
+    assert_eq!(rig.drops_of_services(), [("flow-reset", 16), ("server-closed", 24)]);
     rig.tick();
-    assert_eq!(rig.send(WAN, &all[16..32]).len(), 16);
+    assert_eq!(to(&rig.send(WAN, &all[16..32]), WAN), 16);
     assert_eq!(rig.drops_of(Reason::FlowReset), 32);
 }
 
@@ -184,11 +197,11 @@ fn a_segment_goes_to_another_server_where_it_can_be_computed_and_is_reset_where_
         rig.one(WAN, &data(service));
         let up = others(&plan, had);
         rig.publish(down(tables_with(&plan, 2, &up), &up, Ends::Reselect));
-        let (port, frame) = rig.one(WAN, &data(service));
         if round_robin {
-            is_reset(&frame, &data(service).build(), 7000);
-            assert_eq!((port, flows(&rig)), (WAN, (1, 0, 1)));
+            is_reset(&told(&mut rig, WAN, &data(service)), &data(service).build(), 7000);
+            assert_eq!(flows(&rig), (1, 0, 1));
         } else {
+            let (port, frame) = rig.one(WAN, &data(service));
             assert_eq!((port, server_of(&frame) == had, flows(&rig)), (LAN, false, (2, 1, 1)));
             assert!(rig.drops().is_empty());
         }
@@ -223,8 +236,8 @@ fn a_reset_flow_gives_its_source_port_back_once() {
     assert_eq!(usage(), (1, 0));
     let up = others(&plan, had);
     rig.publish(down(with(3, &up), &up, Ends::Reset));
-    is_reset(&rig.one(WAN, &data(SNAT)).1, &data(SNAT).build(), 7000);
-    is_reset(&rig.one(LAN, &answer).1, &answer.build(), 2);
+    is_reset(&told(&mut rig, WAN, &data(SNAT)), &data(SNAT).build(), 7000);
+    is_reset(&told(&mut rig, LAN, &answer), &answer.build(), 2);
     assert_eq!(usage(), (1, 0), "held while the flow is known");
     rig.now += 3 * SECOND;
     (0..100).for_each(|_| drop(rig.tick()));

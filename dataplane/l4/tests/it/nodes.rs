@@ -124,6 +124,7 @@ fn what_a_node_handed_on_does_not_go_back_to_it() {
     let packet = Packet::tcp(client_of(AT4, 40_000), AT4);
     let handed_on = packet.clone().flags(TcpFlags::ACK).mac(server_mac(1), WAN_MAC);
     rig.dropped(WAN, handed_on.build(), Reason::NodeLoop);
+    assert_eq!(rig.drops_of_services(), [("node-loop", 1)]);
     // From its client, or to open one, it goes on.
     rig.one(WAN, &from_client(packet.clone().flags(TcpFlags::ACK)));
     let other = Packet::tcp(client_of(AT4, 40_001), AT4).flags(TcpFlags::SYN);
@@ -149,6 +150,7 @@ fn what_is_this_nodes_own_is_dropped_by_name() {
         let (way, reset) = rig.one(WAN, &from_client(packet.clone().flags(TcpFlags::ACK)));
         assert_eq!((way, reset[47] & TcpFlags::RST, rig.drops_of(Reason::OwnNode)), (WAN, TcpFlags::RST, 2));
         rig.dropped(WAN, from_client(packet.flags(TcpFlags::RST)).build(), Reason::OwnNode);
+        assert_eq!(rig.drops_of_services(), [("own-node", 3)]);
         assert_eq!(rig.counters().flows_created.get(), 0);
     }
     // Of several nodes exactly its own share is.

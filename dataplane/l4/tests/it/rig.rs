@@ -4,7 +4,7 @@ use ringlead_flow::snat::SnatPool;
 use ringlead_flow::{FlowTable, Profile, ServerId, Sizes};
 use ringlead_io::{Frames, MemPort};
 use ringlead_l4::counters::Counters;
-use ringlead_l4::drops::{Drop, Reason};
+use ringlead_l4::drops::{Drop, OF_SERVICE, Reason};
 use ringlead_l4::neighbours::{NeighbourId, NextHop};
 use ringlead_l4::tables::{
     Chooser, Delivery, Ends, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
@@ -159,6 +159,15 @@ impl Rig {
 
     pub(crate) fn drops(&self) -> Vec<(&'static str, u64)> {
         Drop::all().map(|d| (d.name(), self.counters().dropped(d))).filter(|(_, n)| *n > 0).collect()
+    }
+
+    /// The same of those that were counted for a service.
+    pub(crate) fn drops_of_services(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.counters().services_dropped();
+        let named = OF_SERVICE.iter().map(|reason| Drop::from(*reason)).zip(counts);
+        let mut named: Vec<_> = named.filter(|(_, n)| *n > 0).collect();
+        named.sort_by_key(|(reason, _)| reason.index());
+        named.into_iter().map(|(reason, n)| (reason.name(), n)).collect()
     }
 
     pub(crate) fn drops_of(&self, reason: Reason) -> u64 {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ringlead_wire::build::{Packet, ToEndpoint, arp_request};
 use ringlead_wire::checksum::{fix_partial, transport_checksum_ok};
-use ringlead_wire::reset::{RESET_LEN_MAX, tcp_reset};
+use ringlead_wire::reset::{RESET_LEN_MAX, into_reset, tcp_reset};
 use ringlead_wire::rewrite::{
     decrement_ttl, icmp_error_to_client, icmp_error_to_server, to_client, to_server,
 };
@@ -63,6 +63,17 @@ fn use_it(frame: &[u8], meta: &Meta) {
     assert_eq!(copy[..l3], frame[..l3], "Ethernet header changed");
     fix_partial(&mut copy, meta);
     let _ = tcp_reset(frame, meta, &mut [0; RESET_LEN_MAX]);
+    let mut copy = frame.to_vec();
+    if let Some(end) = into_reset(&mut copy, meta) {
+        copy.truncate(end.into());
+        let reset = parse(&copy).unwrap();
+        assert_eq!(
+            (reset.end, reset.flags.is_rst(), transport_checksum_ok(&copy, &reset)),
+            (end, true, true)
+        );
+    } else {
+        assert_eq!(copy, frame);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! RFC 9293 §3.10.7.1: what answers a segment that nobody wants.
 
 use ringlead_wire::build::Packet;
-use ringlead_wire::reset::{RESET_LEN_MAX, tcp_reset};
+use ringlead_wire::reset::{RESET_LEN_MAX, into_reset, tcp_reset};
 use ringlead_wire::{Kind, TcpFlags, parse};
 
 use crate::judge;
@@ -90,4 +90,43 @@ fn a_buffer_that_is_too_short_gets_nothing() {
     let meta = parse(&frame).unwrap();
     assert_eq!(tcp_reset(&frame, &meta, &mut [0; RESET_LEN_MAX]), Some(RESET_LEN_MAX));
     assert_eq!(tcp_reset(&frame, &meta, &mut [0; RESET_LEN_MAX - 1]), None);
+}
+
+/// What its receiver would have got from its sender: numbers, addresses, tags and IP options stay, payload and TCP options go.
+#[test]
+fn a_segment_becomes_the_reset_of_its_own_connection() {
+    for (src, dst) in PAIRS {
+        let plain = Packet::tcp(src, dst).vlan(8).ttl(3).seq(5).ack(0xfedc_ba98);
+        let options =
+            if src.starts_with('[') { plain.clone().hop_by_hop() } else { plain.clone().ip_options(&[1; 8]) };
+        for packet in [plain, options] {
+            for (flags, ack, becomes) in [
+                (TcpFlags::ACK, 0xfedc_ba98, TcpFlags::RST | TcpFlags::ACK),
+                (TcpFlags::ACK | TcpFlags::FIN, 0xfedc_ba98, TcpFlags::RST | TcpFlags::ACK),
+                (TcpFlags::ACK | TcpFlags::SYN, 0xfedc_ba98, TcpFlags::RST | TcpFlags::ACK),
+                (TcpFlags::FIN, 0, TcpFlags::RST),
+            ] {
+                let mut frame = packet.clone().flags(flags).tcp_options(&[1; 12]).payload(b"data").build();
+                let meta = parse(&frame).unwrap();
+                let end = into_reset(&mut frame, &meta).unwrap();
+                frame.truncate(end.into());
+                let expected = packet.clone().flags(becomes).ack(ack).window(0).build();
+                assert_eq!(frame, expected, "{src} {flags:x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_segment_or_a_reset_becomes_none_and_stays_as_it_is() {
+    let (src, dst) = PAIRS[0];
+    for packet in [
+        Packet::tcp(src, dst).flags(TcpFlags::RST),
+        Packet::udp(src, dst),
+        Packet::tcp(src, dst).payload([0; 44]).fragment(0, true),
+    ] {
+        let mut frame = packet.build();
+        let meta = parse(&frame).unwrap();
+        assert_eq!((into_reset(&mut frame, &meta), frame), (None, packet.build()));
+    }
 }

@@ -1,0 +1,123 @@
+//! Where reports of servers' health are taken over HTTP, and with which tokens.
+
+use super::Engine;
+use super::observe::Deaf;
+use crate::config::{Config, ReportsConfig};
+use crate::http::Server;
+use crate::reports::{Door, ReportCall, Tokens};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Calls that may wait for the control loop; each may end in a snapshot.
+const CALLS_MAX: usize = 8;
+/// Between attempts to listen where the predecessor did.
+const LISTEN_EVERY: Duration = Duration::from_secs(1);
+
+/// Whoever takes reports, and what comes of them.
+#[derive(Debug)]
+pub(super) struct Reporting {
+    server: Option<Server>,
+    door: Arc<Door>,
+    calls: mpsc::Receiver<ReportCall>,
+    /// When listening was last tried.
+    tried: Option<Instant>,
+}
+
+/// What another configuration changes, and is not in force yet.
+#[derive(Debug)]
+pub(super) struct NextReporting {
+    /// `Some(server)`: another place, at which it is listened while the old one still is; `None`: the same place.
+    server: Option<Option<Server>>,
+    tokens: Tokens,
+}
+
+/// The tokens that a configuration names; none where it takes no reports.
+///
+/// # Errors
+/// When they cannot be used.
+pub(super) fn tokens(config: &Config) -> Result<Tokens, String> {
+    let reports = config.observe.reports.as_ref();
+    reports.map_or_else(|| Ok(Tokens::default()), |reports| Tokens::read(&reports.tokens))
+}
+
+impl Reporting {
+    pub(super) fn new() -> Self {
+        let (sender, calls) = mpsc::channel(CALLS_MAX);
+        Self { server: None, door: Arc::new(Door::new(sender)), calls, tried: None }
+    }
+
+    /// The next call.
+    pub(super) async fn called(&mut self) -> Option<ReportCall> {
+        self.calls.recv().await
+    }
+
+    /// How calls ended, for graphs.
+    pub(super) fn door(&self) -> Arc<Door> {
+        Arc::clone(&self.door)
+    }
+
+    /// What another configuration changes; its tokens are read.
+    ///
+    /// # Errors
+    /// When it cannot be listened there.
+    pub(super) fn changed(
+        &self,
+        reports: Option<&ReportsConfig>,
+        tokens: Tokens,
+    ) -> Result<NextReporting, Deaf> {
+        let now = self.server.as_ref().map(Server::at);
+        let wanted = reports.map(|reports| reports.at);
+        let listen = |at| {
+            let server = self.door.listen(at);
+            server.map_err(|error| Deaf { key: "report", at, error: Arc::new(error) })
+        };
+        let server = if now == wanted { None } else { Some(wanted.map(listen).transpose()?) };
+        Ok(NextReporting { server, tokens })
+    }
+
+    /// From now on these are valid and no others, wherever it is listened.
+    pub(super) fn set_tokens(&self, tokens: Tokens) {
+        self.door.set_tokens(tokens);
+    }
+
+    /// Puts the change in force.
+    pub(super) fn adopt(&mut self, next: NextReporting) {
+        self.set_tokens(next.tokens);
+        if let Some(server) = next.server {
+            self.server = server;
+        }
+    }
+}
+
+impl Engine {
+    /// Begins to take reports where the configuration says.
+    pub(super) fn take_reports(&mut self, tokens: Tokens) -> Result<(), String> {
+        let next = self.reporting.changed(self.plan.config().observe.reports.as_ref(), tokens);
+        let next = next.map_err(|deaf| deaf.told(self.plan.config(), &self.undo.origin()))?;
+        self.reporting.adopt(next);
+        Ok(())
+    }
+
+    /// The same for a successor, which has its tokens, once a second until it works: its predecessor may still listen.
+    pub(super) fn take_reports_again(&mut self) {
+        let Some(reports) = &self.plan.config().observe.reports else { return };
+        if self.reporting.server.is_some()
+            || self.reporting.tried.is_some_and(|at| at.elapsed() < LISTEN_EVERY)
+        {
+            return;
+        }
+        let first = self.reporting.tried.replace(Instant::now()).is_none();
+        match self.reporting.door.listen(reports.at) {
+            Ok(server) => {
+                self.reporting.server = Some(server);
+                tracing::info!(event = "report", "reports are taken");
+            }
+            Err(error) if first => {
+                let at = reports.at;
+                tracing::warn!(event = "report", %at, %error, "cannot listen; tried again every second");
+            }
+            Err(_) => {}
+        }
+    }
+}
