@@ -392,9 +392,9 @@ pub(crate) enum Then {
 /// `ringlead demo`.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Print one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// The report as one JSON object: in place of all other output, or in a file beside it.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 /// `ringlead replay`.

@@ -15,6 +15,7 @@ mod settings;
 mod stop;
 mod upgrade;
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -53,8 +54,14 @@ pub(crate) fn run(args: &DemoArgs) -> ExitCode {
         return ExitCode::from(REFUSED);
     }
     let begin = Instant::now();
+    let only_json = args.json.as_deref().is_some_and(|path| path == "-");
+    let beside = args.json.as_deref().filter(|_| !only_json).map(|path| (path, File::create(path)));
+    if let Some((path, Err(error))) = &beside {
+        complain(&format!("{}: {error}", path.display()));
+        return ExitCode::from(REFUSED);
+    }
     let mut report = Report::default();
-    let story = Story { told: !args.json };
+    let story = Story { told: !only_json };
     match show(&story, &mut report) {
         Ok(()) => {}
         Err(Trouble::Stopped) => {
@@ -65,9 +72,17 @@ pub(crate) fn run(args: &DemoArgs) -> ExitCode {
     }
     report.seconds = begin.elapsed().as_secs_f64();
     report.ok = report.problems.is_empty() && !report.cases.is_empty();
-    let text = if args.json { report.to_json().unwrap_or_default() } else { report.to_text() };
+    let json = report.to_json().unwrap_or_default();
+    let mut written = true;
+    if let Some((path, Ok(mut file))) = beside
+        && let Err(error) = writeln!(file, "{json}")
+    {
+        complain(&format!("{}: {error}", path.display()));
+        written = false;
+    }
+    let text = if only_json { json } else { report.to_text() };
     let _ = writeln!(io::stdout(), "{text}"); // a reader that left is no reason to fail
-    if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.ok && written { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// One end of the demo's traffic, until its job is done.

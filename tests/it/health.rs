@@ -63,29 +63,28 @@ fn without_any_server_clients_are_told_at_once() {
     let mut farm = Farm::start(&lab);
     let _tunnels = Tunnels::start(&lab);
     let _ringlead = Ringlead::start(&lab, &config(&lab));
-    for mode in Mode::ALL {
-        for family in Family::ALL {
-            let service = Service::standard(mode, Protocol::Tcp, family);
-            lab.await_servers(&service, "123");
-            for n in [1, 2, 3] {
-                farm.kill(n);
-            }
-            // Sent by the balancer or, until it noticed, by a server: what counts is that it goes on being sent.
-            std::thread::sleep(Duration::from_millis(1500));
-            lab.must_run(Node::Switch, "ip", &["link", "set", "br0", "down"]); // now it can only be the balancer
-            wait_until(Duration::from_secs(5), "a reset by the balancer", || {
-                let begin = Instant::now();
-                let asked = lab.within(Node::Client, || Transfer::new(service.listen).make());
-                let kind = asked.err().map(|e| e.kind());
-                kind == Some(ErrorKind::ConnectionRefused) && begin.elapsed() < Duration::from_secs(1)
-            });
-            lab.must_run(Node::Switch, "ip", &["link", "set", "br0", "up"]);
-            for n in [1, 2, 3] {
-                farm.bring_back(n);
-            }
-            lab.await_servers(&service, "123");
-        }
+    let of_mode = |mode| Family::ALL.map(|family| Service::standard(mode, Protocol::Tcp, family));
+    let services = Mode::ALL.map(of_mode).concat();
+    services.iter().for_each(|service| lab.await_servers(service, "123"));
+    for n in [1, 2, 3] {
+        farm.kill(n);
     }
+    // Sent by the balancer or, until it noticed, by a server: what counts is that it goes on being sent.
+    std::thread::sleep(Duration::from_millis(1500));
+    lab.must_run(Node::Switch, "ip", &["link", "set", "br0", "down"]); // now it can only be the balancer
+    for service in &services {
+        wait_until(Duration::from_secs(5), "a reset by the balancer", || {
+            let begin = Instant::now();
+            let asked = lab.within(Node::Client, || Transfer::new(service.listen).make());
+            let kind = asked.err().map(|e| e.kind());
+            kind == Some(ErrorKind::ConnectionRefused) && begin.elapsed() < Duration::from_secs(1)
+        });
+    }
+    lab.must_run(Node::Switch, "ip", &["link", "set", "br0", "up"]);
+    for n in [1, 2, 3] {
+        farm.bring_back(n);
+    }
+    services.iter().for_each(|service| lab.await_servers(service, "123"));
 }
 
 /// Not one flow of many fails once the server is known to be down.

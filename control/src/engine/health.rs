@@ -83,6 +83,7 @@ fn check_specs(config: &Config, plan: &Plan, prober: &Prober) -> Vec<CheckSpec> 
             let probe = match check.via {
                 Via::Direct => Arc::clone(probe),
                 Via::ServicePath { source } => Arc::new(Probe::Path(PathProbe {
+                    asks: Arc::clone(probe),
                     server: id,
                     first_hop: plan.neighbour_of(id),
                     roads: roads.clone(),

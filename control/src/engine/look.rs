@@ -26,7 +26,9 @@ pub async fn look(
 ) -> Result<Diagnostics, EngineError> {
     let found = before(loaded, machine);
     let mut judge = Judge::new(&loaded.config, &loaded.origin);
-    for (key, at) in places(&loaded.config).filter(|(_, at)| !served.contains(at)) {
+    // A place that overlaps with one of its own is no hindrance either.
+    let own_port = |at: &SocketAddr| served.iter().any(|served| served.port() == at.port());
+    for (key, at) in places(&loaded.config).filter(|(_, at)| !own_port(at)) {
         if let Err(error) = can_bind(at) {
             judge.listening(key, at, &error);
         }

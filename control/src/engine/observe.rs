@@ -3,9 +3,9 @@
 use super::report::Reporter;
 use super::{Engine, Node, monotonic};
 use crate::config::{Config, Origin};
-use crate::http::Server;
+use crate::http::{self, Opened, Server};
 use crate::machine::Judge;
-use crate::metrics::{self, Ask, Figures, Make, Pulse, ServiceDrops, WorkerFigures};
+use crate::metrics::{Ask, Door, Figures, Make, Pulse, ServiceDrops, WorkerFigures};
 use crate::plan::Reach;
 use ringlead_l4::drops::{Drop, OF_SERVICE};
 use std::collections::BTreeMap;
@@ -84,35 +84,53 @@ impl Observe {
         self.asked.recv().await
     }
 
-    fn listen(&self, at: SocketAddr) -> Result<Server, Deaf> {
-        let server = metrics::listen(at, self.ask.clone(), Arc::clone(&self.pulse));
-        server.map_err(|error| Deaf { key: "metrics", at, error: Arc::new(error) })
+    /// Where they are served now.
+    pub(super) fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
     }
 
-    /// What another configuration changes about where metrics are served: `Some(server)` once it is listened there, while the
-    /// old place is still served; `None`: nothing.
+    /// What another configuration changes about where metrics are served: `Some(place)` once it is listened there, while the
+    /// old place is still served, as those `beside` it are; `None`: nothing.
     ///
     /// # Errors
     /// When it cannot be listened there.
-    pub(super) fn changed(&self, at: Option<SocketAddr>) -> Result<Option<Option<Server>>, Deaf> {
-        let now = self.server.as_ref().map(Server::at);
-        if now == at { Ok(None) } else { at.map(|at| self.listen(at)).transpose().map(Some) }
+    pub(super) fn changed(
+        &self,
+        at: Option<SocketAddr>,
+        beside: &[&Server],
+    ) -> Result<Option<Option<Opened>>, Deaf> {
+        if self.server.as_ref().map(Server::at) == at {
+            return Ok(None);
+        }
+        let open =
+            |at| http::open(at, beside).map_err(|error| Deaf { key: "metrics", at, error: Arc::new(error) });
+        at.map(open).transpose().map(Some)
     }
 
-    /// Puts the change in force.
-    pub(super) fn adopt(&mut self, change: Option<Option<Server>>) {
-        if let Some(server) = change {
-            self.server = server;
+    /// Puts the change in force: the new place is served, then the old one closed.
+    pub(super) async fn adopt(&mut self, change: Option<Option<Opened>>) {
+        let Some(opened) = change else { return };
+        let old = self.server.take();
+        opened.into_iter().for_each(|opened| self.serve(opened));
+        if let Some(old) = old {
+            old.close().await;
         }
+    }
+
+    fn serve(&mut self, opened: Opened) {
+        let door = Arc::new(Door::new(self.ask.clone(), Arc::clone(&self.pulse)));
+        self.server = Some(Server::begin(opened, door));
     }
 }
 
 impl Engine {
     /// Begins to serve metrics where the configuration says.
     pub(super) fn listen(&mut self) -> Result<(), String> {
-        let change = self.observe.changed(self.plan.config().observe.metrics);
+        let change = self.observe.changed(self.plan.config().observe.metrics, &[]);
         let change = change.map_err(|deaf| deaf.told(self.plan.config(), &self.undo.origin()))?;
-        self.observe.adopt(change);
+        if let Some(Some(opened)) = change {
+            self.observe.serve(opened);
+        }
         Ok(())
     }
 

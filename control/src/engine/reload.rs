@@ -9,6 +9,7 @@ use super::start::names;
 use super::undo::Written;
 use super::{Engine, monotonic};
 use crate::config::{self, Config, Origin, needs_restart};
+use crate::http::Server;
 use crate::logs::{self, Prepared, PreparedFlows};
 use crate::machine::{Judge, ephemeral};
 use crate::plan::Plan;
@@ -76,12 +77,13 @@ impl Engine {
                 restart.join(", ")
             ));
         }
-        let metrics = self.observe.changed(config.observe.metrics);
+        let metrics = self.observe.changed(config.observe.metrics, &self.http_servers());
         let new = New { config, origin: text.origin.clone(), metrics: metrics.as_ref().err().cloned() };
         let last = (Arc::clone(&self.plan), self.local.clone(), self.own_addresses());
         let prepared = tokio::task::spawn_blocking(move || prepare(&last, new)).await;
         let (plan, rules, (log, flows), tokens) = prepared.map_err(|e| e.to_string())??;
-        let reporting = self.reporting.changed(plan.config().observe.reports.as_ref(), tokens);
+        let reports = plan.config().observe.reports.as_ref();
+        let reporting = self.reporting.changed(reports, tokens, &self.http_servers());
         let reporting = reporting.map_err(|deaf| deaf.told(plan.config(), &text.origin))?;
         if let Some(steering) = &mut self.node.steering {
             steering.fits(&rules).map_err(|e| e.to_string())?;
@@ -90,8 +92,8 @@ impl Engine {
         self.flow_log.adopt(flows, || names(&plan));
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
         // One that failed was refused above.
-        self.observe.adopt(metrics.unwrap_or_default());
-        self.reporting.adopt(reporting);
+        self.observe.adopt(metrics.unwrap_or_default()).await;
+        self.reporting.adopt(reporting).await;
         self.undo.running = text;
         self.note_new_services();
         self.note_said().await;
@@ -114,6 +116,13 @@ impl Engine {
         self.refresh_local().await;
         self.steer();
         Ok(())
+    }
+}
+
+impl Engine {
+    /// Where we listen over HTTP: what one of them leaves, another may take in the same reload.
+    fn http_servers(&self) -> Vec<&Server> {
+        self.observe.server().into_iter().chain(self.reporting.server()).collect()
     }
 }
 

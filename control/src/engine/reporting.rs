@@ -3,7 +3,7 @@
 use super::Engine;
 use super::observe::Deaf;
 use crate::config::{Config, ReportsConfig};
-use crate::http::Server;
+use crate::http::{self, Opened, Server};
 use crate::reports::{Door, ReportCall, Tokens};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,8 +27,8 @@ pub(super) struct Reporting {
 /// What another configuration changes, and is not in force yet.
 #[derive(Debug)]
 pub(super) struct NextReporting {
-    /// `Some(server)`: another place, at which it is listened while the old one still is; `None`: the same place.
-    server: Option<Option<Server>>,
+    /// `Some(place)`: another place, at which it is listened while the old one still is; `None`: the same place.
+    place: Option<Option<Opened>>,
     tokens: Tokens,
 }
 
@@ -57,7 +57,12 @@ impl Reporting {
         Arc::clone(&self.door)
     }
 
-    /// What another configuration changes; its tokens are read.
+    /// Where they are taken now.
+    pub(super) fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
+    }
+
+    /// What another configuration changes; its tokens are read. Those `beside` it listen, too, until it is in force.
     ///
     /// # Errors
     /// When it cannot be listened there.
@@ -65,15 +70,16 @@ impl Reporting {
         &self,
         reports: Option<&ReportsConfig>,
         tokens: Tokens,
+        beside: &[&Server],
     ) -> Result<NextReporting, Deaf> {
         let now = self.server.as_ref().map(Server::at);
         let wanted = reports.map(|reports| reports.at);
         let listen = |at| {
-            let server = self.door.listen(at);
-            server.map_err(|error| Deaf { key: "report", at, error: Arc::new(error) })
+            let opened = http::open(at, beside);
+            opened.map_err(|error| Deaf { key: "report", at, error: Arc::new(error) })
         };
-        let server = if now == wanted { None } else { Some(wanted.map(listen).transpose()?) };
-        Ok(NextReporting { server, tokens })
+        let place = if now == wanted { None } else { Some(wanted.map(listen).transpose()?) };
+        Ok(NextReporting { place, tokens })
     }
 
     /// From now on these are valid and no others, wherever it is listened.
@@ -81,21 +87,24 @@ impl Reporting {
         self.door.set_tokens(tokens);
     }
 
-    /// Puts the change in force.
-    pub(super) fn adopt(&mut self, next: NextReporting) {
+    /// Puts the change in force: calls are taken at the new place, then the old one is closed.
+    pub(super) async fn adopt(&mut self, next: NextReporting) {
         self.set_tokens(next.tokens);
-        if let Some(server) = next.server {
-            self.server = server;
+        let Some(opened) = next.place else { return };
+        let old = self.server.take();
+        self.server = opened.map(|opened| Server::begin(opened, Arc::clone(&self.door)));
+        if let Some(old) = old {
+            old.close().await;
         }
     }
 }
 
 impl Engine {
     /// Begins to take reports where the configuration says.
-    pub(super) fn take_reports(&mut self, tokens: Tokens) -> Result<(), String> {
-        let next = self.reporting.changed(self.plan.config().observe.reports.as_ref(), tokens);
+    pub(super) async fn take_reports(&mut self, tokens: Tokens) -> Result<(), String> {
+        let next = self.reporting.changed(self.plan.config().observe.reports.as_ref(), tokens, &[]);
         let next = next.map_err(|deaf| deaf.told(self.plan.config(), &self.undo.origin()))?;
-        self.reporting.adopt(next);
+        self.reporting.adopt(next).await;
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::probe::{self, Outcome};
-use super::times::CheckTimes;
+use super::times::{CheckTimes, CheckTimesShown};
 use super::trust::Trust;
 use super::{AgentReply, CheckSpec, CheckStatus, Flaps, HealthEvent, LastResult, Machine, State};
 
@@ -147,8 +147,8 @@ impl Checker {
 
     /// How long checks took.
     #[must_use]
-    pub fn times(&self) -> CheckTimes {
-        self.times.clone()
+    pub fn times(&self) -> CheckTimesShown {
+        self.times.shown()
     }
 
     /// Where every check stands, by id.

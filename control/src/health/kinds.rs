@@ -9,7 +9,7 @@ use super::probe::path::PathProbe;
 pub enum Probe {
     /// A TCP connection that is accepted.
     Tcp,
-    /// The same by the service's own path: see [`PathProbe`].
+    /// One of those with a connection, by the service's own path: see [`PathProbe`].
     Path(PathProbe),
     /// An echo request that is answered (RFC 792, RFC 4443).
     Icmp,
@@ -28,9 +28,10 @@ pub enum Probe {
 impl Probe {
     /// `tcp`, `http`, …: the word for it in a configuration.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
-            Self::Tcp | Self::Path(_) => "tcp",
+            Self::Path(path) => path.asks.name(),
+            Self::Tcp => "tcp",
             Self::Icmp => "icmp",
             Self::Tls(_) => "tls",
             Self::Http(HttpProbe { tls: None, .. }) => "http",
@@ -52,7 +53,8 @@ impl Probe {
     pub fn ca(&self) -> Option<&PathBuf> {
         match self {
             Self::Tls(tls) | Self::Http(HttpProbe { tls: Some(tls), .. }) => tls.ca.as_ref(),
-            Self::Tcp | Self::Path(_) | Self::Icmp | Self::Udp(_) => None,
+            Self::Path(path) => path.asks.ca(),
+            Self::Tcp | Self::Icmp | Self::Udp(_) => None,
             Self::Dns(_) | Self::Http(_) | Self::Agent(_) => None,
         }
     }

@@ -26,7 +26,7 @@ pub use flaps::{FlapRule, Flaps};
 pub use kinds::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 pub use machine::{Machine, State};
 pub use probe::path::{PathProbe, Prober, Road};
-pub use times::CheckTimes;
+pub use times::CheckTimesShown;
 pub use trust::check_ca;
 pub use words::in_words;
 

@@ -1,7 +1,7 @@
 //! All that is shown, as of one moment.
 
 use crate::engine::status::Status;
-use crate::health::CheckTimes;
+use crate::health::CheckTimesShown;
 use ringlead_l4::drops::OF_SERVICE;
 use ringlead_l4::latency::LatencyCounts;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Figures {
     /// Next hops whose Ethernet address is known, and those whose is not.
     pub next_hops: [u64; 2],
     /// How long checks took.
-    pub checks: CheckTimes,
+    pub checks: CheckTimesShown,
     /// Calls that reported health over HTTP, by status.
     pub reports: Vec<(String, u64)>,
     /// For how long the control loop was kept for this scrape.

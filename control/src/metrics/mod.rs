@@ -24,4 +24,4 @@ pub use exposition::{Format, render};
 pub use figures::{Figures, ServiceDrops, WorkerFigures};
 pub use pulse::Pulse;
 pub use ready::unready;
-pub use server::{Ask, Make, listen};
+pub use server::{Ask, Door, Make};

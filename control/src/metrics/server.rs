@@ -1,7 +1,7 @@
-//! What scrapers and probes get over HTTP, and from where.
+//! What scrapers and probes get over HTTP: never for the control loop's time.
 
 use super::{Figures, Format, Pulse, render, unready};
-use crate::http::{Answer, Handler, Server, response, text};
+use crate::http::{Answer, Handler, response, text};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, ALLOW, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -22,20 +22,21 @@ pub type Make = Box<dyn FnOnce() -> Figures + Send>;
 /// A question to the control loop.
 pub type Ask = oneshot::Sender<Make>;
 
-/// Listens for scrapers and probes; must be called on a runtime. Scrapes go to `asks`, and whether the daemon lives is read off
-/// `pulse`.
-///
-/// # Errors
-/// What the system said.
-pub fn listen(at: SocketAddr, asks: mpsc::Sender<Ask>, pulse: Arc<Pulse>) -> std::io::Result<Server> {
-    Server::listen(at, Arc::new(Door { asks, pulse, turn: Arc::new(Semaphore::new(1)) }))
-}
-
-struct Door {
+/// Whoever answers: scrapes go to the control loop, and whether the daemon lives is read off the pulse.
+#[derive(Debug)]
+pub struct Door {
     asks: mpsc::Sender<Ask>,
     pulse: Arc<Pulse>,
     /// Figures are made for one at a time.
     turn: Arc<Semaphore>,
+}
+
+impl Door {
+    /// Scrapes go to `asks`.
+    #[must_use]
+    pub fn new(asks: mpsc::Sender<Ask>, pulse: Arc<Pulse>) -> Self {
+        Self { asks, pulse, turn: Arc::new(Semaphore::new(1)) }
+    }
 }
 
 impl Handler for Door {

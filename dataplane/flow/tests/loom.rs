@@ -117,24 +117,28 @@ fn inserts_of_one_key_end_with_one_flow() {
 
 #[test]
 fn one_of_two_clients_gets_a_server_tuple() {
-    // Clients enough that some two prefer different buckets, and then see different ones as the emptier.
-    for rival in 2..7 {
-        model(2, move |order| {
-            let table = table(2);
-            let insert =
-                |table: &FlowTable, n| table.insert(&spec(client(n, true), Some(server(1, true)), n), NOW);
-            let (a, b) = order.both(&table, move |t| insert(t, 1), move |t| insert(t, rival));
-            let found = table.lookup(&server(1, true), NOW);
-            let (winner, loser) = match (a, b) {
-                (Inserted::New(flow), Inserted::TupleTaken | Inserted::Contended) => (flow, rival),
-                (Inserted::TupleTaken | Inserted::Contended, Inserted::New(flow)) => (flow, 1),
-                (Inserted::Contended, Inserted::Contended) => return assert_eq!(found, None),
-                odd => panic!("{odd:?}"),
-            };
-            assert_eq!(found.map(|flow| flow.client), Some(winner.client));
-            assert_eq!(table.lookup(&client(loser, true), NOW), None);
+    // Clients enough that some two prefer different buckets, and then see different ones as the emptier. A model each, side by
+    // side: it is by far the longest test.
+    std::thread::scope(|scope| {
+        (2..7).for_each(|rival| {
+            scope.spawn(move || model(2, move |order| one_gets_it(order, rival)));
         });
-    }
+    });
+}
+
+fn one_gets_it(order: Order, rival: u32) {
+    let table = table(2);
+    let insert = |table: &FlowTable, n| table.insert(&spec(client(n, true), Some(server(1, true)), n), NOW);
+    let (a, b) = order.both(&table, move |t| insert(t, 1), move |t| insert(t, rival));
+    let found = table.lookup(&server(1, true), NOW);
+    let (winner, loser) = match (a, b) {
+        (Inserted::New(flow), Inserted::TupleTaken | Inserted::Contended) => (flow, rival),
+        (Inserted::TupleTaken | Inserted::Contended, Inserted::New(flow)) => (flow, 1),
+        (Inserted::Contended, Inserted::Contended) => return assert_eq!(found, None),
+        odd => panic!("{odd:?}"),
+    };
+    assert_eq!(found.map(|flow| flow.client), Some(winner.client));
+    assert_eq!(table.lookup(&client(loser, true), NOW), None);
 }
 
 #[test]

@@ -58,6 +58,9 @@ const KINDS: [(&str, Kind); 9] = [
 /// Those whose results take servers out.
 const JUDGES: &[Kind] = &[Kind::Icmp, Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Udp, Kind::Dns];
 
+/// Those that make a TCP connection for their result.
+const CONNECTING: &[Kind] = &[Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https];
+
 /// Which types have which keys; those of `expect` too.
 const KEYS: [(&str, &[Kind]); 26] = [
     ("interval", ACTIVE),
@@ -84,8 +87,8 @@ const KEYS: [(&str, &[Kind]); 26] = [
     ("query", &[Kind::Dns]),
     ("rcode", &[Kind::Dns]),
     ("answer", &[Kind::Dns]),
-    ("via", &[Kind::Tcp]),
-    ("probe-source", &[Kind::Tcp]),
+    ("via", CONNECTING),
+    ("probe-source", CONNECTING),
 ];
 
 /// `None` where something was wrong, which was reported.

@@ -19,7 +19,16 @@ const HEAD_MAX: usize = 16 * 1024;
 const BODY_MAX: usize = 64 * 1024;
 
 pub(super) async fn attempt(probe: &HttpProbe, target: SocketAddr, trust: &Trust) -> Attempt {
-    let stream = tcp::connect(target).await?;
+    over(probe, target, tcp::connect(target).await?, trust).await
+}
+
+/// The same over a connection that is there.
+pub(super) async fn over(
+    probe: &HttpProbe,
+    target: SocketAddr,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    trust: &Trust,
+) -> Attempt {
     let Some(tls) = &probe.tls else { return ask(probe, target, stream).await };
     let (stream, seen) = tls::handshake(tls, target, stream, trust).await?;
     let passed = ask(probe, target, stream).await?;

@@ -57,7 +57,7 @@ pub(super) async fn attempt(probe: &Probe, target: SocketAddr, timeout: Duration
         return settled(udp::attempt(udp, target, timeout).await);
     }
     if let Probe::Path(path) = probe {
-        return settled(path::attempt(path, target.ip(), timeout).await);
+        return settled(path::attempt(path, target.ip(), timeout, trust).await);
     }
     if let Probe::Agent(agent) = probe {
         let line = tokio::time::timeout(timeout, agent::attempt(agent, target)).await;
@@ -111,6 +111,7 @@ fn judge(error: &io::Error) -> Outcome {
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => inconclusive("too many open files on this node"),
         Some(libc::ENOBUFS | libc::ENOMEM) => inconclusive("out of memory on this node"),
+        Some(libc::EMSGSIZE) => inconclusive("the request is longer than a check can carry"),
         Some(libc::EADDRNOTAVAIL) => inconclusive("no free local port or address on this node"),
         _ => Outcome::Failed(reason(error)),
     }

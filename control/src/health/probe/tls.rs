@@ -6,8 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_cert::der::Decode;
@@ -33,7 +32,16 @@ impl Seen {
 }
 
 pub(super) async fn attempt(probe: &TlsProbe, target: SocketAddr, trust: &Trust) -> Attempt {
-    let stream = tcp::connect(target).await?;
+    over(probe, target, tcp::connect(target).await?, trust).await
+}
+
+/// The same over a connection that is there.
+pub(super) async fn over(
+    probe: &TlsProbe,
+    target: SocketAddr,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    trust: &Trust,
+) -> Attempt {
     let (mut stream, seen) = handshake(probe, target, stream, trust).await?;
     // It has passed already: the closure alert (RFC 8446 section 6.1) is a courtesy.
     let _ = stream.shutdown().await;
@@ -44,12 +52,12 @@ pub(super) async fn attempt(probe: &TlsProbe, target: SocketAddr, trust: &Trust)
     Ok(Passed { certificate_ends: seen.ends, ..Passed::new(words) })
 }
 
-pub(super) async fn handshake(
+pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     probe: &TlsProbe,
     target: SocketAddr,
-    stream: TcpStream,
+    stream: S,
     trust: &Trust,
-) -> Result<(TlsStream<TcpStream>, Seen), Outcome> {
+) -> Result<(TlsStream<S>, Seen), Outcome> {
     let config = trust.client(probe.ca.as_deref()).map_err(Outcome::Inconclusive)?;
     let name = match &probe.sni {
         Some(name) => ServerName::try_from(name.clone()).map_err(|_| inconclusive("`sni` is no name"))?,

@@ -61,7 +61,7 @@ fn checking() -> Vec<(&'static str, Value)> {
                 "direct",
                 choice(
                     &["direct", "service-path"],
-                    "With tcp: to the server's own address, or to the services' addresses as clients' packets go (modes dsr and tunnel only).",
+                    "With tcp, tls, http and https: to the server's own address, or to the services' addresses as clients' packets go (modes dsr and tunnel only).",
                 ),
             ),
         ),

@@ -2,6 +2,7 @@
 //! own addresses (RFC 1812 section 5.3.7), and has no socket for the others.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -13,12 +14,11 @@ use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::inbox::{Inbox, PACKET_MAX};
 use super::segment::{ACK, Heard, RST, SYN, heard};
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// Bytes of a packet that are looked at: the longest IPv4 header and TCP's.
-const LOOK: u32 = 80;
 /// Packets that are read before others have their turn.
 const BATCH: usize = 64;
 
@@ -41,7 +41,11 @@ pub(super) struct Waiting {
 struct Asked {
     last: u16,
     by_sequence: HashMap<u32, Asker>,
+    connections: HashMap<Ends, Arc<Inbox>>,
 }
+
+/// A connection's service and this node's end.
+type Ends = (SocketAddr, SocketAddr);
 
 #[derive(Debug)]
 struct Asker {
@@ -81,8 +85,31 @@ impl Waiting {
         None
     }
 
+    /// Gives what comes for a connection to it, by its ends. Its numbers begin with the one that comes with it, and it may send
+    /// [`SENT_MAX`] bytes: beyond them the kernel would not know its answers. `None` when there is one already.
+    pub(super) fn connection(self: &Arc<Self>, source: SocketAddr, service: SocketAddr) -> Option<Ear> {
+        let ends = (service, source);
+        let inbox = Arc::new(Inbox::default());
+        match self.lock().connections.entry(ends) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(place) => place.insert(Arc::clone(&inbox)),
+        };
+        let [random, ..] = RandomState::new().hash_one(ends).to_be_bytes();
+        let sequence = u32::from(self.secret) << 16 | u32::from(random);
+        Some(Ear { sequence, inbox, ends, waiting: Arc::clone(self) })
+    }
+
     /// Tells who waits for it.
-    fn hear(&self, heard: &Heard) {
+    fn hear(&self, packet: &[u8]) {
+        let Some(heard) = heard(packet) else { return };
+        let inbox = self.lock().connections.get(&(heard.from, heard.to)).map(Arc::clone);
+        match inbox {
+            Some(inbox) => inbox.push(packet),
+            None => self.answer(&heard),
+        }
+    }
+
+    fn answer(&self, heard: &Heard) {
         let answer = match heard.flags & (SYN | RST | ACK) {
             flags if flags & (RST | ACK) == RST | ACK => Answer::Refused,
             flags if flags == SYN | ACK => Answer::Accepted,
@@ -115,6 +142,25 @@ pub(super) struct Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.waiting.lock().by_sequence.remove(&self.sequence);
+    }
+}
+
+/// Bytes that a connection may send, SYN and FIN among them.
+pub(super) const SENT_MAX: usize = 0xffff - 0xff;
+
+/// What comes for one connection, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Ear {
+    /// Of its SYN.
+    pub(super) sequence: u32,
+    pub(super) inbox: Arc<Inbox>,
+    ends: Ends,
+    waiting: Arc<Waiting>,
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.waiting.lock().connections.remove(&self.ends);
     }
 }
 
@@ -154,7 +200,7 @@ fn listener(ethertype: u16, filter: &[SockFilter]) -> io::Result<UdpSocket> {
 }
 
 async fn listen(ear: UdpSocket, waiting: Arc<Waiting>) {
-    let mut packet = [0; LOOK as usize];
+    let mut packet = vec![0; PACKET_MAX];
     loop {
         if let Err(error) = ear.readable().await {
             tracing::error!(%error, "answers to checks by the service's path are not heard any more");
@@ -163,8 +209,8 @@ async fn listen(ear: UdpSocket, waiting: Arc<Waiting>) {
         for _ in 0..BATCH {
             match ear.try_recv(&mut packet) {
                 Ok(len) => {
-                    if let Some(heard) = packet.get(..len).and_then(heard) {
-                        waiting.hear(&heard);
+                    if let Some(packet) = packet.get(..len) {
+                        waiting.hear(packet);
                     }
                 }
                 // Nothing more, or an error: then there is nothing to read.
@@ -184,6 +230,8 @@ const IS: u16 = 0x15;
 const HAS_BITS: u16 = 0x45;
 const RETURN: u16 = 0x06;
 const TCP: u32 = 6;
+/// As much as can be received.
+const WHOLE: u32 = u32::MAX;
 
 /// First or only pieces of TCP segments whose acknowledgement begins with `secret`.
 fn filter_v4(secret: u16) -> [SockFilter; 9] {
@@ -195,19 +243,19 @@ fn filter_v4(secret: u16) -> [SockFilter; 9] {
         SockFilter::new(IPV4_HEADER, 0, 0, 0),
         SockFilter::new(LOAD_HALF_BEHIND, 0, 0, 8),
         SockFilter::new(IS, 0, 1, u32::from(secret)),
-        SockFilter::new(RETURN, 0, 0, LOOK),
+        SockFilter::new(RETURN, 0, 0, WHOLE),
         SockFilter::new(RETURN, 0, 0, 0),
     ]
 }
 
-/// The same without extension headers, which no answer to a SYN has.
+/// The same without extension headers, which no answer has.
 fn filter_v6(secret: u16) -> [SockFilter; 6] {
     [
         SockFilter::new(LOAD_BYTE, 0, 0, 6),
         SockFilter::new(IS, 0, 3, TCP),
         SockFilter::new(LOAD_HALF, 0, 0, 40 + 8),
         SockFilter::new(IS, 0, 1, u32::from(secret)),
-        SockFilter::new(RETURN, 0, 0, LOOK),
+        SockFilter::new(RETURN, 0, 0, WHOLE),
         SockFilter::new(RETURN, 0, 0, 0),
     ]
 }
@@ -215,6 +263,7 @@ fn filter_v6(secret: u16) -> [SockFilter; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringlead_wire::build::Packet;
 
     fn ends() -> (SocketAddr, SocketAddr) {
         ("10.2.0.1:40000".parse().unwrap(), "10.9.0.2:80".parse().unwrap())
@@ -234,14 +283,35 @@ mod tests {
             Heard { flags: SYN, ..right },
             Heard { flags: RST, ..right },
         ] {
-            waiting.hear(&wrong);
+            waiting.answer(&wrong);
             assert!(told.try_recv().is_err(), "{wrong:?}");
         }
-        waiting.hear(&right);
+        waiting.answer(&right);
         assert_eq!(told.try_recv(), Ok(Answer::Accepted));
         let (ticket, mut told) = waiting.ask(source, service).unwrap();
-        waiting.hear(&Heard { acknowledged: ticket.sequence + 1, flags: RST | ACK, ..right });
+        waiting.answer(&Heard { acknowledged: ticket.sequence + 1, flags: RST | ACK, ..right });
         assert_eq!(told.try_recv(), Ok(Answer::Refused));
+    }
+
+    #[test]
+    fn what_comes_for_a_connection_is_its_own_until_it_ends() {
+        let waiting = Arc::new(Waiting::new());
+        let (source, service) = ends();
+        let ear = waiting.connection(source, service).unwrap();
+        assert!(waiting.connection(source, service).is_none(), "one has it");
+        assert_eq!(
+            ear.sequence.wrapping_add(u32::try_from(SENT_MAX).unwrap()) >> 16,
+            u32::from(waiting.secret)
+        );
+        let packet = |from: SocketAddr, to: SocketAddr| Packet::tcp(from, to).flags(ACK).payload(*b"x").ip();
+        waiting.hear(&packet(source, service));
+        assert_eq!(ear.inbox.pop(), None, "another way round");
+        let packet = packet(service, source);
+        waiting.hear(&packet);
+        assert_eq!(ear.inbox.pop(), Some(packet));
+        drop(ear);
+        assert!(waiting.connection(source, service).is_some());
+        assert!(waiting.lock().connections.is_empty());
     }
 
     #[test]

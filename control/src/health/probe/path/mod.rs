@@ -1,15 +1,24 @@
-//! A TCP check by the service's own path: a SYN to the service's address, sent to the server as a client's packet would be.
+//! Checks by the service's own path: packets to the service's address, sent to the server as a client's would be.
 //!
 //! A connection from this node to its own service address would stay inside it, and the server's answer comes from that
-//! address, so the kernel can neither send nor hear it. The SYN leaves by a packet socket, plain or in the service's tunnel,
-//! for the same next hop as workers use; the answer is heard by another one, beside the kernel. The handshake is not finished: a
-//! reset ends it, and the server's program never sees it.
+//! address, so the kernel can neither send nor hear it. Packets leave by a packet socket, plain or in the service's tunnel,
+//! for the same next hop as workers use; answers are heard by another one, beside the kernel. Type tcp makes half a handshake;
+//! the others have a whole connection, by a TCP of our own.
 
+mod device;
 mod ear;
+mod half;
+mod inbox;
+mod numbers;
 mod segment;
+mod source;
+mod stream;
+mod way;
+mod whole;
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,26 +27,33 @@ use ringlead_flow::ServerId;
 use ringlead_l4::Shared;
 use ringlead_l4::neighbours::{NeighbourId, NextHop};
 use ringlead_l4::tables::Tunnel;
-use socket2::{Domain, Socket, Type};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
 
-use super::{Attempt, Outcome, Passed, failed, in_words, inconclusive, judge};
-use ear::{Answer, Sockets, Waiting};
-use segment::{RST, SYN, Segment, frame};
+use super::{Attempt, Outcome, Passed, Probe, failed, in_words, inconclusive, judge};
+use crate::health::trust::Trust;
+use ear::{Sockets, Waiting};
+use way::Way;
 
 /// How often a SYN is sent within the timeout: one lost frame is no verdict.
 const TRIES: u32 = 3;
 /// Between two looks for the server's Ethernet address.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Services that one check asks at a time.
+const ROADS_AT_ONCE: usize = 16;
+/// Whole connections under way or closing, over all checks; each has up to 28 KiB of buffers. Others wait.
+const CONNECTIONS_MAX: usize = 1024;
 
 /// What a check by the service's own path asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathProbe {
+    /// What is asked at each service: [`Probe::Tcp`], [`Probe::Tls`] or [`Probe::Http`].
+    pub asks: Arc<Probe>,
     /// Whom.
     pub server: ServerId,
     /// Its next hop while no snapshot has it.
     pub first_hop: Option<NeighbourId>,
-    /// What it must accept connections to, every one of them.
+    /// What it must answer at, every one of them.
     pub roads: Vec<Road>,
     /// The address of this node to ask from; `None`: the one that the kernel takes towards the server.
     pub source: Option<IpAddr>,
@@ -64,6 +80,7 @@ struct Inner {
     ports: Vec<(u32, [u8; 6])>,
     waiting: Arc<Waiting>,
     sockets: Mutex<Option<Arc<Sockets>>>,
+    connections: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Prober {
@@ -84,7 +101,13 @@ impl Prober {
     /// One that reaches servers as the workers do. `ports`: index and Ethernet address of each, in the configuration's order.
     #[must_use]
     pub fn new(shared: Shared, ports: Vec<(u32, [u8; 6])>) -> Self {
-        Self(Arc::new(Inner { shared, ports, waiting: Arc::new(Waiting::new()), sockets: Mutex::default() }))
+        Self(Arc::new(Inner {
+            shared,
+            ports,
+            waiting: Arc::new(Waiting::new()),
+            sockets: Mutex::default(),
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        }))
     }
 
     fn sockets(&self) -> io::Result<Arc<Sockets>> {
@@ -105,7 +128,7 @@ impl Prober {
     }
 }
 
-pub(super) async fn attempt(probe: &PathProbe, server: IpAddr, timeout: Duration) -> Attempt {
+pub(super) async fn attempt(probe: &PathProbe, server: IpAddr, timeout: Duration, trust: &Trust) -> Attempt {
     let deadline = Instant::now() + timeout;
     let sockets = probe.prober.sockets().map_err(|error| match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => {
@@ -113,7 +136,7 @@ pub(super) async fn attempt(probe: &PathProbe, server: IpAddr, timeout: Duration
         }
         _ => judge(&error),
     })?;
-    let (source, _reserved) = reserve(probe, server)?;
+    let source = source::address(probe, server)?;
     let hop = loop {
         match probe.prober.hop(probe) {
             Some(hop) => break hop,
@@ -123,98 +146,68 @@ pub(super) async fn attempt(probe: &PathProbe, server: IpAddr, timeout: Duration
             None => sleep(LOOK_AGAIN).await,
         }
     };
-    let call = Call { probe, sockets: &sockets, hop, source, server, timeout };
-    try_join_all(probe.roads.iter().map(|road| call.ask(road, deadline))).await?;
-    match probe.roads.len() {
-        0 => Err(inconclusive("no service sends anything to this server")),
-        1 => Ok(Passed::new("accepted by the service's path")),
-        n => Ok(Passed::new(format!("accepted by the service's path at all {n} addresses"))),
+    let call = Call { probe, sockets, hop, source, server, timeout, deadline };
+    let mut passed = Vec::new();
+    for roads in probe.roads.chunks(ROADS_AT_ONCE) {
+        passed.extend(try_join_all(roads.iter().map(|road| call.ask(road, trust))).await?);
     }
+    all(&passed)
 }
 
-/// An address and port of this node, which no connection of the kernel's gets while the socket lives.
-fn reserve(probe: &PathProbe, server: IpAddr) -> Result<(SocketAddr, Socket), Outcome> {
-    let source = match probe.source {
-        Some(source) => source,
-        None => towards(server).map_err(|error| judge(&error))?,
+/// What all of them together say.
+fn all(passed: &[Passed]) -> Attempt {
+    let words: BTreeSet<&str> = passed.iter().map(|passed| passed.words.as_str()).collect();
+    let words = words.into_iter().collect::<Vec<_>>().join("; ");
+    let words = match passed.len() {
+        0 => return Err(inconclusive("no service sends anything to this server")),
+        1 => format!("by the service's path: {words}"),
+        n => format!("by the service's path, at all {n} addresses: {words}"),
     };
-    if probe.roads.iter().any(|road| road.service.ip() == source) {
-        let why = format!("{source} is the service's own address: set `probe-source`");
-        return Err(Outcome::Inconclusive(why));
-    }
-    let reserved = Socket::new(Domain::for_address((source, 0).into()), Type::STREAM, None);
-    let reserved = reserved.map_err(|error| judge(&error))?;
-    let bound = reserved.bind(&SocketAddr::new(source, 0).into()).and_then(|()| reserved.local_addr());
-    match bound.map(|address| address.as_socket()) {
-        Ok(Some(address)) => Ok((SocketAddr::new(source, address.port()), reserved)),
-        Ok(None) => Err(inconclusive("no free local port on this node")),
-        Err(error) => Err(Outcome::Inconclusive(format!(
-            "this node cannot ask from {source} (`probe-source`): {error}"
-        ))),
-    }
-}
-
-/// The address that the kernel takes towards a server. Sends nothing.
-fn towards(server: IpAddr) -> io::Result<IpAddr> {
-    let any: IpAddr = if server.is_ipv4() { [0_u8; 4].into() } else { [0_u16; 8].into() };
-    let socket = UdpSocket::bind((any, 0))?;
-    // The port means nothing: this is the discard service's (RFC 863).
-    socket.connect((server, 9))?;
-    Ok(socket.local_addr()?.ip())
+    let certificate_ends = passed.iter().filter_map(|passed| passed.certificate_ends).min();
+    Ok(Passed { certificate_ends, ..Passed::new(words) })
 }
 
 /// One attempt.
 struct Call<'a> {
     probe: &'a PathProbe,
-    sockets: &'a Sockets,
+    sockets: Arc<Sockets>,
     hop: NextHop,
-    source: SocketAddr,
+    source: IpAddr,
     server: IpAddr,
     timeout: Duration,
+    deadline: Instant,
 }
 
 impl Call<'_> {
-    async fn ask(&self, road: &Road, deadline: Instant) -> Result<(), Outcome> {
-        let waiting = &self.probe.prober.0.waiting;
-        let asked = waiting.ask(self.source, road.service);
-        let (ticket, mut told) = asked.ok_or_else(|| inconclusive("too many checks are under way"))?;
-        let segment =
-            Segment { source: self.source, service: road.service, sequence: ticket.sequence, flags: SYN };
-        for rest in (0..TRIES).rev() {
-            self.send(road, &segment)?;
-            // What is left, in equal parts.
-            let left = deadline.saturating_duration_since(Instant::now());
-            match timeout_at(Instant::now() + left / (rest + 1), &mut told).await {
-                Ok(Ok(Answer::Accepted)) => {
-                    let reset = Segment { sequence: ticket.sequence + 1, flags: RST, ..segment };
-                    // It has answered, whatever becomes of this.
-                    let _ = self.send(road, &reset);
-                    return Ok(());
-                }
-                Ok(Ok(Answer::Refused)) => return Err(failed(format!("{} refused", road.service))),
-                Ok(Err(_)) => return Err(inconclusive("nobody hears the answers")),
-                Err(_) => {}
-            }
+    async fn ask(&self, road: &Road, trust: &Trust) -> Attempt {
+        if *self.probe.asks == Probe::Tcp {
+            return half::ask(self, road).await;
         }
+        whole::ask(self, road, trust).await
+    }
+
+    fn waiting(&self) -> &Arc<Waiting> {
+        &self.probe.prober.0.waiting
+    }
+
+    fn way(&self, road: &Road) -> Result<Way, Outcome> {
+        let port = self.probe.prober.0.ports.get(usize::from(self.hop.port)).copied();
+        Ok(Way {
+            sockets: Arc::clone(&self.sockets),
+            port: port.ok_or_else(|| inconclusive("its way leaves by no port of this node"))?,
+            hop: self.hop,
+            tunnel: road.tunnel,
+            server: self.server,
+        })
+    }
+
+    /// Nothing came back.
+    fn silence(&self, road: &Road) -> Outcome {
         let lacks = match road.tunnel {
             None => "has it",
             Some(_) => "does it take the tunnel's packets, and has it",
         };
         let (at, time) = (road.service, in_words(self.timeout));
-        Err(failed(format!("no answer from {at} within {time}: {lacks} the address {}?", at.ip())))
-    }
-
-    fn send(&self, road: &Road, segment: &Segment) -> Result<(), Outcome> {
-        let Call { probe, hop, server, .. } = self;
-        let (ifindex, mac) = *probe
-            .prober
-            .0
-            .ports
-            .get(usize::from(hop.port))
-            .ok_or_else(|| inconclusive("its way leaves by no port of this node"))?;
-        let packet = segment.packet();
-        let made = packet.and_then(|packet| frame(&packet, hop, mac, road.tunnel.as_ref(), *server));
-        let made = made.ok_or_else(|| inconclusive("`probe-source` is not of the service's IP family"))?;
-        self.sockets.sender.send(ifindex, &made).map_err(|error| judge(&error))
+        failed(format!("no answer from {at} within {time}: {lacks} the address {}?", at.ip()))
     }
 }

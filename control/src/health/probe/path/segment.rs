@@ -9,16 +9,17 @@ use ringlead_wire::tunnel::{OVERHEAD_MAX, Outer, encapsulate_v4, encapsulate_v6}
 
 use super::super::icmp::checksum;
 
+pub(super) const FIN: u8 = 0x01;
 pub(super) const SYN: u8 = 0x02;
 pub(super) const RST: u8 = 0x04;
 pub(super) const ACK: u8 = 0x10;
 
-const TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;
 const TCP_LEN: u16 = 20;
 const ETHERNET_LEN: usize = 14;
 /// A server that has not the service's address, but forwards, would send the segment back here, where another server got it
 /// and answered: so no forwarder may have it. Behind a tunnel this counts from where the server took it out.
-const TTL: u8 = 1;
+pub(super) const TTL: u8 = 1;
 
 /// A segment that is sent: without options and data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,234 @@
+//! Accepting connections, few at a time, and letting each end well.
+
+use super::answer::Answer;
+use super::place::{Opened, open};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+/// Connections at once; more wait to be accepted.
+pub(crate) const CONNECTIONS_MAX: usize = 16;
+/// The longest wait for a request, also for the next one.
+pub(crate) const REQUEST_WAIT_MAX: Duration = Duration::from_secs(20);
+/// Bytes of a request's head.
+const REQUEST_MAX: usize = 16 << 10;
+/// Pause after a failed accept (no file descriptor left), so that it is no busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// For so long connections that have begun before a server closes may end their handshake.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(100);
+/// The index of no interface: the largest.
+const NOWHERE: NonZeroU32 = NonZeroU32::new(i32::MAX.unsigned_abs()).unwrap();
+/// For so long the connections of a server that closes may still ask: who has just connected is about to.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
+/// Who answers requests.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// What log lines call its listener.
+    const NAME: &'static str;
+
+    /// Answers a request that came from `peer`.
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Answer> + Send;
+}
+
+/// For how long a connection lives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// After this time no further request is taken; one that is being answered, is.
+    pub(super) requests: Duration,
+    /// How long an answer may take from then on, until the connection is cut.
+    pub(super) last_answer: Duration,
+}
+
+impl Default for Limits {
+    /// 60 s, and 30 s more.
+    fn default() -> Self {
+        Self { requests: Duration::from_secs(60), last_answer: Duration::from_secs(30) }
+    }
+}
+
+/// An address that is served. Dropping it cuts it off with its connections; [`close`](Self::close) ends it well.
+#[derive(Debug)]
+pub struct Server {
+    at: SocketAddr,
+    listener: Arc<TcpListener>,
+    /// Asks to close; answered when nothing is accepted any more.
+    close: Option<oneshot::Sender<oneshot::Sender<()>>>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens, and begins to serve at once; must be called on a runtime.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn listen(at: SocketAddr, handler: Arc<impl Handler>) -> io::Result<Self> {
+        open(at, &[]).map(|opened| Self::begin(opened, handler))
+    }
+
+    /// Begins to serve; must be called on a runtime.
+    #[must_use]
+    pub(crate) fn begin(opened: Opened, handler: Arc<impl Handler>) -> Self {
+        Self::within(opened, handler, Limits::default())
+    }
+
+    pub(super) fn within(opened: Opened, handler: Arc<impl Handler>, limits: Limits) -> Self {
+        let (at, listener) = (opened.at, Arc::new(opened.listener));
+        let (close, told) = oneshot::channel();
+        let task = tokio::spawn(serve(Arc::clone(&listener), handler, limits, told));
+        Self { at, listener, close: Some(close), task }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn at(&self) -> SocketAddr {
+        self.at
+    }
+
+    pub(super) fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&*self.listener)
+    }
+
+    /// Stops listening. Who has connected by then is answered; that goes on after this has returned.
+    pub(crate) async fn close(mut self) {
+        let (done, closed) = oneshot::channel();
+        if self.close.take().is_some_and(|close| close.send(done).is_ok()) {
+            // An error: the task has ended.
+            let _ = closed.await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.close.is_some() {
+            self.task.abort();
+        }
+    }
+}
+
+type Asked = Result<oneshot::Sender<()>, oneshot::error::RecvError>;
+
+/// The connections live in this task's set, so that they end with it.
+async fn serve<H: Handler>(
+    listener: Arc<TcpListener>,
+    handler: Arc<H>,
+    limits: Limits,
+    told: oneshot::Receiver<oneshot::Sender<()>>,
+) {
+    let mut connections = JoinSet::new();
+    // Dropped: the server closes.
+    let (open, closing) = watch::channel(());
+    let converse = |stream, peer| converse(stream, peer, Arc::clone(&handler), limits, closing.clone());
+    let last_handshakes = async {
+        let asked = told.await;
+        take_no_more(&listener);
+        sleep(LAST_HANDSHAKES).await;
+        asked
+    };
+    let asked = accept::<H, _>(&listener, last_handshakes, &mut connections, converse).await;
+    // The kernel has greeted those who still wait, too.
+    for (stream, peer) in std::iter::from_fn(|| waiting(&listener)).take(CONNECTIONS_MAX) {
+        connections.spawn(converse(stream, peer));
+    }
+    drop((listener, open));
+    if let Ok(asked) = asked {
+        // Who asked may have gone.
+        let _ = asked.send(());
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+/// Accepts until the end.
+async fn accept<H: Handler, C: Future<Output = ()> + Send + 'static>(
+    listener: &TcpListener,
+    end: impl Future<Output = Asked>,
+    connections: &mut JoinSet<()>,
+    converse: impl Fn(TcpStream, SocketAddr) -> C,
+) -> Asked {
+    let mut end = pin!(end);
+    loop {
+        while connections.try_join_next().is_some() {}
+        tokio::select! {
+            asked = end.as_mut() => return asked,
+            // Those that are full of idle clients end by themselves.
+            Some(_) = connections.join_next(), if connections.len() >= CONNECTIONS_MAX => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Ok((stream, peer)) => _ = connections.spawn(converse(stream, peer)),
+                Err(error) => {
+                    tracing::warn!(event = "http", listener = H::NAME, %error, "accepting a connection failed");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// Packets of new connections find this listener no more, but another one of their address, if there is one; handshakes that have
+/// begun end here. Closing at once would reset these.
+fn take_no_more(listener: &TcpListener) {
+    // Where the kernel refuses it, closing is as good as it is everywhere else.
+    let _ = SockRef::from(listener).bind_device_by_index_v4(Some(NOWHERE));
+}
+
+/// The next connection that waits, if one does.
+fn waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    let (socket, peer) = SockRef::from(listener).accept().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    Some((TcpStream::from_std(socket.into()).ok()?, peer.as_socket()?))
+}
+
+async fn converse<H: Handler>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    handler: Arc<H>,
+    limits: Limits,
+    mut closing: watch::Receiver<()>,
+) {
+    let service = service_fn(move |request| {
+        let handler = Arc::clone(&handler);
+        async move { Ok::<_, Infallible>(handler.answer(request, peer).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_WAIT_MAX)
+        .max_buf_size(REQUEST_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let last_request = async {
+        let _ = timeout(limits.requests, closing.wait_for(|()| false)).await;
+        if closing.has_changed().is_err() {
+            sleep(LAST_REQUESTS).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = last_request => {
+            connection.as_mut().graceful_shutdown();
+            timeout(limits.last_answer, connection).await.ok()
+        }
+    };
+    match ended {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            tracing::debug!(event = "http", listener = H::NAME, %error, "a connection ended badly")
+        }
+        None => tracing::debug!(
+            event = "http",
+            listener = H::NAME,
+            "a connection was cut: its answer is not read"
+        ),
+    }
+}

@@ -1,0 +1,214 @@
+use super::server::{CONNECTIONS_MAX, Limits};
+use super::*;
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+use nix::unistd::{Uid, geteuid, setfsuid};
+use socket2::{Domain, Socket, Type};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// Answers as soon as there is a permit.
+struct Gate(Semaphore);
+
+impl Gate {
+    fn new(answers: usize) -> Arc<Self> {
+        Arc::new(Self(Semaphore::new(answers)))
+    }
+
+    fn open() -> Arc<Self> {
+        Self::new(Semaphore::MAX_PERMITS / 2)
+    }
+}
+
+impl Handler for Gate {
+    const NAME: &'static str = "gate";
+
+    async fn answer(&self, _: Request<Incoming>, _: SocketAddr) -> Answer {
+        self.0.acquire().await.unwrap().forget();
+        text(StatusCode::OK, "whole\n".to_owned())
+    }
+}
+
+fn port() -> u16 {
+    StdListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
+}
+
+fn serve(at: SocketAddr, gate: Arc<Gate>, limits: Limits) -> Server {
+    Server::within(open(at, &[]).unwrap(), gate, limits)
+}
+
+fn local() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port()))
+}
+
+async fn asked(at: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(GET).await.unwrap();
+    stream
+}
+
+async fn answer_of(mut stream: TcpStream) -> String {
+    let mut said = String::new();
+    timeout(LIMIT, stream.read_to_string(&mut said)).await.expect("an end").unwrap();
+    said
+}
+
+fn is_whole(said: &str) -> bool {
+    said.starts_with("HTTP/1.1 200 OK") && said.ends_with("whole\n")
+}
+
+#[tokio::test]
+async fn more_connections_than_places_wait_their_turn() {
+    let server = serve(local(), Gate::open(), Limits::default());
+    let mut idle = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        idle.push(TcpStream::connect(server.at()).await.unwrap());
+    }
+    let mut one_more = asked(server.at()).await;
+    let mut said = String::new();
+    let early = timeout(Duration::from_millis(300), one_more.read_to_string(&mut said)).await;
+    assert!(early.is_err() && said.is_empty(), "{said}");
+    drop(idle);
+    assert!(is_whole(&answer_of(one_more).await));
+}
+
+#[tokio::test]
+async fn an_answer_under_way_when_the_time_is_over_is_whole() {
+    let gate = Gate::new(0);
+    let limits = Limits { requests: Duration::from_millis(50), last_answer: LIMIT };
+    let server = serve(local(), Arc::clone(&gate), limits);
+    let (asked, mut silent) = (asked(server.at()).await, TcpStream::connect(server.at()).await.unwrap());
+    // One that asks nothing is let go at the limit, so it has passed for both.
+    assert_eq!(timeout(LIMIT, silent.read(&mut [0; 1])).await.expect("an end").unwrap(), 0);
+    sleep(Duration::from_millis(200)).await;
+    gate.0.add_permits(1);
+    let said = answer_of(asked).await;
+    assert!(is_whole(&said), "{said}");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_end_is_cut() {
+    let limits = Limits { requests: Duration::from_millis(20), last_answer: Duration::from_millis(20) };
+    let server = serve(local(), Gate::new(0), limits);
+    assert_eq!(answer_of(asked(server.at()).await).await, "");
+}
+
+/// Asks without a pause, each time on a new connection, until told to end.
+fn knock(at: SocketAddr, end: &AtomicBool) -> (u64, Vec<String>) {
+    let (mut answered, mut failed) = (0, Vec::new());
+    while !end.load(Ordering::Relaxed) {
+        let once = || -> io::Result<String> {
+            use std::io::{Read, Write};
+            let mut stream = std::net::TcpStream::connect(at)?;
+            stream.set_read_timeout(Some(LIMIT))?;
+            stream.write_all(GET)?;
+            let mut said = String::new();
+            stream.read_to_string(&mut said).map(|_| said)
+        };
+        match once() {
+            Ok(said) if is_whole(&said) => answered += 1,
+            other => failed.push(format!("{other:?}")),
+        }
+    }
+    (answered, failed)
+}
+
+/// Every two of these overlap, and both may be listened to only with the kernel's consent.
+#[tokio::test]
+async fn an_address_moves_on_its_port_and_everybody_is_answered() {
+    let port = port();
+    let all = SocketAddr::from(([0, 0, 0, 0], port));
+    let one = SocketAddr::from(([127, 0, 0, 1], port));
+    let both = SocketAddr::from(([0_u16; 8], port));
+    let mut places = vec![one, all, one, all];
+    if StdListener::bind("[::]:0").is_ok() {
+        places.extend([both, one, both, all]);
+    }
+    let mut server = serve(all, Gate::open(), Limits::default());
+    let end = Arc::new(AtomicBool::new(false));
+    let client = thread::spawn({
+        let end = Arc::clone(&end);
+        move || knock(one, &end)
+    });
+    for place in places.into_iter().cycle().take(40) {
+        assert!(StdListener::bind(place).is_err(), "{place} is free for others");
+        let opened =
+            open(place, &[&server]).unwrap_or_else(|e| panic!("from {} to {place}: {e}", server.at()));
+        let next = Server::begin(opened, Gate::open());
+        std::mem::replace(&mut server, next).close().await;
+        sleep(Duration::from_millis(5)).await;
+    }
+    end.store(true, Ordering::Relaxed);
+    while !client.is_finished() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let (answered, failed) = client.join().unwrap();
+    assert!(answered > 0 && failed.is_empty(), "{answered} answered, {failed:?}");
+}
+
+/// Two servers change places, which never are free.
+#[tokio::test]
+async fn two_servers_change_places() {
+    let (first, second) = (local(), local());
+    let (one, two) =
+        (serve(first, Gate::open(), Limits::default()), serve(second, Gate::open(), Limits::default()));
+    assert!(open(second, &[&one]).is_err(), "somebody else has it");
+    let opened = [open(second, &[&one, &two]).unwrap(), open(first, &[&one, &two]).unwrap()];
+    let next = opened.map(|opened| Server::begin(opened, Gate::open()));
+    one.close().await;
+    two.close().await;
+    for server in &next {
+        assert!(is_whole(&answer_of(asked(server.at()).await).await));
+    }
+}
+
+fn share(at: SocketAddr, user: Option<Uid>) -> io::Result<Socket> {
+    let before = user.map(setfsuid);
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, None);
+    before.map(setfsuid);
+    let socket = socket?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(8)?;
+    Ok(socket)
+}
+
+#[tokio::test]
+async fn no_other_user_shares_the_port() {
+    let port = port();
+    let (all, one) = (SocketAddr::from(([0, 0, 0, 0], port)), SocketAddr::from(([127, 0, 0, 1], port)));
+    let is_refused = |server: &Server, user: Option<Uid>| {
+        for at in [all, one] {
+            let shared = share(at, user);
+            assert_eq!(
+                shared.err().map(|error| error.kind()),
+                Some(ErrorKind::AddrInUse),
+                "{at} is shared with {} by {user:?}",
+                server.at()
+            );
+        }
+    };
+    let nobody = geteuid().is_root().then(|| Uid::from_raw(65_534));
+    let first = serve(all, Gate::open(), Limits::default());
+    is_refused(&first, None);
+    is_refused(&first, nobody);
+    let opened = open(one, &[&first]).unwrap();
+    let second = Server::begin(opened, Gate::open());
+    is_refused(&second, nobody);
+    first.close().await;
+    is_refused(&second, nobody);
+    assert!([all, one].iter().all(|at| open(*at, &[]).is_err()), "another of us shares {}", second.at());
+    assert!(share(all, None).is_err(), "{} still says that it shares its port", second.at());
+}
