@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringlead_control::health::{
-    CONNECTS_MAX, CheckSpec, CheckStatus, Checker, FlapRule, HealthEvent, Probe, Reconciled, State,
+    CONNECTS_MAX, CheckSpec, CheckStatus, Checker, Fallen, FlapRule, HealthEvent, Probe, Reconciled, State,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -145,6 +145,26 @@ async fn a_server_that_comes_and_goes_is_held_down_for_a_while() {
         let up = next(&mut events).await;
         assert!(up.up && up.held.is_none());
         assert!(held.is_none() || begin.elapsed() >= hold - SLACK, "up after {:?}", begin.elapsed());
+    }
+}
+
+/// To fall for what clients' connections show is to go down: once, whatever checks or clients say of a server that is down.
+#[tokio::test]
+async fn who_falls_for_its_clients_often_is_held_down_for_a_while() {
+    let (_listener, target) = listen("127.0.0.1:0").await;
+    let (mut checker, mut events) = checker();
+    let hold = Duration::from_secs(2);
+    let flaps = FlapRule { downs: 2, window: Duration::from_secs(600), hold, hold_max: hold };
+    checker.reconcile(vec![CheckSpec { rise: 1, fall: 1, flaps, ..spec(1, target) }]);
+    assert_eq!(checker.fall(2, 1), None, "nobody's check");
+    for held in [None, Some(hold)] {
+        assert!(next(&mut events).await.up);
+        let begin = Instant::now();
+        assert_eq!(checker.fall(1, 1), Some(Fallen { held }));
+        assert_eq!(checker.fall(1, 1), Some(Fallen { held: None }), "it is down already");
+        let Some(hold) = held else { continue };
+        assert!(next(&mut events).await.up);
+        assert!(begin.elapsed() >= hold - SLACK, "up after {:?}", begin.elapsed());
     }
 }
 

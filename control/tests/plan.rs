@@ -11,6 +11,7 @@ use ringlead_control::config::{self, Config};
 use ringlead_control::plan::{Health, HopKey, Plan};
 use ringlead_flow::ServerId;
 use ringlead_flow::snat::{Mapping, SnatRandom};
+use ringlead_l4::attempts::Attempted;
 use ringlead_l4::tables::Tables;
 use ringlead_wire::{Endpoint, Ip, Protocol};
 use std::collections::BTreeSet;
@@ -124,6 +125,23 @@ fn a_reload_keeps_ids_and_makes_ghosts_of_the_removed() {
     // It comes back: as somebody new, unchecked.
     plan.adopt(web(&[S1, S2])).unwrap();
     assert_eq!(plan.server(id(&plan, "s1")).map(|s| s.health), Some(Health::Unknown));
+}
+
+/// Workers' counts go on, whoever has the id.
+#[test]
+fn who_gets_anothers_id_does_not_get_what_it_counted() {
+    let counted = |answered: u32| move |_| Attempted { answered, ..Attempted::default() };
+    let mut plan = Plan::new(web(&[S1, S2])).unwrap();
+    let (s1, s2) = (id(&plan, "s1"), id(&plan, "s2"));
+    assert_eq!(plan.note_attempts_before(counted(0)), [s1, s2]);
+    plan.adopt(web(&[S2])).unwrap();
+    assert!(plan.note_attempts_before(counted(5)).is_empty(), "the same servers, and a ghost");
+    assert_eq!(plan.forget_ghosts(|id| id == s1), 1);
+    plan.adopt(web(&[S2, S3])).unwrap();
+    assert_eq!(id(&plan, "s3"), s1, "the id is given anew");
+    assert_eq!(plan.note_attempts_before(counted(9)), [s1]);
+    let before = |id| plan.server(id).unwrap().attempts_before.unwrap().answered;
+    assert_eq!([before(s1), before(s2)], [9, 0]);
 }
 
 #[test]

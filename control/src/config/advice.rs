@@ -172,6 +172,10 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
         "Without a health check every server is up and the threshold is never met: set `health`, or take `panic` out. With then = \"backup\" the pool needs servers with backup = true.",
     ),
     (
+        "C165",
+        "With dsr and tunnel only clients' packets are seen, and with hash = \"src\" (or \"src+dport\") or persistence all of one address go to one server: whoever forges it can take that server down. Take `passive` out of the check, or give the pool a check without it.",
+    ),
+    (
         "C170",
         "The service would get the scrapes, or the scraper the clients. Choose another port for `metrics`, or an address that no service listens on.",
     ),

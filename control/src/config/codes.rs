@@ -75,6 +75,7 @@ codes! {
     PATH_MODE = "C162", "A check by the service's path is of a pool whose servers do not answer clients themselves.";
     PATH_SOURCE = "C163", "A check by the service's path has no address to ask from of the service's IP family.";
     PANIC_IDLE = "C164", "A pool's panic has nothing to go by, or nobody to turn to.";
+    PASSIVE_BY_SOURCE = "C165", "Clients' connections count as a witness where one forged address can look like one server's fault (warning).";
     METRICS_ON_SERVICE = "C170", "The metrics are to be served where a service listens.";
     REPORTS_ELSEWHERE = "C171", "Reports are to be taken where a service listens, or where metrics are served.";
     REPORTS_OPEN = "C172", "Reports, and the tokens that they need, are taken unencrypted on every address of the node (warning).";

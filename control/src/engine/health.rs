@@ -9,6 +9,7 @@ use ringlead_flow::ServerId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Engine {
     /// Takes one event and every other that waits already, then publishes once.
@@ -35,22 +36,28 @@ impl Engine {
         let health = if event.up { Health::Up } else { Health::Down };
         let plan = Arc::make_mut(&mut self.plan);
         let changed = plan.set_health(id, health, event.reason.clone());
-        plan.set_held(id, event.held.map(|held| super::monotonic().saturating_add(held)));
         if changed && let Some(server) = self.plan.server(id) {
             let (name, took_ms) =
                 (format!("{}/{}", server.key.pool, server.key.name), event.took.as_millis());
             tracing::info!(event = "health", server = name, up = event.up, reason = event.reason, took_ms);
-            if let Some(held) = event.held {
-                let held = in_words(held);
-                tracing::warn!(
-                    event = "flaps",
-                    server = name,
-                    held,
-                    "it has gone down too often: held down, whatever its checks say"
-                );
-            }
         }
+        self.hold_down(id, event.held);
         changed
+    }
+
+    /// Notes and tells for how long a server is held down; `None`: it is not.
+    pub(super) fn hold_down(&mut self, id: ServerId, held: Option<Duration>) {
+        let until = held.map(|held| super::monotonic().saturating_add(held));
+        Arc::make_mut(&mut self.plan).set_held(id, until);
+        if let (Some(held), Some(server)) = (held, self.plan.server(id)) {
+            let (server, held) = (format!("{}/{}", server.key.pool, server.key.name), in_words(held));
+            tracing::warn!(
+                event = "flaps",
+                server,
+                held,
+                "it has gone down too often: held down, whatever its checks say"
+            );
+        }
     }
 
     /// Makes the running checks those of the configuration; a removed server's goes on for as long as it has flows.

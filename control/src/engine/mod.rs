@@ -20,6 +20,7 @@ mod persistence;
 mod pools;
 mod publish;
 mod reload;
+mod replace;
 mod report;
 mod reporting;
 pub mod requests;

@@ -1,7 +1,8 @@
 //! Operators at work: a server's state at run time, kept across restarts, and the wait for its last flow.
 
+use super::Engine;
 use super::requests::{json, tell};
-use super::{Engine, state_file};
+use super::state_file::{self, Owner, Unusable};
 use crate::config::OperatorState;
 use crate::plan::{Reach, Said, Sayings};
 use serde::{Deserialize, Serialize};
@@ -95,19 +96,11 @@ impl Engine {
     /// Reads what was said before the last stop. A file that cannot be used is told of, and the start goes on without.
     pub(super) async fn load_said(&mut self) {
         let dir = self.plan.config().node.state_dir.clone();
-        let said = match tokio::task::spawn_blocking(move || state_file::load(&dir)).await {
+        // A predecessor has the steering program for as long as it serves.
+        let owner = if self.node.steering.is_some() { Owner::Us } else { Owner::Predecessor };
+        let said = match tokio::task::spawn_blocking(move || state_file::load(&dir, owner)).await {
             Ok(Ok(said)) => said,
-            Ok(Err(damaged)) => {
-                let aside =
-                    damaged.aside.map_or("could not be moved".to_owned(), |at| at.display().to_string());
-                tracing::error!(
-                    event = "operator",
-                    why = damaged.why,
-                    aside,
-                    "the operators' states cannot be read and are set aside: the configuration's count"
-                );
-                return;
-            }
+            Ok(Err(unusable)) => return tell_unusable(&unusable),
             Err(error) => {
                 tracing::error!(event = "operator", %error, "the operators' states were not read");
                 return;
@@ -267,6 +260,38 @@ impl Engine {
             tracing::error!(event = "operator", error, "the operators' states could not be written");
             format!("it would not survive a restart: {error}")
         })
+    }
+}
+
+/// Without the file the configuration's states count.
+fn tell_unusable(unusable: &Unusable) {
+    match unusable {
+        Unusable::Unread(why) => {
+            tracing::error!(event = "operator", why, "the operators' states were not read");
+        }
+        Unusable::Damaged { why, aside: Some(aside) } => {
+            let aside = aside.display().to_string();
+            tracing::error!(
+                event = "operator",
+                why,
+                aside,
+                "the operators' states cannot be read and are set aside: the configuration's count"
+            );
+        }
+        Unusable::Damaged { why, aside: None } => {
+            tracing::error!(
+                event = "operator",
+                why,
+                "the operators' states cannot be read: the configuration's count"
+            );
+        }
+        Unusable::Newer(format) => {
+            tracing::error!(
+                event = "operator",
+                format,
+                "a later version wrote the operators' states in its own format: the configuration's count; the file stays until something else is said"
+            );
+        }
     }
 }
 

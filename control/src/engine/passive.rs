@@ -1,8 +1,10 @@
 //! Production traffic as a witness: servers whose clients' connections fail are taken down, until their checks say otherwise.
 
 use super::Engine;
+use super::pools::attempted;
 use crate::config::{OperatorState, PassiveConfig, PoolConfig};
-use crate::health::passive::{PARTS, Window, fails, reason, suffers};
+use crate::health::Fallen;
+use crate::health::passive::{PARTS, Sums, Window, fails, reason, suffers};
 use crate::plan::{Health, Plan, Source};
 use ringlead_flow::ServerId;
 use ringlead_l4::attempts::Attempted;
@@ -49,21 +51,27 @@ impl Engine {
     /// Takes down whoever fails clients.
     pub(super) async fn watch_traffic(&mut self) {
         let now = Instant::now();
-        let attempts = &self.node.shared.attempts;
-        let count = |id| attempts.iter().fold(Attempted::default(), |sum, worker| sum.plus(worker.of(id)));
+        let count = |id| attempted(&self.node.shared, id);
         let falling = self.passive.look(&self.plan, now, count);
         let mut changed = false;
         for Falling { id, window, reason } in falling {
             let rises = self.passive.rises(id, window, now);
             // Without a check that runs nothing would bring it back.
-            if self.checker.fall(id.0, rises) {
-                changed |= Arc::make_mut(&mut self.plan).set_failing(id, reason);
-                self.tell_fall(id, rises);
-            }
+            let Some(Fallen { held }) = self.checker.fall(id.0, rises) else { continue };
+            changed |= Arc::make_mut(&mut self.plan).set_failing(id, reason);
+            self.tell_fall(id, rises);
+            self.hold_down(id, held);
         }
         if changed {
             self.publish_and_steer().await;
         }
+    }
+
+    /// Lets servers that are new count from zero, whatever their id has counted for another one.
+    pub(super) fn note_new_servers(&mut self) {
+        let shared = &self.node.shared;
+        let new = Arc::make_mut(&mut self.plan).note_attempts_before(|id| attempted(shared, id));
+        self.passive.forget(&new);
     }
 
     fn tell_fall(&self, id: ServerId, rises: u32) {
@@ -110,6 +118,15 @@ impl PassiveWatch {
         falling
     }
 
+    /// Forgets whoever had these ids before.
+    fn forget(&mut self, ids: &[ServerId]) {
+        let ids: BTreeSet<u32> = ids.iter().map(|id| id.0).collect();
+        self.falls.retain(|id, _| !ids.contains(id));
+        for watched in self.pools.values_mut() {
+            watched.windows.retain(|id, _| !ids.contains(id));
+        }
+    }
+
     /// How many times `rise` a server that falls now needs to come back: more each time that it falls again soon.
     fn rises(&mut self, id: ServerId, window: Duration, now: Instant) -> u32 {
         let last = self.falls.get(&id.0).filter(|fall| now.duration_since(fall.at) < window * SOON);
@@ -140,28 +157,28 @@ impl Watched {
         for id in ids {
             self.windows.entry(id).or_default().push(count(ServerId(id)));
         }
-        let falling: Vec<Falling> = self
-            .windows
-            .iter()
-            .filter(|(_, window)| fails(window.seen(), passive.errors))
-            .filter(|(id, window)| suffers(window.seen(), self.others(**id, window.parts()), passive.errors))
-            .map(|(id, window)| Falling {
-                id: ServerId(*id),
-                window: passive.window,
-                reason: reason(window.seen(), passive.window),
-            })
-            .collect();
+        let falling = self.falling(passive);
         for fall in &falling {
             self.windows.remove(&fall.id.0);
         }
         falling
     }
 
-    /// What the other servers showed in the same time: one that came up a moment ago has seen nothing but a flood that has just
-    /// begun, and the others their honest clients before it.
-    fn others(&self, id: u32, parts: usize) -> Attempted {
-        let others = self.windows.iter().filter(|(other, _)| **other != id);
-        others.fold(Attempted::default(), |sum, (_, window)| sum.plus(window.seen_in(parts)))
+    fn falling(&self, passive: PassiveConfig) -> Vec<Falling> {
+        let failing = || self.windows.iter().filter(|(_, window)| fails(window.seen(), passive.errors));
+        // Mostly nobody fails; in a flood all do.
+        if failing().next().is_none() {
+            return Vec::new();
+        }
+        let sums = Sums::of(self.windows.values());
+        failing()
+            .filter(|(_, window)| suffers(window.seen(), sums.others(window), passive.errors))
+            .map(|(id, window)| Falling {
+                id: ServerId(*id),
+                window: passive.window,
+                reason: reason(window.seen(), passive.window),
+            })
+            .collect()
     }
 }
 
@@ -229,6 +246,19 @@ mod tests {
         assert!(watch.look(&plan, begin + Duration::from_secs(1), after).is_empty());
         plan.set_health(a, Health::Up, "connected".to_owned());
         assert!(watch.look(&plan, begin + Duration::from_secs(2), after).is_empty(), "its window begins now");
+    }
+
+    #[test]
+    fn who_gets_anothers_id_is_not_taken_for_it() {
+        let ((plan, [a, _]), begin) = (plan(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut watch = PassiveWatch::default();
+        watch.rises(a, Duration::from_secs(10), begin);
+        assert!(watch.look(&plan, at(0), |_| seen(0, 0)).is_empty());
+        watch.forget(&[a]);
+        let after = |id| if id == a { seen(0, 5) } else { seen(50, 0) };
+        assert!(watch.look(&plan, at(1), after).is_empty(), "the failures are the other one's");
+        assert_eq!(watch.rises(a, Duration::from_secs(10), at(2)), 1, "so is the fall");
     }
 
     #[test]

@@ -7,8 +7,9 @@ use super::status::{
 };
 use crate::config::{Algorithm, PanicThen, PoolConfig, ServerConfig};
 use crate::health::Spread;
-use crate::plan::{Alive, NodeDrain, Plan, Reach, Reported, Said};
+use crate::plan::{Alive, NodeDrain, Plan, Reach, Reported, Said, ServerRecord};
 use ringlead_flow::ServerId;
+use ringlead_l4::Shared;
 use ringlead_l4::attempts::Attempted;
 use ringlead_pick::default_size;
 use std::collections::BTreeSet;
@@ -157,9 +158,9 @@ impl Reporter {
         }
     }
 
-    fn connections(&self, id: ServerId) -> ConnectionStatus {
-        let workers = self.shared.attempts.iter();
-        let all = workers.fold(Attempted::default(), |sum, worker| sum.plus(worker.of(id)));
+    /// Those that it took part in, not those of whoever had its id before.
+    fn connections(&self, server: &ServerRecord) -> ConnectionStatus {
+        let all = attempted(&self.shared, server.id).since(server.attempts_before.unwrap_or_default());
         let Attempted { answered, unanswered, refused, unreachable } = all;
         ConnectionStatus { answered, unanswered, refused, unreachable }
     }
@@ -196,7 +197,7 @@ impl Reporter {
             health_source: record.source.name().to_owned(),
             reported: record.reported.as_ref().map(ReportedStatus::of),
             check_times: self.check_times.of(id.0).map(CheckTimesStatus::of),
-            connections: self.connections(id),
+            connections: self.connections(record),
             held_s: record
                 .held_until
                 .and_then(|until| Some(until.checked_sub(super::monotonic())?.as_secs_f64())),
@@ -206,6 +207,11 @@ impl Reporter {
             neighbour,
         })
     }
+}
+
+/// What all workers have counted by a server's id.
+pub(super) fn attempted(shared: &Shared, id: ServerId) -> Attempted {
+    shared.attempts.iter().fold(Attempted::default(), |sum, worker| sum.plus(worker.of(id)))
 }
 
 fn mac_text(mac: [u8; 6]) -> String {

@@ -219,7 +219,7 @@ impl Engine {
         }
     }
 
-    /// Lets services that are new count from zero, whatever their slot has counted for another one.
+    /// Lets services and servers that are new count from zero, whatever their place has counted for another one.
     pub(super) fn note_new_services(&mut self) {
         let services = &self.plan.config().services;
         let ids = services.iter().filter_map(|service| self.plan.service_id(&service.name));
@@ -229,6 +229,7 @@ impl Engine {
         };
         self.service_bases = Arc::new(ids.map(base).collect());
         self.note_new_drops();
+        self.note_new_servers();
     }
 }
 

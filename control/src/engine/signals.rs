@@ -1,9 +1,8 @@
 //! The signals that mean something.
 
 use super::Engine;
+use super::replace::{Lasting, replace};
 use crate::logs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The file's name in the state directory.
@@ -86,9 +85,10 @@ impl Engine {
     fn dump(&self) {
         let (reporter, path) = (self.reporter(), self.plan.config().node.state_dir.join(DUMP));
         tokio::task::spawn_blocking(move || {
-            let text = serde_json::to_vec_pretty(&reporter.status()).map_err(std::io::Error::other);
+            let text = serde_json::to_string_pretty(&reporter.status()).map_err(std::io::Error::other);
             let shown = path.display().to_string();
-            match text.and_then(|text| replace(&path, &text)) {
+            let written = |text: String| replace(&path, format!("{text}\n").as_bytes(), Lasting::Sometime);
+            match text.and_then(written) {
                 Ok(()) => tracing::info!(event = "dump", path = shown, "the state was written down"),
                 Err(error) => {
                     tracing::error!(event = "dump", path = shown, %error, "the state cannot be written down");
@@ -96,13 +96,4 @@ impl Engine {
             }
         });
     }
-}
-
-/// A reader finds the old text or the new one.
-fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let new: PathBuf = path.with_extension("json.new");
-    let mut file = std::fs::File::create(&new)?;
-    file.write_all(text)?;
-    file.write_all(b"\n")?;
-    std::fs::rename(&new, path)
 }

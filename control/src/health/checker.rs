@@ -13,7 +13,7 @@ use super::probe::{self, Outcome};
 use super::recent::{Recent, RecentTimes};
 use super::times::{CheckTimes, CheckTimesShown};
 use super::trust::Trust;
-use super::{AgentReply, CheckSpec, CheckStatus, Flaps, HealthEvent, LastResult, Machine, State};
+use super::{AgentReply, CheckSpec, CheckStatus, FlapRule, Flaps, HealthEvent, LastResult, Machine, State};
 
 /// Attempts, and so sockets, under way at one time, over all checks. With `n` checks that all time out, detection stays within its
 /// bound while `n * timeout / interval` is less than this.
@@ -48,6 +48,13 @@ pub struct Reconciled {
     pub kept: usize,
     /// Those that are gone, and the former selves of those whose target changed.
     pub stopped: usize,
+}
+
+/// What [`Checker::fall`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fallen {
+    /// For how long the server is held down, because it has gone down too often.
+    pub held: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -93,6 +100,15 @@ impl Progress {
             _ => None,
         };
         (change, hold)
+    }
+
+    /// Takes the server down, whatever the results say; tells for how long it is held down by that. Who is down already, its
+    /// news perhaps still on the way, does not go down again.
+    fn fall(&mut self, rises: u32, rule: &FlapRule, now: std::time::Instant) -> Option<Duration> {
+        let was_up = self.machine.state() == State::Up;
+        self.machine.fall(rises);
+        self.since = Some(now);
+        if was_up { self.flaps.went_down(now, rule) } else { None }
     }
 }
 
@@ -171,13 +187,13 @@ impl Checker {
     }
 
     /// Takes a server down for another reason than a check's result: only the next successes of its check bring it up, `rises`
-    /// times as many as `rise` says. `false`: there is no such check, and nothing was done. It sends no event.
-    pub fn fall(&mut self, id: u32, rises: u32) -> bool {
-        let Some(check) = self.checks.get(&id) else { return false };
+    /// times as many as `rise` says. One that was up has gone down, as by its check: see [`FlapRule`](super::FlapRule). `None`:
+    /// there is no such check, and nothing was done. It sends no event.
+    pub fn fall(&mut self, id: u32, rises: u32) -> Option<Fallen> {
+        let check = self.checks.get(&id)?;
+        let rule = check.spec.borrow().flaps;
         let mut progress = lock(&check.progress);
-        progress.machine.fall(rises);
-        progress.since = Some(std::time::Instant::now());
-        true
+        Some(Fallen { held: progress.fall(rises, &rule, std::time::Instant::now()) })
     }
 
     fn start(&self, spec: CheckSpec) -> Check {

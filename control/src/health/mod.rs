@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use agent::{AgentReply, AgentState, Wish};
-pub use checker::{CONNECTS_MAX, Checker, Reconciled};
+pub use checker::{CONNECTS_MAX, Checker, Fallen, Reconciled};
 pub use flaps::{FlapRule, Flaps};
 pub use kinds::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 pub use machine::{Machine, State};

@@ -52,6 +52,35 @@ impl Window {
     }
 }
 
+/// What a pool's servers showed together, over each number of parts: made once, so that to compare every server with all others
+/// takes no longer than there are servers.
+#[derive(Debug, Clone, Default)]
+pub struct Sums {
+    /// By number of parts.
+    all: [Attempted; PARTS as usize + 1],
+}
+
+impl Sums {
+    /// Of these servers' windows, each of which is looked at once a part.
+    pub fn of<'a>(windows: impl IntoIterator<Item = &'a Window>) -> Self {
+        let mut sums = Self::default();
+        for window in windows {
+            for (parts, sum) in sums.all.iter_mut().enumerate() {
+                *sum = sum.plus(window.seen_in(parts));
+            }
+        }
+        sums
+    }
+
+    /// What the others showed in the time that one of the servers has been seen: one that came up a moment ago has seen nothing
+    /// but a flood that has just begun, and the others their honest clients before it.
+    #[must_use]
+    pub fn others(&self, of: &Window) -> Attempted {
+        // No window has more parts.
+        self.all.get(of.parts()).map_or_else(Attempted::default, |all| all.since(of.seen()))
+    }
+}
+
 /// Whether a server is to be taken down for what it showed: at least `errors` failures, fewer than one connection in five
 /// answered, while the pool's other servers together answered most of theirs.
 ///
@@ -135,7 +164,31 @@ mod tests {
         );
     }
 
+    /// A server's counts at the end of each part.
+    fn window(counts: &[(u32, u32)]) -> Window {
+        let mut window = Window::default();
+        counts.iter().for_each(|(answered, unanswered)| window.push(seen(*answered, *unanswered)));
+        window
+    }
+
     proptest! {
+        /// Young and old windows beside each other, and counts that wrap.
+        #[test]
+        fn the_others_are_all_but_the_one(
+            counts in proptest::collection::vec(
+                proptest::collection::vec((any::<u32>(), any::<u32>()), 0..=PARTS as usize + 3),
+                1..12,
+            ),
+        ) {
+            let windows: Vec<Window> = counts.iter().map(|counts| window(counts)).collect();
+            let sums = Sums::of(&windows);
+            for (at, one) in windows.iter().enumerate() {
+                let others = windows.iter().enumerate().filter(|(other, _)| *other != at);
+                let others = others.fold(Attempted::default(), |sum, (_, w)| sum.plus(w.seen_in(one.parts())));
+                prop_assert_eq!(sums.others(one), others);
+            }
+        }
+
         /// Forged SYNs that reach the servers alike, however many, while none has more than four times another's honest traffic.
         #[test]
         fn a_flood_that_all_have_alike_takes_nobody_down(

@@ -33,6 +33,7 @@ use crate::config::{Config, OperatorState, PanicThen, PoolConfig, ServerConfig};
 use ids::Ids;
 use pools::PoolCache;
 use ringlead_flow::ServerId;
+use ringlead_l4::attempts::Attempted;
 use ringlead_l4::neighbours::{NEIGHBOURS_MAX, NeighbourId};
 use ringlead_l4::tables::{SERVERS_MAX, SERVICES_MAX, ServiceId};
 use ringlead_pick::FrontHash;
@@ -316,6 +317,17 @@ impl Plan {
         let unused = self.unused_hops();
         let place = |key: HopKey| self.hops.release(&key).map(|id| (key, NeighbourId(id)));
         unused.into_iter().filter_map(place).collect()
+    }
+
+    /// Notes of servers that are new what had been counted by their ids before, and tells who they are. An id goes to another
+    /// server when its own is gone, and workers' counts never go back.
+    pub fn note_attempts_before(&mut self, counted: impl Fn(ServerId) -> Attempted) -> Vec<ServerId> {
+        let new = self.servers.values_mut().filter(|record| record.attempts_before.is_none());
+        new.map(|record| {
+            record.attempts_before = Some(counted(record.id));
+            record.id
+        })
+        .collect()
     }
 
     /// Forgets the ghosts for which `idle` is true: servers without flows, once every worker knows them as ghosts. Their ids

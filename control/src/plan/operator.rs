@@ -1,5 +1,6 @@
 //! What operators say of servers at run time: it counts until another command, its own end, or `clear`; else the file does.
 
+use super::weight::note_absent_weights;
 use super::{Plan, ServerRecord};
 use crate::config::{OperatorState, PoolConfig, ServerConfig};
 use serde::{Deserialize, Serialize};
@@ -160,17 +161,20 @@ impl Plan {
     /// Notes which of the servers that something was said of are in the file, weights included. After each change of the file; returns
     /// whether that changed anything.
     pub fn note_absent(&mut self, now: u64) -> bool {
-        let weights_changed = self.note_absent_weights(now);
-        if self.said.is_empty() {
-            return weights_changed;
+        if self.said.is_empty() && self.weights.is_empty() {
+            return false;
         }
+        // Once for all of them: as many are searched for as the file may have.
         let pools = self.config.pools.iter();
         let present: BTreeSet<(&str, &str)> =
             pools.flat_map(|p| p.servers.iter().map(|s| (p.name.as_str(), s.name.as_str()))).collect();
-        let mut changed = weights_changed;
+        let is_present = |pool: &str, server: &str| present.contains(&(pool, server));
+        let mut changed = note_absent_weights(&mut self.weights, is_present, now);
+        if self.said.is_empty() {
+            return changed;
+        }
         for ((pool, server), said) in Arc::make_mut(&mut self.said) {
-            let is_present = present.contains(&(pool.as_str(), server.as_str()));
-            let since = if is_present { None } else { said.absent_since.or(Some(now)) };
+            let since = if is_present(pool, server) { None } else { said.absent_since.or(Some(now)) };
             changed |= since != said.absent_since;
             said.absent_since = since;
         }

@@ -4,6 +4,7 @@ use super::HopKey;
 use crate::config::{CheckConfig, OnServerDown, OperatorState, PanicThen, PoolConfig, ServerConfig};
 use crate::health::AgentState;
 use ringlead_flow::ServerId;
+use ringlead_l4::attempts::Attempted;
 use ringlead_l4::neighbours::NeighbourId;
 use ringlead_wire::Protocol;
 use std::collections::BTreeSet;
@@ -246,6 +247,8 @@ pub struct ServerRecord {
     pub(super) gone_at: Option<u64>,
     /// Whether clients may be known to it.
     pub(super) remembered: bool,
+    /// What had been counted by its id before it was its; `None`: nobody has looked yet.
+    pub attempts_before: Option<Attempted>,
 }
 
 impl ServerRecord {
@@ -274,6 +277,7 @@ impl ServerRecord {
             ramps_since: None,
             gone_at: None,
             remembered: false,
+            attempts_before: None,
         }
     }
 

@@ -78,25 +78,27 @@ impl Plan {
         let Chooser::Maglev { table, .. } = &pool.chooser else { return None };
         table.slots().iter().map(|&member| pool.members.get(usize::from(member)).copied()).collect()
     }
+}
 
-    /// As [`note_absent`](Self::note_absent): notes which servers are in the file, and forgets what has long been out of it.
-    /// Returns whether that changed anything.
-    pub(super) fn note_absent_weights(&mut self, now: u64) -> bool {
-        if self.weights.is_empty() {
-            return false;
-        }
-        let mut weights = Weights::clone(&self.weights);
-        for ((pool, server), weighed) in &mut weights {
-            let since =
-                if self.configured(pool, server).is_ok() { None } else { weighed.absent_since.or(Some(now)) };
-            weighed.absent_since = since;
-        }
-        let kept = |since: Option<u64>| since.is_none_or(|since| since.saturating_add(ABSENT_MAX_S) > now);
-        weights.retain(|_, weighed| kept(weighed.absent_since));
-        let changed = weights != *self.weights;
-        self.weights = Arc::new(weights);
-        changed
+/// As [`Plan::note_absent`]: notes which servers are in the file, and forgets what has long been out of it. Of each weight
+/// `is_present` is asked once. Returns whether that changed anything.
+pub(super) fn note_absent_weights(
+    all: &mut Arc<Weights>,
+    is_present: impl Fn(&str, &str) -> bool,
+    now: u64,
+) -> bool {
+    let mut weights = Weights::clone(all);
+    for ((pool, server), weighed) in &mut weights {
+        weighed.absent_since =
+            if is_present(pool, server) { None } else { weighed.absent_since.or(Some(now)) };
     }
+    let kept = |since: Option<u64>| since.is_none_or(|since| since.saturating_add(ABSENT_MAX_S) > now);
+    weights.retain(|_, weighed| kept(weighed.absent_since));
+    let changed = weights != **all;
+    if changed {
+        *all = Arc::new(weights);
+    }
+    changed
 }
 
 #[cfg(test)]
@@ -104,6 +106,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::plan::{Health, HopKey};
+    use std::cell::Cell;
 
     const HEAD: &str = "version = 1\n[dataplane]\ncores = [0]\n[port.wan]\ndevice = \"eth0\"\n[pool.web]\nalgorithm = \"maglev\"\n";
     const BOTH: &str = "{ name = \"a\", address = \"10.0.0.1:80\", weight = 10 },\
@@ -146,14 +149,32 @@ mod tests {
         let mut plan = Plan::new(parsed(BOTH)).unwrap();
         plan.weigh("web", "a", Some(30)).unwrap();
         plan.adopt(parsed(SECOND)).unwrap();
-        assert!(plan.note_absent_weights(1_000));
-        assert!(!plan.note_absent_weights(1_000 + ABSENT_MAX_S - 1));
+        assert!(plan.note_absent(1_000));
+        assert!(!plan.note_absent(1_000 + ABSENT_MAX_S - 1));
         plan.adopt(parsed(BOTH)).unwrap();
         assert!((73..=77).contains(&share(&mut plan)));
-        assert!(plan.note_absent_weights(2_000));
+        assert!(plan.note_absent(2_000));
         plan.adopt(parsed(SECOND)).unwrap();
-        plan.note_absent_weights(3_000);
-        assert!(plan.note_absent_weights(3_000 + ABSENT_MAX_S));
+        plan.note_absent(3_000);
+        assert!(plan.note_absent(3_000 + ABSENT_MAX_S));
         assert!(plan.weights.is_empty());
+    }
+
+    #[test]
+    fn the_file_is_asked_once_of_each_weight() {
+        let weighed = |n: u32| {
+            let (pool, server) = ("web".to_owned(), format!("s{n}"));
+            let key = (pool.clone(), server.clone());
+            (key, Weighed { pool, server, weight: 3, absent_since: None })
+        };
+        let (mut weights, asked) = (Arc::new((0..1_000).map(weighed).collect::<Weights>()), Cell::new(0));
+        let is_present = |_: &str, server: &str| {
+            asked.set(asked.get() + 1);
+            server != "s7"
+        };
+        assert!(note_absent_weights(&mut weights, is_present, 5));
+        assert_eq!(asked.get(), 1_000);
+        let absent: Vec<_> = weights.values().filter(|weighed| weighed.absent_since == Some(5)).collect();
+        assert!(absent.len() == 1 && absent[0].server == "s7");
     }
 }

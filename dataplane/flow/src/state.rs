@@ -10,11 +10,11 @@ use crate::timer::Profile;
 /// What a flow shows of its server: whether it took the connection that its client asked for (TCP only).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Outcome {
-    /// It answered; where its packets pass elsewhere, the client acknowledged an answer.
+    /// It answered; where its packets pass elsewhere, the client acknowledged or reset what it was answered.
     Answered,
     /// The client had to repeat its SYN.
     Unanswered,
-    /// It sent a RST (RFC 9293 §3.10.7.1); where its packets pass elsewhere, the client did.
+    /// It sent a RST (RFC 9293 §3.10.7.1). Where its packets pass elsewhere nobody sees it: the flow ends unanswered.
     Refused,
 }
 
@@ -165,8 +165,8 @@ impl State {
         if flags.0 & (TcpFlags::SYN | TcpFlags::RST) == 0 { next } else { self.judged(next, side, flags) }
     }
 
-    /// `next` with the note that the server failed, where this packet shows it: the client repeats its SYN, the server refuses
-    /// it, or, where the server's packets pass elsewhere, the client takes it back.
+    /// `next` with the note that the server failed, where this packet shows it: the client repeats its SYN, or the server refuses
+    /// it.
     #[inline(never)]
     const fn judged(self, next: Self, side: Side, flags: TcpFlags) -> Self {
         if !self.is_unanswered() {
@@ -174,7 +174,7 @@ impl State {
             return if next.is_unanswered() { Self(next.0 & !Self::TOLD) } else { next };
         }
         let shows = match side {
-            Side::Client => flags.is_syn() || flags.is_rst() && self.is_one_sided(),
+            Side::Client => flags.is_syn(),
             Side::Server => flags.is_rst(),
         };
         if shows { Self(next.0 | Self::TOLD) } else { next }
@@ -201,7 +201,7 @@ impl State {
     }
 
     /// Whether this is a TCP flow whose client asked for a connection, and of whose server nothing but a RST was seen: nor,
-    /// where the server's packets pass elsewhere, an ACK of the client's.
+    /// where the server's packets pass elsewhere, an ACK or a RST of the client's.
     #[inline]
     pub(crate) const fn is_unanswered(self) -> bool {
         self.0 & Self::DATAGRAM == 0 && !self.seen().is_answered(self.is_one_sided())

@@ -69,10 +69,16 @@ impl Seen {
         Self(if flags.is_fin() { bits | fin } else { bits })
     }
 
-    /// Whether the server acknowledged anything; of one that is never seen: the client, which had to be answered first.
+    /// Whether the server acknowledged anything; of one that is never seen: whether the client said something that an answer
+    /// came before, an ACK or a RST.
+    ///
+    /// A client that asks for a connection sends a RST to whom it asked only in reply to a segment from there: one whose
+    /// acknowledgment is not of its SYN (RFC 9293 §3.10.7.3: an old half of a connection, §3.5.1), or any answer once it has
+    /// given up, or never asked because somebody else did in its name (§3.10.7.1). To give up sends nothing (§3.10.5), and to be
+    /// refused neither: a RST is never answered by another. An answer from another address or port gets its RST there.
     #[inline]
     pub(crate) const fn is_answered(self, one_sided: bool) -> bool {
-        self.0 & if one_sided { Self::CLIENT_ACK } else { Self::SERVER_ACK } != 0
+        self.0 & if one_sided { Self::CLIENT_ACK | Self::RST } else { Self::SERVER_ACK } != 0
     }
 
     /// Whether the last segment was a RST.

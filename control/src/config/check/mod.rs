@@ -6,6 +6,7 @@ mod health;
 mod listener;
 mod node;
 mod observe;
+mod passive;
 mod path;
 mod persistence;
 mod pool;
@@ -44,6 +45,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Option<Config> {
     let services = service::check(file, &pools, findings);
     together::check(file, &services, &pools, findings);
     path::together(file, &checks, &services, &pools, findings);
+    passive::together(file, &checks, &services, &pools, findings);
     let observe = observe::check(file.observe.as_ref(), &services, findings);
     snat::together(file, &snats, &services, &pools, findings);
     let (mut forwarded, mut local) = (Vec::new(), Vec::new());

@@ -104,10 +104,32 @@ fn where_only_the_client_is_seen_its_packets_tell() {
         says(&mut rig, DSR4, SYN);
     }
     assert_eq!(counted(&rig, false), only(1, 1, 0, 0), "another attempt");
-    end(&mut rig);
-    says(&mut rig, DSR4, SYN);
-    says(&mut rig, DSR4, RST);
-    assert_eq!(counted(&rig, false), only(1, 1, 1, 0));
+}
+
+/// A client resets only what it is answered from the service's own address and port.
+#[test]
+fn rfc9293_3_10_7_where_only_the_client_is_seen_its_reset_tells_of_an_answer() {
+    let mut late = rig();
+    says(&mut late, DSR4, SYN);
+    says(&mut late, DSR4, RST);
+    says(&mut late, DSR4, RST);
+    end(&mut late);
+    assert_eq!(counted(&late, false), only(1, 0, 0, 0), "it had given up, or never asked");
+
+    // RFC 9293 §3.5.1: the server still has the old connection, and is reset before the new one opens.
+    let mut half_open = rig();
+    for flags in [SYN, RST, SYN, ACK] {
+        says(&mut half_open, DSR4, flags);
+    }
+    end(&mut half_open);
+    assert_eq!(counted(&half_open, false), only(2, 0, 0, 0), "two attempts, both answered");
+
+    let mut silent = rig();
+    for flags in [SYN, RST, SYN] {
+        says(&mut silent, DSR4, flags);
+    }
+    end(&mut silent);
+    assert_eq!(counted(&silent, false), only(1, 1, 0, 0), "the second one was not");
 }
 
 #[test]
