@@ -17,6 +17,7 @@ use ringlead_control::net::Net;
 use ringlead_control::notify::Manager;
 use ringlead_control::plan::Plan;
 use ringlead_io::af_xdp::Prepared;
+use ringlead_io::device::DeviceFacts;
 use ringlead_io::steer::{Loaded, SteerError, Steering};
 use ringlead_l4::Shared;
 use serde::Deserialize;
@@ -51,17 +52,21 @@ struct Left {
 }
 
 /// Follows the daemon that runs, or, where none does, starts as always.
-pub(super) fn serve(config_path: &Path, loaded: config::Loaded) -> Result<(), Failed> {
+pub(super) fn serve(
+    config_path: &Path,
+    loaded: config::Loaded,
+    devices: Vec<DeviceFacts>,
+) -> Result<(), Failed> {
     match client::is_there(&loaded.config.node.control) {
         Ok(true) => {}
         Ok(false) => {
             tracing::info!(event = "take-over", "nobody to take over from: starting normally");
-            return super::serve(config_path, loaded);
+            return super::serve(config_path, loaded, devices);
         }
         Err(error) => return Err(Failed::Refused(error.to_string())),
     }
     let runtime = control_runtime(&loaded.config).map_err(Failed::Refused)?;
-    let (left, lock) = runtime.block_on(serve_on_runtime(config_path, loaded))?;
+    let (left, lock) = runtime.block_on(serve_on_runtime(config_path, loaded, devices))?;
     leave(left, runtime, lock);
     Ok(())
 }
@@ -69,17 +74,18 @@ pub(super) fn serve(config_path: &Path, loaded: config::Loaded) -> Result<(), Fa
 async fn serve_on_runtime(
     config_path: &Path,
     loaded: config::Loaded,
+    devices: Vec<DeviceFacts>,
 ) -> Result<(Option<HandedOver>, InstanceLock), Failed> {
-    let config::Loaded { config, effective, .. } = loaded;
+    let config::Loaded { config, effective, origin, .. } = loaded;
     let mut signals = Signals::listen().map_err(|error| Failed::Refused(error.to_string()))?;
     let (net, events) = Net::open().map_err(|error| Failed::Refused(error.to_string()))?;
-    let ports = ports::look_at(&config).map_err(Failed::Refused)?;
+    let ports = ports::on_devices(&config, devices);
     let plan = Plan::new(config.clone()).map_err(|error| Failed::Refused(error.to_string()))?;
     let plan = plan.with_seed(super::random_bytes().map_err(Failed::Refused)?).expecting_guests();
     let shared = shared(&config).map_err(Failed::Refused)?;
     let stop = Arc::new(AtomicBool::new(false));
     let node = node(&config, &ports, &shared, &stop);
-    let mut engine = Engine::new(plan, config_path.to_owned(), effective.into(), node, net);
+    let mut engine = Engine::new(plan, config_path.to_owned(), (effective.into(), origin), node, net);
     engine.prepare(&mut signals).await.map_err(|EngineError(why)| Failed::Refused(why))?;
 
     let refused = |error: SteerError| Failed::Refused(error.to_string());
