@@ -112,6 +112,10 @@ pub(crate) enum ConfigCommand {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) file: ConfigFile,
+    /// Look at this machine too, and change nothing on it: devices, queues, MTUs, cores, memory, files, routes, addresses. Run it
+    /// as the user and in the network namespace that ringlead runs in.
+    #[arg(long)]
+    pub(crate) here: bool,
     /// Print what was found as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

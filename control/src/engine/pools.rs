@@ -2,8 +2,11 @@
 
 use super::Engine;
 use super::report::Reporter;
-use super::status::{AgentStatus, ConnectionStatus, PoolStatus, ReportedStatus, SaidStatus, ServerStatus};
+use super::status::{
+    AgentStatus, CheckTimesStatus, ConnectionStatus, PoolStatus, ReportedStatus, SaidStatus, ServerStatus,
+};
 use crate::config::{Algorithm, PanicThen, PoolConfig, ServerConfig};
+use crate::health::Spread;
 use crate::plan::{Alive, NodeDrain, Plan, Reach, Reported, Said, ServerRecord};
 use ringlead_flow::ServerId;
 use ringlead_l4::Shared;
@@ -114,6 +117,13 @@ impl ReportedStatus {
     }
 }
 
+impl CheckTimesStatus {
+    fn of(spread: Spread) -> Self {
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        Self { checks: spread.checks, p50_ms: ms(spread.p50), p99_ms: ms(spread.p99) }
+    }
+}
+
 impl SaidStatus {
     fn of(said: &Said) -> Self {
         Self { reason: said.reason.clone(), since: said.since, until: said.until }
@@ -195,6 +205,7 @@ impl Reporter {
             reason: record.reason.clone(),
             health_source: record.source.name().to_owned(),
             reported: record.reported.as_ref().map(ReportedStatus::of),
+            check_times: self.check_times.of(id.0).map(CheckTimesStatus::of),
             connections: self.connections(record),
             held_s: record
                 .held_until
