@@ -2,14 +2,15 @@
 //! completions.
 
 use crate::carries;
+use crate::explained::{Questions, talk};
 use ringlead_tests::{
     Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, needs_ringlead,
     ringlead_binary, wait_until,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::os::unix::net::UnixStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -25,6 +26,7 @@ struct Asked<'a> {
     nat: Service,
     snat: Service,
     sticky: Service,
+    least: Service,
 }
 
 fn udp_nat() -> Service {
@@ -41,10 +43,19 @@ impl<'a> Asked<'a> {
         let mut sticky = turns(Service::standard(Mode::Nat, Protocol::Tcp, Family::V4));
         sticky.lines = "persistence = \"src\"\n".to_owned();
         let mut config = Config::empty(lab);
-        config.services = vec![udp_nat(), snat.clone(), sticky.clone()];
-        let table = "[persistence.src]\ntype = \"source\"\ntimeout = \"5m\"\n";
+        let mut least =
+            Service::on("least", Mode::Nat, Protocol::Udp, Family::V4, 85, Service::NAT_SERVER_PORT);
+        least.pool_lines = "algorithm = \"least-flows\"\n".to_owned();
+        least.server_keys = [(1, 5), (2, 9)].map(|(n, max)| (n, format!("max-flows = {max}"))).to_vec();
+        config.services = vec![udp_nat(), snat.clone(), sticky.clone(), least.clone()];
+        let ends = lab.files().join("flows.log");
+        let table = format!(
+            "[persistence.src]\ntype = \"source\"\ntimeout = \"5m\"\n\
+             [observe]\nflow-log = {{ to = \"{}\", format = \"json\", always = [\"killed\"] }}\n",
+            ends.display()
+        );
         let ringlead = Ringlead::start(lab, &format!("{}{table}", config.render()));
-        let this = Self { lab, ringlead, nat: udp_nat(), snat, sticky };
+        let this = Self { lab, ringlead, nat: udp_nat(), snat, sticky, least };
         [&this.nat, &this.snat, &this.sticky].iter().for_each(|service| lab.await_servers(service, "123"));
         this
     }
@@ -89,6 +100,7 @@ fn what_the_command_line_says_is_what_the_daemon_does() {
     carries::nothing_answers(&lab, Mode::Nat);
     let asked = Asked::start(&lab);
     what_is_foreseen_comes_true(&asked);
+    limits_are_foreseen(&asked);
     a_client_that_comes_back_is_foreseen_and_listed(&asked);
     a_flow_is_found_and_ended(&asked);
     listings_agree_with_the_status_in_every_form(&asked);
@@ -97,26 +109,19 @@ fn what_the_command_line_says_is_what_the_daemon_does() {
     exit_statuses_tell_what_is_wrong(&asked, &mut farm);
 }
 
-/// Explained before, connected after: the same server. By the socket itself, where hundreds of questions take no process each.
+/// Explained before, connected after: the same server.
 fn what_is_foreseen_comes_true(asked: &Asked<'_>) {
     let client = Lab::clients(Family::V4)[0];
-    let stream = UnixStream::connect(asked.socket("control-ro.sock")).unwrap();
-    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut questions = Questions::to(asked.lab);
     let mut foreseen = Vec::new();
     for port in 20_000..20_000 + FORESEEN {
         let at = SocketAddr::new(client, port);
-        let request = json!({
-            "command": "explain", "protocol": "udp", "client": at.to_string(), "service": asked.nat.name,
-        });
-        writeln!(&stream, "{request}").unwrap();
-        let mut line = String::new();
-        answers.read_line(&mut line).unwrap();
-        let answer: Value = serde_json::from_str(&line).unwrap();
+        let answer = questions.explain(at, &asked.nat);
         assert_eq!((&answer["ours"], &answer["decided_by"]), (&true.into(), &"algorithm".into()), "{answer}");
         assert!(answer["slot"].as_u64().unwrap() < answer["slots"].as_u64().unwrap(), "{answer}");
         foreseen.push((at, answer["server"].as_str().unwrap().to_owned()));
     }
-    let names: std::collections::BTreeSet<&String> = foreseen.iter().map(|(_, server)| server).collect();
+    let names: BTreeSet<&String> = foreseen.iter().map(|(_, server)| server).collect();
     assert_eq!(names.len(), 3, "all three servers get some: {names:?}");
     asked.lab.within(Node::Client, || {
         for (at, server) in &foreseen {
@@ -142,21 +147,20 @@ fn what_is_foreseen_comes_true(asked: &Asked<'_>) {
     assert!(status == 1 && said.contains("the packet is this node's kernel's"), "{said}");
 }
 
-/// Which server answers this client.
-fn talk(from: SocketAddr, to: SocketAddr) -> char {
-    let socket = UdpSocket::bind(from).unwrap();
-    socket.connect(to).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-    let mut answer = [0; 64];
-    // Datagrams may be lost where a machine stalls.
-    for _ in 0..10 {
-        let _ = socket.send(b"who");
-        if let Ok(length @ 1..) = socket.recv(&mut answer) {
-            assert_eq!(&answer[1..length], b"who");
-            return answer[0].into();
-        }
-    }
-    panic!("no answer to {from}");
+/// The fewest flows, of those that have room: at last that is one.
+fn limits_are_foreseen(asked: &Asked<'_>) {
+    let mut questions = Questions::to(asked.lab);
+    let (seen, several) = questions.come_true(asked.lab, &asked.least, 30_000..30_023);
+    assert_eq!(seen, BTreeSet::from(['1', '2', '3']));
+    assert_eq!(
+        several,
+        2 * 5 + 4,
+        "the first two of three, then the first of two, until two servers are full"
+    );
+    let (seen, several) = questions.come_true(asked.lab, &asked.least, 30_023..30_030);
+    assert_eq!((seen, several), (BTreeSet::from(['3']), 0), "the others are full");
+    let told = questions.explain(SocketAddr::new(Lab::clients(Family::V4)[0], 30_100), &asked.least);
+    assert_eq!(told["servers"][0]["why"], "full: 5 of 5 flows", "{told}");
 }
 
 fn a_client_that_comes_back_is_foreseen_and_listed(asked: &Asked<'_>) {
@@ -223,6 +227,11 @@ fn a_flow_is_found_and_ended(asked: &Asked<'_>) {
     stream.write_all(b"is anybody there?").unwrap();
     wait_until(LIMIT, "its packets are dropped", || asked.drops("unknown-flow") > before);
     assert!(find().is_empty());
+    wait_until(LIMIT, "its line in the flow log", || {
+        let ends = std::fs::read_to_string(asked.lab.files().join("flows.log")).unwrap_or_default();
+        let of = |line: &str| line.contains(&format!("\"{client}\"")) && line.contains("\"end\":\"killed\"");
+        ends.lines().filter(|line| of(line)).count() == 1
+    });
 }
 
 /// As the kernel's tables write it.
@@ -243,7 +252,7 @@ fn listings_agree_with_the_status_in_every_form(asked: &Asked<'_>) {
         assert_eq!(names(&rows), names(&status[key]), "{command}");
         assert!(!names(&rows).is_empty(), "{command}");
     }
-    assert_eq!(asked.rows(&["servers"], "servers").len(), 9);
+    assert_eq!(asked.rows(&["servers"], "servers").len(), 12);
     let of_pool = asked.rows(&["servers", &asked.nat.name], "servers");
     assert!(of_pool.len() == 3 && of_pool.iter().all(|row| row["health"] == "up"), "{of_pool:?}");
     assert_eq!(asked.rows(&["workers"], "workers").len(), 2);

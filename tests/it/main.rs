@@ -18,6 +18,7 @@ mod day;
 mod demo;
 mod disruption;
 mod dsr;
+mod explained;
 mod generic;
 mod health;
 mod health_types;

@@ -1,6 +1,7 @@
 //! Health that no check finds: clients' connections that fail, reports from elsewhere, and pools that panic.
 
 use crate::carries;
+use crate::explained::Questions;
 use ringlead_tests::{
     Config, Family, Farm, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, needs_ringlead,
     ringlead_binary, tcp_transfers, wait_until,
@@ -8,6 +9,7 @@ use ringlead_tests::{
 use ringlead_wire::TcpFlags;
 use ringlead_wire::build::Packet;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -141,6 +143,11 @@ fn servers_that_fail_clients_fall_though_their_checks_pass_and_a_flood_fells_nob
     assert_eq!(falls(), before, "{}", ringlead.log());
 }
 
+/// The same servers' other pool finds out for itself.
+fn panics_too(ringlead: &Ringlead, service: &Service, how: Value) {
+    wait_until(PATIENCE, "the other pool's panic", || pool(ringlead, &service.name)["panic"] == how);
+}
+
 #[test]
 fn a_pool_that_looks_dead_answers_as_declared() {
     needs_ringlead!();
@@ -151,9 +158,14 @@ fn a_pool_that_looks_dead_answers_as_declared() {
         let mut nat = Service::standard(Mode::Nat, Protocol::Tcp, Family::V4);
         nat.pool_lines = format!("panic = {{ below = 60, then = \"{then}\" }}\n");
         nat.server_keys = vec![(3, "backup = true".to_owned())];
-        (Config::empty(&lab).service(nat.clone()).render(), nat)
+        let datagrams = Service {
+            pool_lines: nat.pool_lines.clone(),
+            server_keys: nat.server_keys.clone(),
+            ..Service::standard(Mode::Nat, Protocol::Udp, Family::V4)
+        };
+        (Config::empty(&lab).service(nat.clone()).service(datagrams.clone()).render(), nat, datagrams)
     };
-    let (file, nat) = config("all");
+    let (file, nat, datagrams) = config("all");
     let mut ringlead = Ringlead::start(&lab, &file);
     lab.await_servers(&nat, "12");
     assert_eq!(pool(&ringlead, &nat.name)["panic"], Value::Null);
@@ -165,14 +177,27 @@ fn a_pool_that_looks_dead_answers_as_declared() {
     panics(&ringlead, "all".into());
     assert_eq!(server(&ringlead, &nat, 1)["health"], "down");
     lab.await_servers(&nat, "12");
+    panics_too(&ringlead, &datagrams, "all".into());
+    let mut questions = Questions::to(&lab);
+    let explained = questions.come_true(&lab, &datagrams, 30_000..30_020);
+    assert_eq!(explained, (BTreeSet::from(['1', '2']), 0), "a computed one, also if it looks dead");
     let (code, said) = ringlead.ask(&["status", "-c", ringlead.file().to_str().unwrap()]);
     assert!(code == 1 && said.contains(&format!("PANIC in pool {}", nat.name)), "{code}: {said}");
     ringlead.reload(&config("none").0);
     panics(&ringlead, "none".into());
     lab.await_servers(&nat, &Lab::NOBODY.to_string());
+    panics_too(&ringlead, &datagrams, "none".into());
+    let told = questions.explain(SocketAddr::new(Lab::clients(Family::V4)[0], 30_100), &datagrams);
+    assert_eq!(
+        (&told["decided_by"], &told["servers"][1]["why"]),
+        (&"nobody".into(), &"panic: no server of the pool gets flows".into()),
+        "{told}"
+    );
     ringlead.reload(&config("backup").0);
     panics(&ringlead, "backup".into());
     lab.await_servers(&nat, "3");
+    panics_too(&ringlead, &datagrams, "backup".into());
+    assert_eq!(questions.come_true(&lab, &datagrams, 30_200..30_205), (BTreeSet::from(['3']), 0));
     open(&lab, 1);
     panics(&ringlead, Value::Null);
     lab.await_servers(&nat, "12");

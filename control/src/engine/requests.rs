@@ -188,6 +188,8 @@ pub(super) fn json(answer: &impl Serialize) -> Result<Value, String> {
 }
 
 #[cfg(test)]
+mod explain_tests;
+#[cfg(test)]
 mod walk_tests;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::entry::Entry;
 use super::sink::Sink;
 use crate::config::{FlowLogConfig, LogFormat, LogTarget};
 use crossbeam::channel::{Receiver, Sender, bounded};
-use ringlead_l4::ends::{Ended, Ends};
+use ringlead_l4::ends::{EndQueue, Ended};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io;
@@ -73,7 +73,7 @@ enum Order {
 /// The way to the thread that writes it, which starts with the first log that is wanted and ends with this.
 #[derive(Debug)]
 pub struct FlowLog {
-    ends: Arc<Ends>,
+    ends: Arc<EndQueue>,
     orders: Option<Sender<Order>>,
     /// Disconnected when the thread has ended.
     ended: Option<Receiver<()>>,
@@ -82,7 +82,7 @@ pub struct FlowLog {
 impl FlowLog {
     /// Off.
     #[must_use]
-    pub fn new(ends: Arc<Ends>) -> Self {
+    pub fn new(ends: Arc<EndQueue>) -> Self {
         Self { ends, orders: None, ended: None }
     }
 
@@ -137,7 +137,7 @@ impl Drop for FlowLog {
 
 #[derive(Default)]
 struct Writer {
-    ends: Arc<Ends>,
+    ends: Arc<EndQueue>,
     sink: Option<Sink>,
     format: LogFormat,
     names: Names,
@@ -224,12 +224,12 @@ fn entry(message: String, fields: Vec<(&'static str, Value)>) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringlead_flow::{FlowSpec, FlowTable, Inserted, Link, Profile, ServerId, Sizes, Tick, Tuple};
+    use crate::logs::test_flow::datagram;
+    use ringlead_flow::{FlowTable, Inserted, Sizes, Tick};
     use ringlead_l4::Shared;
     use ringlead_l4::ends::Why;
     use ringlead_l4::tables::Tables;
     use ringlead_pick::FrontHash;
-    use ringlead_wire::{Ip, TcpFlags};
     use std::path::Path;
 
     /// A node whose flows end by a sweep, as they do after the workers' end.
@@ -239,20 +239,9 @@ mod tests {
     }
 
     fn end(shared: &Shared, sports: std::ops::Range<u16>) {
-        let ip = |text: &str| Ip::from(text.parse::<IpAddr>().unwrap());
         for sport in sports {
-            let client = Tuple { src: ip("198.51.100.7"), sport, dst: ip("192.0.2.1"), dport: 53, proto: 17 };
-            let spec = FlowSpec {
-                client,
-                server: None,
-                server_id: ServerId(1),
-                service: 5,
-                profile: Profile::Lb,
-                link: Link::NONE,
-                first: TcpFlags::default(),
-            };
             shared.loads.add(1);
-            assert!(matches!(shared.flows.insert(&spec, Tick::from_nanos(0)), Inserted::New(_)));
+            assert!(matches!(shared.flows.insert(&datagram(sport), Tick::from_nanos(0)), Inserted::New(_)));
         }
         shared.sweep(Tick::from_nanos(1_000_000_000_000));
     }

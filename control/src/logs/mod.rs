@@ -13,6 +13,9 @@ mod layer;
 mod line;
 mod ring;
 mod sink;
+#[cfg(test)]
+#[path = "../../../dataplane/l4/tests/support/flow.rs"]
+mod test_flow;
 mod writer;
 
 use crate::config::{LogConfig, LogLevel, LogTarget};

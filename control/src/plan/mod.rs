@@ -3,6 +3,7 @@
 //! Pure bookkeeping: no I/O, no clock. The engine feeds it and publishes what it makes; replay uses the same.
 
 mod agent;
+mod eligible;
 mod fit;
 mod guests;
 mod ids;
@@ -19,6 +20,7 @@ mod sticky;
 mod weight;
 
 pub use agent::{AgentChange, keeps_weights};
+pub use eligible::Out;
 pub use fit::Narrow;
 pub use node_state::{NodeDrain, Sayings};
 pub use operator::{Refused, SAID_MAX, Said, StateChange};
@@ -29,7 +31,7 @@ pub(crate) use snapshot::tunnel_of;
 pub use snat::clash as snat_clash;
 pub use weight::{Weighed, WeightChange};
 
-use crate::config::{Config, OperatorState, PanicThen, PoolConfig, ServerConfig};
+use crate::config::{Config, PanicThen, PoolConfig, ServerConfig};
 use ids::Ids;
 use pools::PoolCache;
 use ringlead_flow::ServerId;
@@ -343,17 +345,5 @@ impl Plan {
             }
         }
         before - self.servers.len()
-    }
-
-    /// Whether a configured server may get new flows.
-    #[must_use]
-    pub fn eligible(&self, record: &ServerRecord) -> bool {
-        let is_reachable = match record.reach {
-            Reach::Unreachable(_) => false,
-            Reach::Itself => self.node_drain.is_none(),
-            Reach::Unknown | Reach::Via { .. } => true,
-        };
-        let is_wanted = !record.ghost && record.wanted() == OperatorState::Ready && !record.barred;
-        is_wanted && is_reachable && record.is_taken_for_up()
     }
 }

@@ -27,12 +27,13 @@ pub(crate) fn end<P: Port>(worker: &mut Worker<P>, queue: usize) {
 }
 
 /// What becomes of one packet of a flow.
-enum Step {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
     /// It goes on.
     Keep,
     /// The flow ends, and the packet is as one of none.
     ChooseAgain,
-    /// It is answered with a reset.
+    /// It is answered with a reset, and its receiver gets one.
     Reset,
 }
 
@@ -116,6 +117,12 @@ fn goes_on_as_reset<P: Port>(worker: &mut Worker<P>, place: usize) -> bool {
     meta.end = end;
     meta.flags = TcpFlags(TcpFlags::RST);
     worker.frames.set_len(frame, end.into())
+}
+
+/// What becomes of a segment in the middle of a flow's connection.
+pub(crate) fn of_segment(tables: &Tables, flow: &Flow) -> Step {
+    let segment = Meta { kind: Kind::Tcp, flags: TcpFlags(TcpFlags::ACK), ..Meta::default() };
+    if tables.ends_flows { step(tables, &Hit::from(flow), &segment) } else { Step::Keep }
 }
 
 fn step(tables: &Tables, hit: &Hit, meta: &Meta) -> Step {

@@ -1,15 +1,19 @@
 //! Flows that ended, for the flow log: a bounded queue from the workers to whoever writes it down.
 //!
 //! Only a flow's end looks here, so a turn costs the same with the log on or off. A queue that is full loses the flow's line and
-//! counts it; a worker never waits.
+//! counts it. A worker waits for nobody: writers of one moment try again when another was faster, which then has got on; and nobody
+//! writes where the reader may still be reading, for there the queue would spin until it has.
 
-use crate::tables::{self, Tables};
+use crate::tables::{Ends, Tables};
 use crossbeam::queue::ArrayQueue;
 use ringlead_flow::{Flow, Phase};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Ends that wait to be written.
 const QUEUE_MAX: usize = 8_192;
+/// Places that stay free, so that the one which is being read is never the next to be written: more than there can be writers
+/// between a look at the length and the write.
+const SPARE: usize = 1_024;
 
 /// How a flow ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -27,17 +31,20 @@ pub enum Why {
     ServiceRemoved = 16,
     /// It was reset because its server is down or was closed by an operator.
     ServerEnded = 32,
+    /// An operator ended it.
+    Killed = 64,
 }
 
 impl Why {
     /// Every one with its name in files.
-    pub const ALL: [(&str, Self); 6] = [
+    pub const ALL: [(&str, Self); 7] = [
         ("fin", Self::Fin),
         ("reset", Self::Reset),
         ("idle", Self::Idle),
         ("chosen-again", Self::ChosenAgain),
         ("service-removed", Self::ServiceRemoved),
         ("server-ended", Self::ServerEnded),
+        ("killed", Self::Killed),
     ];
 
     /// Its name in files.
@@ -56,9 +63,9 @@ pub struct Ended {
     pub why: Why,
 }
 
-/// The queue, and what is put there.
+/// The queue, and what is put there. Any thread writes; one reads.
 #[derive(Debug)]
-pub struct Ends {
+pub struct EndQueue {
     queue: ArrayQueue<Ended>,
     /// Flows whose hash's upper half is below this.
     sample: AtomicU64,
@@ -67,10 +74,10 @@ pub struct Ends {
     lost: AtomicU64,
 }
 
-impl Default for Ends {
+impl Default for EndQueue {
     fn default() -> Self {
         Self {
-            queue: ArrayQueue::new(QUEUE_MAX),
+            queue: ArrayQueue::new(QUEUE_MAX + SPARE),
             sample: AtomicU64::new(0),
             always: AtomicU32::new(0),
             lost: AtomicU64::new(0),
@@ -78,7 +85,7 @@ impl Default for Ends {
     }
 }
 
-impl Ends {
+impl EndQueue {
     /// Takes one flow in `one_in`, by the front's hash of its client's tuple, so that all nodes take the same; 0: none. Those that
     /// end in one of the ways of `always` are taken besides.
     pub fn take(&self, one_in: u32, always: &[Why]) {
@@ -87,7 +94,7 @@ impl Ends {
         self.always.store(always.iter().fold(0, |bits, why| bits | *why as u32), Ordering::Relaxed);
     }
 
-    /// The next one, in the order of their ends.
+    /// The next one, in the order of their ends. One thread at a time asks; it waits for a writer that is not done.
     #[must_use]
     pub fn next(&self) -> Option<Ended> {
         self.queue.pop()
@@ -103,7 +110,7 @@ impl Ends {
     pub(crate) fn swept(&self, tables: &Tables, flow: &Flow) {
         let phase = match flow.state.phase() {
             Phase::Closed => Why::Fin,
-            Phase::Reset if tables.server(flow.server_id).is_some_and(|s| s.ends != tables::Ends::Keep) => {
+            Phase::Reset if tables.server(flow.server_id).is_some_and(|s| s.ends != Ends::Keep) => {
                 Why::ServerEnded
             }
             Phase::Reset => Why::Reset,
@@ -119,6 +126,11 @@ impl Ends {
         self.note(tables, flow, if gone { Why::ServiceRemoved } else { Why::ChosenAgain });
     }
 
+    /// Notes a flow that an operator ended.
+    pub(crate) fn killed(&self, tables: &Tables, flow: &Flow) {
+        self.note(tables, flow, Why::Killed);
+    }
+
     fn note(&self, tables: &Tables, flow: &Flow, why: Why) {
         let (sample, always) = (self.sample.load(Ordering::Relaxed), self.always.load(Ordering::Relaxed));
         if sample == 0 && always == 0 {
@@ -128,7 +140,11 @@ impl Ends {
             let at = &flow.client;
             tables.hash.flow(at.src, at.dst, at.sport, at.dport, at.proto) >> 32 < sample
         };
-        if taken && self.queue.push(Ended { flow: *flow, why }).is_err() {
+        if !taken {
+            return;
+        }
+        let has_room = self.queue.len() < QUEUE_MAX;
+        if !has_room || self.queue.push(Ended { flow: *flow, why }).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -137,37 +153,25 @@ impl Ends {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringlead_flow::{FlowSpec, FlowTable, Inserted, Link, Profile, ServerId, Sizes, Tick, Tuple};
+    use crate::test_flow::datagram;
+    use ringlead_flow::{FlowTable, Inserted, Sizes, Tick};
     use ringlead_pick::FrontHash;
-    use ringlead_wire::{Ip, TcpFlags};
-    use std::net::IpAddr;
 
     fn flow(sport: u16) -> Flow {
-        let ip = |text: &str| Ip::from(text.parse::<IpAddr>().unwrap());
-        let client = Tuple { src: ip("198.51.100.7"), sport, dst: ip("192.0.2.1"), dport: 80, proto: 17 };
         let flows = FlowTable::new(&Sizes { flows_max: 10, workers: 1, seed: [1; 4] }).unwrap();
-        let spec = FlowSpec {
-            client,
-            server: None,
-            server_id: ServerId(1),
-            service: 5,
-            profile: Profile::Lb,
-            link: Link::NONE,
-            first: TcpFlags::default(),
-        };
-        let Inserted::New(flow) = flows.insert(&spec, Tick::from_nanos(1_000_000_000)) else {
+        let Inserted::New(flow) = flows.insert(&datagram(sport), Tick::from_nanos(1_000_000_000)) else {
             panic!("an empty table takes a flow");
         };
         flow
     }
 
-    fn taken(ends: &Ends) -> Vec<(u16, Why)> {
+    fn taken(ends: &EndQueue) -> Vec<(u16, Why)> {
         std::iter::from_fn(|| ends.next()).map(|ended| (ended.flow.client.sport, ended.why)).collect()
     }
 
     #[test]
     fn nothing_is_noted_until_it_is_asked_for() {
-        let (ends, tables) = (Ends::default(), Tables::empty(FrontHash::new([7; 16])));
+        let (ends, tables) = (EndQueue::default(), Tables::empty(FrontHash::new([7; 16])));
         ends.left(&tables, &flow(1));
         assert_eq!(taken(&ends), []);
         ends.take(1, &[]);
@@ -181,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_sample_is_the_same_flows_every_time_and_about_as_many() {
-        let (ends, tables) = (Ends::default(), Tables::empty(FrontHash::new([7; 16])));
+        let (ends, tables) = (EndQueue::default(), Tables::empty(FrontHash::new([7; 16])));
         ends.take(4, &[]);
         let sample = || {
             (0..400).for_each(|sport| ends.note(&tables, &flow(sport), Why::Idle));
@@ -194,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_counted() {
-        let (ends, tables, flow) = (Ends::default(), Tables::empty(FrontHash::new([7; 16])), flow(1));
+        let (ends, tables, flow) = (EndQueue::default(), Tables::empty(FrontHash::new([7; 16])), flow(1));
         ends.take(1, &[]);
         (0..QUEUE_MAX + 5).for_each(|_| ends.note(&tables, &flow, Why::Fin));
         assert_eq!((ends.lost(), taken(&ends).len()), (5, QUEUE_MAX));

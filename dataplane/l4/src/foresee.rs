@@ -5,10 +5,14 @@
 
 use crate::choose::{CHOICES, answers, may_return, pick};
 use crate::drops::Reason;
+use crate::ending::of_segment;
 use crate::lookup::must_choose_again;
 use crate::shared::Shared;
-use crate::tables::{Chooser, Delivery, Ends, Pool, Service, Tables};
+use crate::tables::{Chooser, Delivery, Ends, Pool, Service, Tables, protocol};
 use ringlead_flow::{Flow, Hit, Packed, ServerId, Side, Tick, Tuple};
+use ringlead_wire::Protocol;
+
+pub use crate::ending::Step;
 
 /// What is known about a client that comes back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +45,8 @@ pub enum Choice {
 pub struct Foreseen {
     /// The flow that its addresses and ports have now.
     pub flow: Option<Flow>,
+    /// What becomes of a segment in the middle of that flow's connection, where it is TCP.
+    pub segment: Option<Step>,
     /// What persistence knows of the client.
     pub remembered: Option<Remembered>,
     /// The slot of the pool's Maglev table, with Maglev.
@@ -69,6 +75,9 @@ pub fn foresee(shared: &Shared, tables: &Tables, service: &Service, tuple: &Tupl
     };
     let mut seen = Foreseen {
         flow,
+        segment: flow
+            .filter(|_| protocol(tuple.proto) == Some(Protocol::Tcp))
+            .map(|flow| of_segment(tables, &flow)),
         remembered,
         slot,
         taken: Vec::new(),
@@ -129,6 +138,10 @@ impl Asked<'_> {
 
     /// As `Request::serve` does, step by step.
     fn choose(&self, seen: &mut Foreseen) -> Choice {
+        if self.service.own.is_some() && self.service.pool.members.is_empty() {
+            // Where no node takes any the front leaves all to this node's kernel: no worker gets to see them.
+            return Choice::Nobody(Reason::OwnNode);
+        }
         let client = seen.remembered.filter(|known| known.counts).map(|known| known.server);
         if let Some(id) = client {
             if self.service.own == Some(id) {
@@ -151,16 +164,24 @@ impl Asked<'_> {
         self.among(sorry, None, seen).unwrap_or(Choice::Nobody(Reason::NoServer))
     }
 
-    /// The algorithm's choice of a pool; `None`: nobody of it can have the flow.
+    /// The algorithm's choice of a pool; `None`: nobody of it can have the flow. As `serve` goes on: those that it may name
+    /// first, and where all of them are taken, those that it names then, as often as a packet is worth.
     fn among(&self, pool: &Pool, tried: Option<ServerId>, seen: &mut Foreseen) -> Option<Choice> {
-        let may = self.candidates(pool);
-        let Some(may) = may else { return self.computed(pool, tried, seen) };
+        let mut tried: Vec<ServerId> = tried.into_iter().collect();
         let mut able = Vec::new();
-        for id in may {
-            match self.fits(pool, id) {
-                Fits::Yes => able.push(id),
-                Fits::Taken if !seen.taken.contains(&id) => seen.taken.push(id),
-                Fits::Taken | Fits::No => {}
+        while able.is_empty() && tried.len() < CHOICES {
+            let may = self.candidates(pool, &tried);
+            let Some(may) = may else { return self.computed(pool, tried, seen) };
+            if may.is_empty() {
+                break;
+            }
+            for id in may {
+                match self.fits(pool, id) {
+                    Fits::Yes => able.push(id),
+                    Fits::Taken if !seen.taken.contains(&id) => seen.taken.push(id),
+                    Fits::Taken | Fits::No => {}
+                }
+                tried.push(id);
             }
         }
         match able.as_slice() {
@@ -171,8 +192,7 @@ impl Asked<'_> {
     }
 
     /// Maglev's choice, and its next ones where the first cannot have the flow.
-    fn computed(&self, pool: &Pool, tried: Option<ServerId>, seen: &mut Foreseen) -> Option<Choice> {
-        let mut tried: Vec<ServerId> = tried.into_iter().collect();
+    fn computed(&self, pool: &Pool, mut tried: Vec<ServerId>, seen: &mut Foreseen) -> Option<Choice> {
         while tried.len() < CHOICES {
             let id = pick(self.tables, &self.shared.loads, pool, self.tuple, &tried, &mut None)?;
             if self.service.own == Some(id) {
@@ -188,15 +208,19 @@ impl Asked<'_> {
         None
     }
 
-    /// Whom the algorithm may name; `None`: it computes the one (Maglev).
-    fn candidates(&self, pool: &Pool) -> Option<Vec<ServerId>> {
+    /// Whom the algorithm may name after these; `None`: it computes the one (Maglev).
+    fn candidates(&self, pool: &Pool, tried: &[ServerId]) -> Option<Vec<ServerId>> {
         let id = |member: usize| pool.members.get(member).copied();
         let load = |member: usize| id(member).map_or(u32::MAX, |id| self.shared.loads.get(id.0));
-        let may = |member: usize| id(member).is_some_and(|id| pool.has_room(&self.shared.loads, id));
+        let has_room = |id: &ServerId| pool.has_room(&self.shared.loads, *id);
+        let may = |member: usize| id(member).is_some_and(|id| !tried.contains(&id) && has_room(&id));
         match &pool.chooser {
             Chooser::Maglev { .. } => None,
-            Chooser::RoundRobin(_) | Chooser::RandomTwo(_) => {
+            Chooser::RoundRobin(_) => {
                 Some((0..pool.members.len()).filter(|member| may(*member)).filter_map(id).collect())
+            }
+            Chooser::RandomTwo(members) => {
+                Some(members.candidates(load, may).into_iter().filter_map(id).collect())
             }
             Chooser::LeastFlows(members) => {
                 Some(members.equals(load, may).into_iter().filter_map(id).collect())

@@ -31,6 +31,9 @@ mod run;
 mod schedule;
 mod settle;
 mod snat;
+#[cfg(test)]
+#[path = "../tests/support/flow.rs"]
+mod test_flow;
 mod tick;
 mod translate;
 mod tunnel;

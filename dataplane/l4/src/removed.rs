@@ -19,20 +19,15 @@ pub(crate) fn is_current(tables: &Arc<Tables>, latest: &mut Latest) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_flow::datagram;
     use crate::{Shared, Worker, WorkerConfig, lookup, parse};
-    use ringlead_flow::{FlowSpec, FlowTable, Inserted, Link, Profile, ServerId, Sizes, Tick, Tuple};
+    use ringlead_flow::{FlowTable, Inserted, Sizes, Tick, Tuple};
     use ringlead_io::{Frames, MemPort};
     use ringlead_pick::FrontHash;
     use ringlead_wire::build::Packet;
-    use ringlead_wire::{Ip, TcpFlags};
-    use std::net::IpAddr;
 
     const NOW_NS: u64 = 10_000_000_000;
     const US: [u8; 6] = [2, 0, 0, 0, 0, 1];
-
-    fn ip(text: &str) -> Ip {
-        Ip::from(text.parse::<IpAddr>().unwrap())
-    }
 
     /// A worker without services, and a flow of one.
     fn worker() -> (Worker<MemPort>, Shared, Tuple) {
@@ -43,20 +38,10 @@ mod tests {
         let config = WorkerConfig { index: 0, workers: 1, seed: [0; 4] };
         let mut worker = Worker::new(config, frames, ports, shared.clone());
         worker.tick = Tick::from_nanos(NOW_NS);
-        let client =
-            Tuple { src: ip("198.51.100.7"), sport: 5353, dst: ip("192.0.2.1"), dport: 80, proto: 17 };
-        let spec = FlowSpec {
-            client,
-            server: None,
-            server_id: ServerId(1),
-            service: 5,
-            profile: Profile::Lb,
-            link: Link::NONE,
-            first: TcpFlags::default(),
-        };
+        let spec = datagram(5353);
         shared.loads.add(1);
         assert!(matches!(shared.flows.insert(&spec, worker.tick), Inserted::New(_)));
-        (worker, shared, client)
+        (worker, shared, spec.client)
     }
 
     fn publish(shared: &Shared) {
@@ -67,7 +52,7 @@ mod tests {
     fn a_packet_ends_the_flow_of_a_service_only_if_that_cannot_be_newer() {
         for (behind, left) in [(true, 1), (false, 0)] {
             let (mut worker, shared, client) = worker();
-            let packet = Packet::udp("198.51.100.7:5353", "192.0.2.1:80").mac([2; 6], US).build();
+            let packet = Packet::udp("198.51.100.7:5353", "192.0.2.1:53").mac([2; 6], US).build();
             let (memory, port) = worker.frames_and_port(0).unwrap();
             assert!(port.inject(memory, &packet));
             assert_eq!(worker.take(0), 1);

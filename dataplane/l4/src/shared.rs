@@ -2,7 +2,7 @@
 
 use crate::attempts::Attempts;
 use crate::counters::Counters;
-use crate::ends::Ends;
+use crate::ends::EndQueue;
 use crate::neighbours::Neighbours;
 use crate::tables::Tables;
 use arc_swap::ArcSwap;
@@ -24,7 +24,7 @@ pub struct Shared {
     /// Live flows by server.
     pub loads: Arc<Loads>,
     /// Flows that ended, for the flow log.
-    pub ends: Arc<Ends>,
+    pub ends: Arc<EndQueue>,
     /// One set a worker.
     pub counters: Arc<[Arc<Counters>]>,
     /// What clients' attempts to connect show of servers: one set a worker.
@@ -62,7 +62,9 @@ impl Shared {
         if !self.flows.remove(flow) {
             return false;
         }
-        self.tables.load().give_port_back(flow);
+        let tables = self.tables.load();
+        tables.give_port_back(flow);
+        self.ends.killed(&tables, flow);
         self.loads.sub(flow.server_id.0);
         self.ended.fetch_add(1, Ordering::Relaxed);
         true

@@ -48,6 +48,23 @@ impl RandomTwo {
         Some(if less(loaded(second), loaded(first)) { second } else { first })
     }
 
+    /// Every member that [`pick`](Self::pick) may name as things are: all that may take a flow but one that is worse than each
+    /// of the others, which loses against whomever it is drawn with. For control.
+    #[must_use]
+    pub fn candidates(&self, load: impl Fn(usize) -> u32, may: impl Fn(usize) -> bool) -> Vec<usize> {
+        let able = (0..self.ends.len()).filter(|member| self.weight(*member) > 0 && may(*member));
+        let able: Vec<(usize, (u32, u16))> =
+            able.map(|member| (member, (load(member), self.weight(member)))).collect();
+        // Only the worst can lose against everybody, and only if no other one is as bad.
+        let worst = able.iter().map(|(_, loaded)| *loaded).reduce(|a, b| if less(a, b) { b } else { a });
+        let is_worst = |loaded: (u32, u16)| worst.is_some_and(|worst| !less(loaded, worst));
+        let alone = able.len() > 1 && able.iter().filter(|(_, loaded)| is_worst(*loaded)).count() == 1;
+        able.into_iter()
+            .filter(|(_, loaded)| !(alone && is_worst(*loaded)))
+            .map(|(member, _)| member)
+            .collect()
+    }
+
     /// A member that may take a flow, drawn in proportion to weight from all but `taken`.
     #[inline]
     fn choose(&self, taken: Option<usize>, may: &impl Fn(usize) -> bool, turn: &mut Cursor) -> Option<usize> {

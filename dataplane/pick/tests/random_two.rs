@@ -145,3 +145,22 @@ proptest! {
         }
     }
 }
+
+/// Told ahead: exactly those that are drawn in many draws.
+#[test]
+fn the_candidates_are_those_that_are_drawn() {
+    let none = |_: usize| false;
+    assert!(RandomTwo::new(&[1; 3]).candidates(|_| 0, none).is_empty());
+    for weights in [&[1, 1, 1][..], &[1, 0, 2, 1], &[5], &[1, 1], &[3, 1, 1, 1, 2]] {
+        let pool = RandomTwo::new(weights);
+        for loads in 0..243_usize {
+            let load = |m: usize| u32::try_from(loads / 3_usize.pow(u32::try_from(m).unwrap()) % 3).unwrap();
+            let may = |m: usize| !(loads + m).is_multiple_of(7);
+            let mut cursor = Cursor::new(loads);
+            let drawn: std::collections::BTreeSet<usize> =
+                (0..300).filter_map(|_| pool.pick(load, may, &mut cursor)).collect();
+            let told: Vec<usize> = drawn.into_iter().collect();
+            assert_eq!(pool.candidates(load, may), told, "{weights:?} {loads}");
+        }
+    }
+}

@@ -3,11 +3,12 @@
 use super::flows::{FlowRow, FlowWalk, row, seconds};
 use super::json;
 use super::reasons::{Reasons, choice_text};
+use crate::config::PanicThen;
 use crate::engine::{Engine, now_tick};
 use crate::plan::Reach;
 use ringlead_flow::{ServerId, Tuple};
 use ringlead_l4::drops::{Drop, Reason};
-use ringlead_l4::foresee::{Choice, Foreseen, foresee};
+use ringlead_l4::foresee::{Choice, Foreseen, Step, foresee};
 use ringlead_l4::tables::{OnNoServer, Service, Tables};
 use ringlead_wire::{Endpoint, Ip, Protocol};
 use serde::{Deserialize, Serialize};
@@ -219,10 +220,7 @@ impl Explainer {
     }
 
     fn says(&self, service: &Service, seen: &Foreseen, reasons: &Reasons<'_>) -> String {
-        let again = match (&seen.flow, &seen.choice) {
-            (Some(_), Choice::Flow(_)) | (None, _) => "",
-            (Some(_), _) => "the flow that is there is given up, and ",
-        };
+        let again = self.given_up(seen);
         let slot =
             || reasons.slots().zip(seen.slot).map(|(slots, slot)| format!("Maglev slot {slot} of {slots}"));
         match &seen.choice {
@@ -244,7 +242,7 @@ impl Explainer {
                 format!("{again}a new flow goes to one of {}: {}", names.join(", "), reasons.turn())
             }
             Choice::Nobody(Reason::OwnNode) => {
-                "this node's own kernel takes it: of the nodes that share the service it is this one's"
+                "this node's own kernel takes it: of the nodes that share the service it is this one's, or none takes flows"
                     .to_owned()
             }
             Choice::Nobody(reason) => {
@@ -255,8 +253,30 @@ impl Explainer {
                 };
                 let drop = Drop::from(*reason);
                 let answer = if *reason == Reason::NoServer { answer } else { "is dropped" };
-                format!("{again}nobody can take it: the packet {answer} ({}: {})", drop.name(), drop.text())
+                let panic = match self.walk.plan.panic(&service.pool.name) {
+                    Some(PanicThen::Nobody) => format!("pool {} is in panic, and then ", service.pool.name),
+                    Some(PanicThen::All | PanicThen::Backup) | None => String::new(),
+                };
+                let (name, text) = (drop.name(), drop.text());
+                format!("{again}{panic}nobody can take it: the packet {answer} ({name}: {text})")
             }
+        }
+    }
+
+    /// What a first packet gives up, and what becomes of the connection if none comes.
+    fn given_up(&self, seen: &Foreseen) -> String {
+        let (Some(flow), false) = (&seen.flow, matches!(seen.choice, Choice::Flow(_))) else {
+            return String::new();
+        };
+        let server = self.name(flow.server_id);
+        match seen.segment {
+            Some(Step::Reset) => format!(
+                "a segment of the connection that is there, to {server}, resets both ends; a SYN gives it up, and "
+            ),
+            Some(Step::Keep) => {
+                format!("segments of the connection that is there go on to {server}; a SYN gives it up, and ")
+            }
+            Some(Step::ChooseAgain) | None => "the flow that is there is given up, and ".to_owned(),
         }
     }
 

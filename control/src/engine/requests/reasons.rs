@@ -1,8 +1,8 @@
 //! Why a server gets a new flow, and why each other one does not.
 
 use super::explain::{ExplainedServer, Explainer};
-use crate::config::{OperatorState, PoolConfig, ServerConfig};
-use crate::plan::{Health, Reach, ServerRecord};
+use crate::config::{PanicThen, PoolConfig, ServerConfig};
+use crate::plan::{Out, ServerRecord};
 use ringlead_flow::ServerId;
 use ringlead_l4::drops::Reason;
 use ringlead_l4::foresee::{Choice, Foreseen};
@@ -51,7 +51,7 @@ impl Reasons<'_> {
             let plan = &self.explainer.walk.plan;
             let record = plan.server(plan.server_id(found, server)?)?;
             let chosen = self.is_chosen(record.id);
-            let why = if chosen { self.why() } else { self.why_not(pool, found, server, record) };
+            let why = if chosen { self.why(record) } else { self.why_not(pool, found, server, record) };
             let (server, address) = (format!("{}/{}", found.name, server.name), server.address.to_string());
             Some(ExplainedServer { server, address, chosen, why })
         };
@@ -65,8 +65,10 @@ impl Reasons<'_> {
         }
     }
 
-    fn why(&self) -> String {
-        match (&self.seen.choice, self.seen.slot) {
+    fn why(&self, record: &ServerRecord) -> String {
+        let disbelieved = record.is_down() && record.is_taken_for_up() && !self.has_flow();
+        let panic = if disbelieved { "; down, which the pool in panic does not believe" } else { "" };
+        let why = match (&self.seen.choice, self.seen.slot) {
             (Choice::Flow(_), _) => "has the flow".to_owned(),
             (Choice::Client(_), _) => "the client had it before (persistence)".to_owned(),
             (Choice::Algorithm(_), _) if self.seen.stands_in => "of the sorry pool".to_owned(),
@@ -76,7 +78,12 @@ impl Reasons<'_> {
             (Choice::Algorithm(_), Some(_)) => "Maglev's next choice".to_owned(),
             (Choice::Algorithm(_), None) => "the algorithm leaves nobody else".to_owned(),
             (Choice::AnyOf(_) | Choice::Nobody(_), _) => String::new(),
-        }
+        };
+        format!("{why}{panic}")
+    }
+
+    const fn has_flow(&self) -> bool {
+        matches!(self.seen.choice, Choice::Flow(_))
     }
 
     /// The first that holds of what speaks against a server.
@@ -120,33 +127,29 @@ impl Reasons<'_> {
         }
     }
 
-    /// What keeps a server out of the tables.
+    /// What keeps a server out of the tables, by what they were made from.
     fn out(&self, pool: &PoolConfig, record: &ServerRecord) -> Option<String> {
-        let said = self.explainer.walk.plan.said(&pool.name, &record.key.name);
-        let reason = said.and_then(|said| said.reason.as_deref());
-        let reason = reason.map(|reason| format!(" (\"{reason}\")")).unwrap_or_default();
-        match record.operator {
-            OperatorState::Ready => {}
-            OperatorState::Drain | OperatorState::Offline | OperatorState::Closed => {
-                return Some(format!("{}{reason}", record.operator.name()));
+        let plan = &self.explainer.walk.plan;
+        let quoted = |reason: Option<&str>| reason.map(|why| format!(" (\"{why}\")")).unwrap_or_default();
+        Some(match plan.out(record)? {
+            Out::Gone => "no longer in the configuration".to_owned(),
+            Out::Operator(state) => {
+                let said = plan.said(&pool.name, &record.key.name);
+                format!("{}{}", state.name(), quoted(said.and_then(|said| said.reason.as_deref())))
             }
-        }
-        match record.health {
-            Health::Down | Health::Unknown => {
-                return Some(format!("{}: {}", record.health.name(), record.reason));
+            Out::Health(health) => format!("{}: {}", health.name(), record.reason),
+            Out::AgentSaysDown => "down: its agent says so".to_owned(),
+            Out::Agent(state) => format!("{}: its agent wants that", state.name()),
+            Out::Panic(PanicThen::Backup) => "panic: only the pool's backups get flows".to_owned(),
+            Out::Panic(PanicThen::Nobody | PanicThen::All) => {
+                "panic: no server of the pool gets flows".to_owned()
             }
-            Health::Up | Health::Unchecked => {}
-        }
-        if record.wanted() != OperatorState::Ready {
-            return Some(format!("{}: its agent wants that", record.wanted().name()));
-        }
-        if record.is_down() {
-            return Some("down: its agent says so".to_owned());
-        }
-        match &record.reach {
-            Reach::Unreachable(why) => Some(format!("unreachable: {why}")),
-            Reach::Unknown | Reach::Itself | Reach::Via { .. } => None,
-        }
+            Out::NodeDrains => {
+                let why = plan.node_drain().and_then(|drain| drain.reason.as_deref());
+                format!("this node itself, which drains{}", quoted(why))
+            }
+            Out::Unreachable(why) => format!("unreachable: {why}"),
+        })
     }
 }
 

@@ -59,7 +59,12 @@ server = [{ name = "a", address = "10.0.0.4:53" }]
 
 /// A daemon without workers, whose servers are all up and reached.
 fn walk(flows_max: usize) -> FlowWalk {
-    let (config, _) = config::parse("test.toml", TEXT).unwrap_or_else(|e| panic!("{e}"));
+    walk_of(TEXT, flows_max)
+}
+
+/// The same of another configuration.
+pub(super) fn walk_of(text: &str, flows_max: usize) -> FlowWalk {
+    let (config, _) = config::parse("test.toml", text).unwrap_or_else(|e| panic!("{e}"));
     let mut plan = Plan::new(config).unwrap();
     let all: Vec<(ServerId, ServerKey)> = plan.servers().map(|s| (s.id, s.key.clone())).collect();
     for (id, key) in all {
@@ -71,7 +76,7 @@ fn walk(flows_max: usize) -> FlowWalk {
     FlowWalk { plan: Arc::new(plan), shared, ports }
 }
 
-fn id(walk: &FlowWalk, pool: &str, server: &str) -> ServerId {
+pub(super) fn id(walk: &FlowWalk, pool: &str, server: &str) -> ServerId {
     walk.plan.configured(pool, server).unwrap().0.id
 }
 
@@ -291,7 +296,12 @@ fn remembered_clients_are_found_by_prefix_and_server() {
     }
 }
 
-fn explain(walk: FlowWalk, client: &str, service: &str, protocol: &str) -> Result<ExplainAnswer, String> {
+pub(super) fn explain(
+    walk: FlowWalk,
+    client: &str,
+    service: &str,
+    protocol: &str,
+) -> Result<ExplainAnswer, String> {
     let local = BTreeSet::from(["10.1.0.1".parse().unwrap()]);
     let request = ExplainRequest {
         protocol: protocol.to_owned(),

@@ -3,7 +3,7 @@
 use crate::rig::*;
 use ringlead_flow::{Flow, Tick, Tuple};
 use ringlead_l4::drops::Reason;
-use ringlead_l4::foresee::{Choice, Foreseen, foresee};
+use ringlead_l4::foresee::{Choice, Foreseen, Step, foresee};
 use ringlead_l4::tables::{Chooser, Delivery, Ends, Tables};
 use ringlead_pick::{LeastFlows, Maglev, Member, RoundRobin, Sticky, StickySpec};
 use ringlead_wire::build::Packet;
@@ -132,6 +132,77 @@ fn turns_and_draws_are_told_as_those_who_may_get_it() {
     assert_eq!(flow(&rig, &asked).unwrap().server_id, id(2));
     let next = tuple(client(false, 2), OTHER4);
     assert_eq!(seen(&rig, &next).choice, Choice::AnyOf(vec![id(0), id(1), id(2)]), "(0+1)/1 and (1+1)/2");
+}
+
+/// Where all equals' answers are taken the worker goes on to the next best, as long as that has room.
+#[test]
+fn least_flows_goes_on_to_the_next_where_the_equals_are_taken() {
+    for limit in [None, Some(10)] {
+        let mut rig = Rig::new(&Plan::default());
+        let mut least = pool_of(1, Chooser::LeastFlows(LeastFlows::new(&[1, 1, 1])), &[0, 1, 2], false);
+        least.limits = limit.map(|limit| (server_id(2, false), limit)).into_iter().collect();
+        let one = |index, server: usize| pool_of(index, maglev(&[server]), &[server], false);
+        let extras = [
+            Extra::new(OTHER4, Delivery::Nat, least),
+            Extra::new("192.0.2.21:80", Delivery::Nat, one(2, 0)),
+            Extra::new("192.0.2.22:80", Delivery::Nat, one(3, 1)),
+        ];
+        rig.publish(with_extras(tables(&Plan::default(), 2), &extras));
+        rig.tick();
+        rig.shared.loads.set(server_id(2, false).0, 10);
+        let client = client(false, 1);
+        open(&mut rig, client, "192.0.2.21:80");
+        let asked = tuple(client, OTHER4);
+        assert_eq!(seen(&rig, &asked).choice, Choice::Algorithm(server_id(1, false)), "0 has a flow, 1 none");
+        open(&mut rig, client, "192.0.2.22:80");
+        let foreseen = seen(&rig, &asked);
+        assert_eq!(foreseen.taken, [server_id(0, false), server_id(1, false)]);
+        open(&mut rig, client, OTHER4);
+        let got = flow(&rig, &asked).map(|flow| flow.server_id);
+        if limit.is_none() {
+            assert_eq!(
+                (foreseen.choice, got),
+                (Choice::Algorithm(server_id(2, false)), Some(server_id(2, false)))
+            );
+        } else {
+            assert_eq!((foreseen.choice, got), (Choice::Nobody(Reason::TupleTaken), None), "it is full");
+            assert_eq!(rig.drops_of(Reason::TupleTaken), 1);
+        }
+    }
+}
+
+/// What goes on of a connection whose next SYN would choose again.
+#[test]
+fn what_a_segment_of_the_connection_meets_is_foreseen_beside_the_first_packet() {
+    for (down, ends, segment) in [
+        (true, Ends::Keep, Step::Keep),
+        (true, Ends::Reset, Step::Reset),
+        (false, Ends::Reset, Step::Reset),
+        (true, Ends::Reselect, Step::ChooseAgain),
+    ] {
+        let mut rig = Rig::new(&Plan::default());
+        let client = client(false, 1);
+        let tuple = tuple(client, NAT4);
+        open(&mut rig, client, NAT4);
+        let had = flow(&rig, &tuple).unwrap().server_id;
+        assert_eq!(seen(&rig, &tuple).segment, Some(Step::Keep));
+        let others: Vec<usize> = (0..3).filter(|&n| server_id(n, false) != had).collect();
+        let mut tables = tables_with(&Plan::default(), 2, &others);
+        let mut servers = tables.servers.to_vec();
+        servers.iter_mut().flatten().filter(|server| server.down).for_each(|server| {
+            (server.down, server.ends) = (down, ends);
+        });
+        (tables.servers, tables.ends_flows) = (servers.into(), ends != Ends::Keep);
+        rig.publish(tables);
+        rig.tick();
+        let foreseen = seen(&rig, &tuple);
+        assert_eq!(foreseen.segment, Some(segment));
+        assert!(matches!(foreseen.choice, Choice::Algorithm(id) if id != had), "{:?}", foreseen.choice);
+        rig.send(WAN, &[from_client(Packet::tcp(client, NAT4)).build()]);
+        let now = flow(&rig, &tuple).unwrap().server_id;
+        let resets = rig.drops_of(Reason::FlowReset);
+        assert_eq!((now == had, resets), (segment != Step::ChooseAgain, u64::from(segment == Step::Reset)));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use ringlead_flow::{Flow, Tick};
+use ringlead_l4::ends::Why;
 use std::thread;
 
 fn flows(rig: &Rig) -> Vec<Flow> {
@@ -19,6 +20,7 @@ fn a_flow_is_ended_once_with_all_that_it_holds() {
     for port in 1000..1020 {
         begin(&mut rig, &from_client(syn(format!("198.51.100.7:{port}"), SNAT4)));
     }
+    rig.shared.ends.take(1, &[]);
     let before = flows(&rig);
     assert_eq!((before.len(), ports.usage().tcp.used), (20, 20));
     let ended: usize = thread::scope(|scope| {
@@ -28,6 +30,8 @@ fn a_flow_is_ended_once_with_all_that_it_holds() {
     });
     assert_eq!((ended, flows(&rig).len(), rig.shared.flows.len()), (20, 0, 0));
     assert!((0..64).all(|server| rig.shared.loads.get(server) == 0));
+    let told: Vec<Why> = std::iter::from_fn(|| rig.shared.ends.next()).map(|ended| ended.why).collect();
+    assert_eq!(told, [Why::Killed; 20], "for the flow log, once each");
     let usage = ports.usage().tcp;
     assert_eq!((usage.used, usage.quarantined), (0, 20));
     assert_eq!(rig.shared.ended.load(std::sync::atomic::Ordering::Relaxed), 20);
