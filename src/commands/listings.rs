@@ -173,6 +173,10 @@ fn servers_shown() -> Shown {
             ("agent", |row| text(row, "/agent/says")),
             ("health", |row| text(row, "/health")),
             ("reason", |row| text(row, "/reason")),
+            ("check p50/p99", |row| match &row["check_times"] {
+                Value::Null => "-".to_owned(),
+                times => format!("{:.1}/{:.1} ms", number(times, "/p50_ms"), number(times, "/p99_ms")),
+            }),
             ("flows", |row| match row["flows_max"].as_u64() {
                 Some(most) => format!("{}/{most}", row["flows"]),
                 None => text(row, "/flows"),
@@ -197,6 +201,9 @@ fn servers_shown() -> Shown {
             "/agent/says",
             "/health",
             "/reason",
+            "/check_times/checks",
+            "/check_times/p50_ms",
+            "/check_times/p99_ms",
             "/eligible",
             "/flows",
             "/flows_max",

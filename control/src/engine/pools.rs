@@ -2,8 +2,11 @@
 
 use super::Engine;
 use super::report::Reporter;
-use super::status::{AgentStatus, ConnectionStatus, PoolStatus, ReportedStatus, SaidStatus, ServerStatus};
+use super::status::{
+    AgentStatus, CheckTimesStatus, ConnectionStatus, PoolStatus, ReportedStatus, SaidStatus, ServerStatus,
+};
 use crate::config::{Algorithm, PanicThen, PoolConfig, ServerConfig};
+use crate::health::Spread;
 use crate::plan::{Alive, NodeDrain, Plan, Reach, Reported, Said, ServerRecord};
 use ringlead_flow::ServerId;
 use ringlead_l4::Shared;
@@ -114,6 +117,13 @@ impl ReportedStatus {
     }
 }
 
+impl CheckTimesStatus {
+    fn of(spread: Spread) -> Self {
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        Self { checks: spread.checks, p50_ms: ms(spread.p50), p99_ms: ms(spread.p99) }
+    }
+}
+
 impl SaidStatus {
     fn of(said: &Said) -> Self {
         Self { reason: said.reason.clone(), since: said.since, until: said.until }
@@ -126,6 +136,15 @@ impl SaidStatus {
 
 impl Reporter {
     pub(super) fn pool_status(&self, pool: &PoolConfig) -> PoolStatus {
+        self.pool_status_with(pool, self.server_statuses(pool))
+    }
+
+    pub(super) fn server_statuses(&self, pool: &PoolConfig) -> Vec<ServerStatus> {
+        pool.servers.iter().filter_map(|server| self.server_status(pool, server)).collect()
+    }
+
+    /// Of a pool, with whatever is to be said of its servers.
+    pub(super) fn pool_status_with<S>(&self, pool: &PoolConfig, servers: S) -> PoolStatus<S> {
         let (hash, table_size) = match pool.algorithm {
             Algorithm::Maglev { size, hash } => {
                 let size = size.unwrap_or_else(|| default_size(pool.servers.len()));
@@ -144,7 +163,7 @@ impl Reporter {
             below_min_servers: strength.is_some_and(|strength| strength.below_min()),
             panic: self.plan.panic(&pool.name).map(|then| then.name().to_owned()),
             backups_in_use: strength.is_some_and(|strength| strength.uses_backups()),
-            servers: pool.servers.iter().filter_map(|server| self.server_status(pool, server)).collect(),
+            servers,
         }
     }
 
@@ -186,6 +205,7 @@ impl Reporter {
             reason: record.reason.clone(),
             health_source: record.source.name().to_owned(),
             reported: record.reported.as_ref().map(ReportedStatus::of),
+            check_times: self.check_times.of(id.0).map(CheckTimesStatus::of),
             connections: self.connections(record),
             held_s: record
                 .held_until

@@ -7,6 +7,7 @@ use super::status::{
 };
 use super::{Engine, NodePort};
 use crate::config::{LocalService, OnNoServer, ServiceConfig};
+use crate::health::RecentTimes;
 use crate::plan::Plan;
 use ringlead_io::steer::Steering;
 use ringlead_l4::Shared;
@@ -36,6 +37,7 @@ pub(super) struct Reporter {
     reload: ReloadStatus,
     taken_over: Option<TakeOverStatus>,
     steering: BTreeMap<String, u64>,
+    pub(super) check_times: RecentTimes,
     started: Instant,
     ready: bool,
 }
@@ -211,6 +213,7 @@ impl Engine {
             reload: self.reload_status(),
             taken_over: self.taken_over.clone(),
             steering: self.steering_status(),
+            check_times: self.checker.recent(),
             started: self.started,
             ready: self.ready,
         }

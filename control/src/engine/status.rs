@@ -145,9 +145,9 @@ pub struct ServiceStatus {
     pub bytes_out: u64,
 }
 
-/// One pool.
+/// One pool, with its servers or how many they are.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct PoolStatus {
+pub struct PoolStatus<S = Vec<ServerStatus>> {
     /// Its name.
     pub name: String,
     /// `maglev`, `round-robin`, `least-flows` or `random-2`.
@@ -168,7 +168,7 @@ pub struct PoolStatus {
     /// Whether backups get flows now.
     pub backups_in_use: bool,
     /// Its servers.
-    pub servers: Vec<ServerStatus>,
+    pub servers: S,
 }
 
 /// One server.
@@ -208,6 +208,9 @@ pub struct ServerStatus {
     /// What was reported of it, and counts before what is found here.
     #[serde(default)]
     pub reported: Option<ReportedStatus>,
+    /// How long its last good checks took; `None`: none has passed yet, or nobody asks.
+    #[serde(default)]
+    pub check_times: Option<CheckTimesStatus>,
     /// What clients' connections showed since start.
     #[serde(default)]
     pub connections: ConnectionStatus,
@@ -222,6 +225,17 @@ pub struct ServerStatus {
     pub next_hop: String,
     /// Whether the next hop's Ethernet address is known.
     pub neighbour: Option<String>,
+}
+
+/// How long checks took that a server passed, to a sixteenth of the time.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CheckTimesStatus {
+    /// How many are counted: the last ones, 1000 at most.
+    pub checks: u64,
+    /// Half of them took no longer, in milliseconds.
+    pub p50_ms: f64,
+    /// 99 of 100 took no longer, in milliseconds.
+    pub p99_ms: f64,
 }
 
 /// How the TCP connections went that clients asked a server for, as far as this node saw; counters of 32 bits, which wrap.

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::probe::{self, Outcome};
+use super::recent::{Recent, RecentTimes};
 use super::times::{CheckTimes, CheckTimesShown};
 use super::trust::Trust;
 use super::{AgentReply, CheckSpec, CheckStatus, FlapRule, Flaps, HealthEvent, LastResult, Machine, State};
@@ -35,6 +36,7 @@ pub struct Checker {
     closes: Arc<Semaphore>,
     trust: Arc<Trust>,
     times: CheckTimes,
+    recent: RecentTimes,
 }
 
 /// What [`Checker::reconcile`] did, in numbers of checks.
@@ -59,6 +61,7 @@ pub struct Fallen {
 struct Check {
     spec: watch::Sender<CheckSpec>,
     progress: Arc<Mutex<Progress>>,
+    recent: Recent,
     task: JoinHandle<()>,
 }
 
@@ -123,6 +126,7 @@ impl Checker {
             closes,
             trust: Arc::default(),
             times: CheckTimes::default(),
+            recent: RecentTimes::default(),
         }
     }
 
@@ -144,6 +148,7 @@ impl Checker {
                 // Another question's answer is news, though it be the same.
                 if check.spec.borrow().probe != spec.probe {
                     lock(&check.progress).told = None;
+                    check.recent.forget();
                 }
                 check.spec.send_if_modified(|present| {
                     let changed = *present != spec;
@@ -158,6 +163,8 @@ impl Checker {
             }
         }
         self.times.forget(gone.iter());
+        let recent = self.checks.iter().map(|(id, check)| (*id, check.recent.clone()));
+        self.recent = RecentTimes::of_all(recent);
         done
     }
 
@@ -165,6 +172,12 @@ impl Checker {
     #[must_use]
     pub fn times(&self) -> CheckTimesShown {
         self.times.shown()
+    }
+
+    /// How long the last good checks of each server took, of those that are checked now.
+    #[must_use]
+    pub fn recent(&self) -> RecentTimes {
+        self.recent.clone()
     }
 
     /// Where every check stands, by id.
@@ -185,6 +198,7 @@ impl Checker {
 
     fn start(&self, spec: CheckSpec) -> Check {
         let progress = Arc::new(Mutex::new(Progress::default()));
+        let recent = Recent::default();
         let (sender, receiver) = watch::channel(spec);
         let runner = Runner {
             spec: receiver,
@@ -194,9 +208,10 @@ impl Checker {
             closes: Arc::clone(&self.closes),
             trust: Arc::clone(&self.trust),
             times: self.times.clone(),
+            recent: recent.clone(),
             random: RandomState::new(),
         };
-        Check { spec: sender, progress, task: tokio::spawn(runner.run()) }
+        Check { spec: sender, progress, recent, task: tokio::spawn(runner.run()) }
     }
 }
 
@@ -228,6 +243,7 @@ struct Runner {
     closes: Arc<Semaphore>,
     trust: Arc<Trust>,
     times: CheckTimes,
+    recent: Recent,
     random: RandomState,
 }
 
@@ -291,6 +307,9 @@ impl Runner {
         };
         if let Some(passed) = result {
             self.times.record(&spec.pool, passed, took);
+            if passed {
+                self.recent.record(took);
+            }
         }
         let mut progress = lock(&self.progress);
         let (change, held) = progress.decide(spec, result, now.into_std());
