@@ -14,11 +14,13 @@ use ringlead_control::engine::{Engine, EngineError, Inputs, Signals, introductio
 use ringlead_control::handover::{Imported, import};
 use ringlead_control::lock::{InstanceLock, LockError};
 use ringlead_control::net::Net;
+use ringlead_control::notify::Manager;
 use ringlead_control::plan::Plan;
 use ringlead_io::af_xdp::Prepared;
 use ringlead_io::device::DeviceFacts;
 use ringlead_io::steer::{Loaded, SteerError, Steering};
 use ringlead_l4::Shared;
+use serde::Deserialize;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Seek;
@@ -45,6 +47,8 @@ struct Left {
     lock: Option<OwnedFd>,
     /// When it stopped forwarding, nanoseconds of `CLOCK_MONOTONIC`.
     stopped_ns: u64,
+    /// Who watches over it.
+    manager: Option<Manager>,
 }
 
 /// Follows the daemon that runs, or, where none does, starts as always.
@@ -93,6 +97,7 @@ async fn serve_on_runtime(
     let early = early_memory(&config, &ports).map_err(Failed::Refused)?;
     let left = ask(&config).await?;
     let lock = take_lock(&config, left.lock)?;
+    left.manager.iter().for_each(|manager| engine.inherit_manager(manager));
     let (_doors, admin, successors) = open_doors(&config)?;
     let coming = spawn_blocking({
         let (plan, shared) = (engine.plan(), shared.clone());
@@ -148,14 +153,18 @@ async fn ask(config: &Config) -> Result<Left, Failed> {
             let file = files.pop();
             let why = || answer.get("why").and_then(Value::as_str).unwrap_or("no stream came").to_owned();
             let stopped_ns = answer.get("stopped-ns").and_then(Value::as_u64).unwrap_or(asked_ns);
-            Ok(Left { stream: file.map(File::from).ok_or_else(why), lock, stopped_ns })
+            // One of an older version says nothing of it.
+            let manager = answer.get("manager").and_then(|told| Manager::deserialize(told).ok());
+            Ok(Left { stream: file.map(File::from).ok_or_else(why), lock, stopped_ns, manager })
         }
         Err(ClientError::Refused(why)) => Err(Failed::Refused(why)),
         Err(ClientError::Forbidden { path }) => {
             Err(Failed::Refused(format!("not allowed to talk to {}", path.display())))
         }
         // It may have died: then its lock is free, and what there is is what a dead daemon leaves.
-        Err(error) => Ok(Left { stream: Err(error.to_string()), lock: None, stopped_ns: asked_ns }),
+        Err(error) => {
+            Ok(Left { stream: Err(error.to_string()), lock: None, stopped_ns: asked_ns, manager: None })
+        }
     }
 }
 
