@@ -155,9 +155,14 @@ fn servers_shown() -> Shown {
             ("agent", |row| text(row, "/agent/says")),
             ("health", |row| text(row, "/health")),
             ("reason", |row| text(row, "/reason")),
-            ("check p50/p99", |row| match &row["check_times"] {
-                Value::Null => "-".to_owned(),
-                times => format!("{:.1}/{:.1} ms", number(times, "/p50_ms"), number(times, "/p99_ms")),
+            ("check p50/p99", |row| {
+                let times = &row["check_times"];
+                let of = |name: &str| number(times, name);
+                if times.is_null() {
+                    "-".to_owned()
+                } else {
+                    format!("{:.1}/{:.1} ms", of("/p50_ms"), of("/p99_ms"))
+                }
             }),
             ("flows", |row| match row["flows_max"].as_u64() {
                 Some(most) => format!("{}/{most}", row["flows"]),
@@ -310,6 +315,7 @@ mod tests {
             "operator": "drain", "operator_file": "ready", "said": { "reason": "kernel update", "since": 1, "until": null },
             "agent": { "says": "50%" }, "health": "up", "reason": "connected", "eligible": false, "flows": 3, "flows_max": 9,
             "next_hop": "10.0.0.1 by port lan", "neighbour": "02:00:00:00:00:01",
+            "check_times": { "checks": 2, "p50_ms": 0.25, "p99_ms": 1.5 },
         });
         let shown = servers_shown();
         let cells: Vec<String> = shown.columns.iter().map(|(_, cell)| cell(&server)).collect();
@@ -323,6 +329,7 @@ mod tests {
                 "50%",
                 "up",
                 "connected",
+                "0.2/1.5 ms",
                 "3/9",
                 "10.0.0.1 by port lan (02:00:00:00:00:01)"
             ]
