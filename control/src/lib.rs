@@ -10,6 +10,7 @@ pub mod health;
 pub mod http;
 pub mod lock;
 pub mod logs;
+pub mod machine;
 pub mod metrics;
 pub mod net;
 pub mod notify;

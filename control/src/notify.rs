@@ -3,6 +3,7 @@
 //! The protocol is a datagram of lines to the socket that `NOTIFY_SOCKET` names: a path, or, after `@`, an abstract name. A manager
 //! that does not read makes nobody wait: what does not fit is dropped, and a watchdog that goes hungry is its own alarm.
 
+use serde::{Deserialize, Serialize};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -17,8 +18,20 @@ pub const BEAT_MAX: Duration = Duration::from_secs(1);
 /// The way to the service manager, if there is one.
 #[derive(Debug)]
 pub struct Notify {
+    /// Who listens, as a successor is told.
+    manager: Option<Manager>,
     socket: Option<UnixDatagram>,
     watchdog: Option<Watchdog>,
+}
+
+/// A service manager, as one process tells the next one, which was not started by it and lacks its environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Manager {
+    /// `NOTIFY_SOCKET`.
+    pub socket: String,
+    /// `WATCHDOG_USEC`, microseconds; `None`: it does not watch.
+    pub watchdog_usec: Option<u64>,
 }
 
 impl Notify {
@@ -32,6 +45,7 @@ impl Notify {
     }
 
     fn to(socket: Option<OsString>, watchdog: Option<Duration>) -> Self {
+        let name = socket.as_ref().and_then(|name| name.to_str().map(str::to_owned));
         let socket = socket.and_then(|name| match connect(&name) {
             Ok(socket) => Some(socket),
             Err(error) => {
@@ -39,8 +53,29 @@ impl Notify {
                 None
             }
         });
-        let watchdog = watchdog.filter(|_| socket.is_some()).map(Watchdog::new);
-        Self { socket, watchdog }
+        let watchdog = watchdog.filter(|_| socket.is_some());
+        let watchdog_usec = watchdog.and_then(|time| u64::try_from(time.as_micros()).ok());
+        let manager = name.filter(|_| socket.is_some()).map(|socket| Manager { socket, watchdog_usec });
+        Self { manager, socket, watchdog: watchdog.map(Watchdog::new) }
+    }
+
+    /// The manager of the process whose place this one takes.
+    #[must_use]
+    pub fn inherited(manager: &Manager) -> Self {
+        let watchdog = manager.watchdog_usec.filter(|usec| *usec > 0);
+        Self::to(Some(manager.socket.as_str().into()), watchdog.map(Duration::from_micros))
+    }
+
+    /// What a successor needs to talk to the same manager.
+    #[must_use]
+    pub fn manager(&self) -> Option<&Manager> {
+        self.manager.as_ref()
+    }
+
+    /// Another process is the service from now on. Where the manager listens to the main process alone (`NotifyAccess=main`), only this
+    /// one can say so.
+    pub fn main_is(&self, pid: i32) {
+        self.tell(&format!("MAINPID={pid}\nSTATUS=handing over"));
     }
 
     /// Whether somebody listens.
@@ -157,6 +192,23 @@ mod tests {
             notify.ready(true, "on");
             assert_eq!(heard(socket), format!("READY=1\nMAINPID={}\nSTATUS=on", std::process::id()));
         }
+    }
+
+    #[test]
+    fn a_successor_talks_to_the_same_manager_and_feeds_its_watchdog() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let first = Notify::to(Some(path.into_os_string()), Some(3 * SECOND));
+        let told = serde_json::to_value(first.manager().unwrap()).unwrap();
+        first.main_is(4_711);
+        assert_eq!(heard(&socket), "MAINPID=4711\nSTATUS=handing over");
+        drop(first);
+        let mut second = Notify::inherited(&serde_json::from_value(told).unwrap());
+        second.feed(SECOND, std::iter::empty());
+        assert_eq!(heard(&socket), "WATCHDOG=1");
+        assert_eq!(second.manager().unwrap().watchdog_usec, Some(3_000_000), "and so on");
+        assert_eq!(Notify::to(None, Some(SECOND)).manager(), None);
     }
 
     #[test]

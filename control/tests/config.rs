@@ -5,6 +5,8 @@
 mod accepted;
 #[path = "config/any_text.rs"]
 mod any_text;
+#[path = "config/classic.rs"]
+mod classic;
 #[path = "config/diff.rs"]
 mod diff;
 #[path = "config/included.rs"]

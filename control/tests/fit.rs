@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests report by panicking")]
 
 use ringlead_control::config;
-use ringlead_control::plan::{HopKey, Plan};
+use ringlead_control::plan::{HopKey, Plan, Spot};
 use ringlead_flow::ServerId;
 use std::net::IpAddr;
 
@@ -88,7 +88,9 @@ fn a_clamped_segment_size_that_fits_is_no_matter() {
 fn nat_servers_on_a_network_of_clients_are_told() {
     let beside = |mode: &str, hop| {
         let plan = plan("192.0.2.1:80", &format!("mode = \"{mode}\""), "10.0.0.1:80", hop);
-        plan.beside_clients().into_iter().map(|(service, ip)| format!("{} {ip}", service.name)).next()
+        let server = |at: Spot| plan.config().pools[at.pool].servers[at.server].address.ip();
+        let mut told = plan.beside_clients().into_iter();
+        told.next().map(|beside| format!("{} {}", beside.service.name, server(beside.at)))
     };
     assert_eq!(beside("nat", (WAN, "10.0.0.1")).as_deref(), Some("a 10.0.0.1"));
     assert_eq!(beside("nat", (LAN, "10.0.0.1")), None, "no clients there");

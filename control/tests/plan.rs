@@ -8,7 +8,7 @@
 )]
 
 use ringlead_control::config::{self, Config};
-use ringlead_control::plan::{Health, HopKey, Plan};
+use ringlead_control::plan::{Health, HopKey, Obstacle, Plan, Unreachable};
 use ringlead_flow::ServerId;
 use ringlead_flow::snat::{Mapping, SnatRandom};
 use ringlead_l4::attempts::Attempted;
@@ -80,7 +80,8 @@ fn servers_get_flows_only_when_up_and_reachable() {
     let (s1, s2, s3) = (id(&plan, "s1"), id(&plan, "s2"), id(&plan, "s3"));
     assert!(plan.set_health(s1, Health::Down, "connection refused".to_owned()));
     assert!(!plan.set_health(s1, Health::Down, "connection refused".to_owned()), "nothing new");
-    plan.set_reach(s2, Err::<HopKey, _>("no route".to_owned())).unwrap();
+    let unreachable = Unreachable { what: Obstacle::NoRoute, why: "no route".to_owned() };
+    plan.set_reach(s2, Err::<HopKey, _>(unreachable)).unwrap();
     let tables = plan.snapshot();
     assert_eq!(members(&tables), BTreeSet::from([s3]));
     assert!(tables.server(s1).unwrap().down, "known, but its UDP flows choose again");

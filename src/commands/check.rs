@@ -1,49 +1,82 @@
-//! `ringlead config check`: what is wrong with a file, or what it means.
+//! `ringlead config check`: what is wrong with a file, here or anywhere, or what it means.
 
 use super::config::colour;
+use super::daemon::running;
 use crate::cli::CheckArgs;
-use crate::memory;
-use ringlead_control::config::{self, Config, Diagnostics};
+use ringlead_control::config::{self, Config, Diagnostics, Loaded};
+use ringlead_control::engine::{EngineError, look, places};
+use ringlead_control::machine::Machine;
 use ringlead_flow::FlowTable;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Prints every error and warning; exit status 0 when the file can be used, else 2.
+/// Prints every error and warning; exit status 0 when the file can be used, else 2, also when this machine cannot be asked.
 pub(crate) fn check(args: &CheckArgs) -> ExitCode {
-    let (path, colour) = (&args.file.config, colour());
-    let result = config::load(path);
-    let status = if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) };
-    if args.json {
-        let found = match &result {
-            Ok((_, warnings)) => Diagnostics::json_of_warnings(warnings),
-            Err(diagnostics) => diagnostics.to_json(),
-        };
-        // A closed pipe is the reader's choice.
-        let _ = writeln!(std::io::stdout(), "{found:#}");
-        return status;
-    }
-    match result {
-        Ok((config, warnings)) => {
-            for warning in warnings {
-                eprintln!("{}\n", warning.render(colour));
-            }
-            if let Some(why) = memory::beyond(config.dataplane.flows_max) {
-                eprintln!("warning: {why}, or start it on a larger one");
-            }
-            // A closed pipe is the reader's choice.
-            let _ = writeln!(std::io::stdout(), "{}", summary(path, &config));
+    let path = &args.file.config;
+    let checked = match config::load_whole(path) {
+        Ok(loaded) if args.here => {
+            here(&loaded).map(|found| (Some(loaded.config), warnings(loaded.warnings).and(found)))
         }
-        Err(diagnostics) => eprintln!("{}", diagnostics.render(colour)),
+        Ok(loaded) => Ok((Some(loaded.config), warnings(loaded.warnings))),
+        Err(found) => Ok((None, found)),
+    };
+    match checked {
+        Ok((config, found)) => {
+            say(args, config.as_ref(), &found);
+            if found.has_errors() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+        }
+        Err(why) => {
+            eprintln!("ringlead config check: {why}");
+            ExitCode::from(2)
+        }
     }
-    status
 }
 
-fn summary(path: &Path, config: &Config) -> String {
+fn warnings(warnings: Vec<config::Warning>) -> Diagnostics {
+    Diagnostics::of_warnings(warnings)
+}
+
+/// What this machine says of it.
+fn here(loaded: &Loaded) -> Result<Diagnostics, String> {
+    let machine = Machine::ask(&loaded.config, false);
+    let served = served(&loaded.config);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
+    runtime.block_on(look(loaded, &machine, &served)).map_err(|EngineError(why)| why)
+}
+
+/// Where the daemon that runs here listens, if one answers and says so.
+fn served(config: &Config) -> Vec<SocketAddr> {
+    let text = running(&config.node.control);
+    let running = text.ok().and_then(|text| config::parse("the daemon's configuration", &text).ok());
+    running.map_or_else(Vec::new, |(config, _)| places(&config).map(|(_, at)| at).collect())
+}
+
+fn say(args: &CheckArgs, config: Option<&Config>, found: &Diagnostics) {
+    if args.json {
+        // A closed pipe is the reader's choice.
+        let _ = writeln!(std::io::stdout(), "{:#}", found.to_json());
+    } else if found.has_errors() {
+        eprintln!("{}", found.render(colour()));
+    } else {
+        for warning in found.entries() {
+            eprintln!("{}\n", warning.render(colour()));
+        }
+        if let Some(config) = config {
+            // A closed pipe is the reader's choice.
+            let _ = writeln!(std::io::stdout(), "{}", summary(&args.file.config, config, args.here));
+        }
+    }
+}
+
+fn summary(path: &Path, config: &Config, here: bool) -> String {
     let servers: usize = config.pools.iter().map(|pool| pool.servers.len()).sum();
     let mib = FlowTable::bytes_for(config.dataplane.flows_max) >> 20;
+    let whose = if here { "ok here" } else { "ok" };
     format!(
-        "{}: ok: {} services, {} pools, {servers} servers, {} ports, {} workers; {} flows of each family take {mib} MiB",
+        "{}: {whose}: {} services, {} pools, {servers} servers, {} ports, {} workers; {} flows of each family take {mib} MiB",
         path.display(),
         config.services.len() + config.local.len(),
         config.pools.len(),

@@ -3,9 +3,12 @@
 use crate::cli::{DaemonArgs, SocketArgs};
 use ringlead_control::admin::client;
 use ringlead_control::config;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
+
+/// The most pages of a configuration that are asked for: more than its largest needs.
+const PAGES_MAX: usize = 256;
 
 /// Where the daemon's control socket is.
 pub(super) fn socket(args: &DaemonArgs) -> Result<PathBuf, String> {
@@ -17,10 +20,41 @@ fn socket_in(path: &Path) -> Result<PathBuf, String> {
     Ok(config.node.control)
 }
 
+/// The control socket of a command that changes something, or tells everything.
+pub(super) fn control(args: &SocketArgs) -> Result<PathBuf, String> {
+    args.socket_of.as_deref().map_or_else(|| Ok(args.socket.clone()), socket_in)
+}
+
 /// Sends one request to the control socket. A refusal comes in the daemon's words.
 pub(super) fn ask(args: &SocketArgs, request: &Value) -> Result<Value, String> {
-    let socket = args.socket_of.as_deref().map_or_else(|| Ok(args.socket.clone()), socket_in)?;
-    client::request(&socket, request).map_err(|error| error.to_string())
+    client::request(&control(args)?, request).map_err(|error| error.to_string())
+}
+
+/// The daemon's configuration in its effective form, page by page, begun again when it changes meanwhile.
+pub(super) fn running(socket: &Path) -> Result<String, String> {
+    let (mut text, mut offset, mut generation) = (String::new(), 0, None);
+    for _ in 0..PAGES_MAX {
+        let request = json!({ "command": "config", "offset": offset });
+        let page = client::request(socket, &request).map_err(|error| error.to_string());
+        let page = match page {
+            Err(_) if offset > 0 => Value::Null,
+            page => page?,
+        };
+        let of = page.get("generation").and_then(Value::as_u64);
+        if offset > 0 && of != generation {
+            (text, offset) = (String::new(), 0);
+            continue;
+        }
+        generation = of;
+        text.push_str(
+            page.get("text").and_then(Value::as_str).ok_or("the daemon's answer is of another version")?,
+        );
+        match page.get("next").and_then(Value::as_u64) {
+            Some(next) => offset = next,
+            None => return Ok(text),
+        }
+    }
+    Err("the daemon's configuration changes all the time".to_owned())
 }
 
 /// A time in seconds since 1970 as people read it, in UTC: `2026-11-21T12:04:00Z`.

@@ -3,7 +3,7 @@
 use super::daemon;
 use crate::cli::EventsArgs;
 use ringlead_control::admin::client::{self, ClientError};
-use ringlead_control::logs::{EventsAnswer, EventsRequest, WAIT_MAX};
+use ringlead_control::logs::{EventsAnswer, EventsRequest, WAIT_MAX, tame};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::Path;
@@ -56,10 +56,13 @@ fn show(args: &EventsArgs) -> Result<(), Ended> {
             Err(error) => return Err(Ended::Refused(error.to_string())),
         };
         away = false;
-        if started.as_ref().is_some_and(|known| *known != answer.started) && since != 0 {
-            // Another daemon counts from the start.
-            (since, started) = (0, Some(answer.started));
-            continue;
+        if started.as_ref().is_some_and(|known| *known != answer.started) {
+            tell_of_another(&answer.started, since, args.json)?;
+            // It counts from the start.
+            if std::mem::take(&mut since) != 0 {
+                started = Some(answer.started);
+                continue;
+            }
         }
         print(&answer, args.json)?;
         (since, started) = (answer.next, Some(answer.started));
@@ -67,6 +70,20 @@ fn show(args: &EventsArgs) -> Result<(), Ended> {
             return Ok(());
         }
     }
+}
+
+/// What the last daemon said after the last answer is known to nobody: its events went with it.
+fn tell_of_another(started: &str, after: u64, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", json!({ "restarted": started, "unknown-after": after }))?;
+    } else {
+        writeln!(
+            out,
+            "(another daemon since {started}; events of the last one after {after} may be missing)"
+        )?;
+    }
+    out.flush()
 }
 
 /// Whether a daemon may come back.
@@ -119,11 +136,10 @@ fn in_words(event: &Value) -> String {
     if !text("message").is_empty() {
         line.push_str("  ");
         // What a server or file says must not steer the terminal.
-        let message = text("message").chars().filter(|c| *c == '\n' || !c.is_control());
-        line.push_str(&message.collect::<String>().replace('\n', "\n       "));
+        line.push_str(&tame(text("message")));
     }
     for (name, value) in event.get("fields").and_then(Value::as_object).into_iter().flatten() {
-        line.push_str(&format!("  {name}={value}"));
+        line.push_str(&format!("  {name}={}", tame(&value.to_string())));
     }
     line
 }

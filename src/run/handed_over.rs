@@ -5,6 +5,8 @@ use ringlead_control::admin::Successor;
 use ringlead_control::engine::Leaving;
 use ringlead_control::handover::export;
 use ringlead_control::lock::InstanceLock;
+use ringlead_control::logs::FlowLog;
+use ringlead_control::notify::Notify;
 use ringlead_l4::Shared;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -16,6 +18,8 @@ pub(super) struct HandedOver {
     successor: Successor,
     file: Option<File>,
     answer: Value,
+    notify: Notify,
+    flow_log: FlowLog,
 }
 
 impl HandedOver {
@@ -25,26 +29,35 @@ impl HandedOver {
         let written = export(&leaving.plan, shared, leaving.stopped_ns, &leaving.file);
         let export_ms = (monotonic_ns() - begin) / 1_000_000;
         let stopped_ns = leaving.stopped_ns;
+        let manager = leaving.notify.manager();
         let (file, answer) = match written {
             Ok(done) => {
                 let (flows, left_out, clients) = (done.flows, done.left_out, done.clients);
                 tracing::info!(event = "hand-over", flows, left_out, clients, export_ms, "written up");
                 (
                     Some(leaving.file),
-                    json!({ "stopped-ns": stopped_ns, "export-ms": export_ms, "lock": true }),
+                    json!({ "stopped-ns": stopped_ns, "export-ms": export_ms, "lock": true, "manager": manager }),
                 )
             }
             Err(error) => {
                 tracing::error!(event = "hand-over", %error, "the flows could not be written up; they are lost");
-                (None, json!({ "stopped-ns": stopped_ns, "why": error.to_string(), "lock": true }))
+                (
+                    None,
+                    json!({ "stopped-ns": stopped_ns, "why": error.to_string(), "lock": true, "manager": manager }),
+                )
             }
         };
-        Self { successor: leaving.successor, file, answer }
+        let Leaving { successor, notify, flow_log, .. } = leaving;
+        Self { successor, file, answer, notify, flow_log }
     }
 
     /// Tells the successor that it may go on, and passes the lock on, last of the files.
     pub(super) fn tell(self, lock: &InstanceLock) {
         let files: Vec<_> = self.file.iter().map(AsFd::as_fd).chain([lock.as_fd()]).collect();
+        // A manager that listens to the main process alone must know the new one before it hears it.
+        if let Some(pid) = self.successor.pid {
+            self.notify.main_is(pid);
+        }
         match self.successor.answer(&self.answer, &files) {
             Ok(()) => tracing::info!(event = "stop", "handed over"),
             Err(error) => {
@@ -52,5 +65,7 @@ impl HandedOver {
                 tracing::error!(event = "hand-over", %error, "{what}");
             }
         }
+        // Nobody waits for its last lines any more.
+        drop(self.flow_log);
     }
 }

@@ -6,18 +6,19 @@ mod ports;
 mod take_over;
 mod worker_thread;
 
-use crate::memory;
 use handed_over::HandedOver;
 use ports::PortPlan;
 use ringlead_control::admin::{self, Access, Successor};
-use ringlead_control::config::{self, Config};
+use ringlead_control::config::{self, Config, Diagnostics};
 use ringlead_control::engine::{Ended, Engine, EngineError, Inputs, Node, NodePort, NodeSocket, Signals};
 use ringlead_control::lock::InstanceLock;
 use ringlead_control::logs;
+use ringlead_control::machine::{self, Machine};
 use ringlead_control::net::Net;
 use ringlead_control::plan::Plan;
 use ringlead_flow::{FlowTable, Sizes};
 use ringlead_io::af_xdp::{Prepared, XdpPort};
+use ringlead_io::device::DeviceFacts;
 use ringlead_io::steer::{Mode, Steering};
 use ringlead_l4::neighbours::NEIGHBOURS_MAX;
 use ringlead_l4::tables::{SERVERS_MAX, Tables};
@@ -49,21 +50,23 @@ pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
             return ExitCode::from(REFUSED);
         }
     };
-    for warning in std::mem::take(&mut loaded.warnings) {
-        eprintln!("{warning}");
-    }
-    if let Err(why) = logs::prepare(&loaded.config.observe.log).map(logs::adopt) {
+    let machine = Machine::ask(&loaded.config, take_over);
+    let found = machine::before(&loaded, &machine);
+    let warnings = Diagnostics::of_warnings(std::mem::take(&mut loaded.warnings));
+    // Where the log cannot be opened, that is among what was found: it is told by standard error.
+    if let (Err(why), false) =
+        (logs::prepare(&loaded.config.observe.log).map(logs::adopt), found.has_errors())
+    {
         eprintln!("ringlead run: {why}");
         return ExitCode::from(REFUSED);
     }
-    // The kernel would promise it, and end some process once the tables fill.
-    let flows_max = loaded.config.dataplane.flows_max;
-    let too_much = memory::beyond(flows_max).or_else(|| take_over.then(|| memory::beyond_free(flows_max))?);
-    let ended = match too_much {
-        Some(why) if take_over => Err(Failed::Refused(why)),
-        Some(why) => Err(Failed::Broken(why)),
-        None if take_over => take_over::serve(config_path, loaded),
-        None => serve(config_path, loaded),
+    let fits = fits(&machine, &found);
+    machine::tell(&warnings.and(found));
+    let ended = match fits {
+        Err(why) if take_over => Err(Failed::Refused(why)),
+        Err(why) => Err(Failed::Broken(why)),
+        Ok(devices) if take_over => take_over::serve(config_path, loaded, devices),
+        Ok(devices) => serve(config_path, loaded, devices),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -76,6 +79,12 @@ pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The ports' devices, unless something about this machine is in the way.
+fn fits(machine: &Machine, found: &Diagnostics) -> Result<Vec<DeviceFacts>, String> {
+    let devices = machine.devices().filter(|_| !found.has_errors());
+    devices.ok_or_else(|| format!("this machine does not fit the configuration: {}", found.summary()))
 }
 
 /// Why there is no daemon, or none any more.
@@ -96,10 +105,10 @@ fn failed<E: Display>(doing: &str) -> impl FnOnce(E) -> String + '_ {
     move |error| format!("{doing}: {error}")
 }
 
-fn serve(config_path: &Path, loaded: config::Loaded) -> Result<(), Failed> {
+fn serve(config_path: &Path, loaded: config::Loaded, devices: Vec<DeviceFacts>) -> Result<(), Failed> {
     let lock = InstanceLock::take(&loaded.config.node.state_dir).map_err(|e| e.to_string())?;
     let runtime = control_runtime(&loaded.config)?;
-    let left = runtime.block_on(serve_on_runtime(config_path, loaded))?;
+    let left = runtime.block_on(serve_on_runtime(config_path, loaded, devices))?;
     leave(left, runtime, lock);
     Ok(())
 }
@@ -126,14 +135,18 @@ fn leave(left: Option<HandedOver>, runtime: Runtime, lock: InstanceLock) {
     drop(lock);
 }
 
-async fn serve_on_runtime(config_path: &Path, loaded: config::Loaded) -> Result<Option<HandedOver>, String> {
-    let config::Loaded { config, effective, .. } = loaded;
+async fn serve_on_runtime(
+    config_path: &Path,
+    loaded: config::Loaded,
+    devices: Vec<DeviceFacts>,
+) -> Result<Option<HandedOver>, String> {
+    let config::Loaded { config, effective, origin, .. } = loaded;
     let signals = Signals::listen().map_err(failed("cannot listen to signals"))?;
     let (_doors, admin, successors) = open_doors(&config)?;
     let (net, events) = Net::open().map_err(|e| e.to_string())?;
     let local = net.local_addresses().await.map_err(|e| e.to_string())?;
     let plan = Plan::new(config.clone()).map_err(|e| e.to_string())?.with_seed(random_bytes()?);
-    let ports = ports::look_at(&config)?;
+    let ports = ports::on_devices(&config, devices);
     let shared = shared(&config)?;
     let memory = packet_memory(&config, &ports)?;
     // On a restart the maps keep what the predecessor had, and gain what is new, before its program is replaced.
@@ -148,7 +161,7 @@ async fn serve_on_runtime(config_path: &Path, loaded: config::Loaded) -> Result<
     for (port, mode) in node.ports.iter_mut().zip(opened.modes) {
         port.mode = mode;
     }
-    let engine = Engine::new(plan, config_path.to_owned(), effective.into(), node, net);
+    let engine = Engine::new(plan, config_path.to_owned(), (effective.into(), origin), node, net);
     let inputs = Inputs { signals, net: events, admin, successors };
     finish(engine.run(inputs).await, &stop, opened.threads, &shared)
 }

@@ -1,11 +1,10 @@
-//! The configured ports on this machine: what their devices are, which worker owns which queue, what cannot work.
+//! The configured ports on this machine: what their devices are, and which worker owns which queue.
 
 use ringlead_control::config::{self, Config, PortConfig, Queues, RxChecksum};
 use ringlead_io::af_xdp::{XdpOptions, XdpSpec, ZeroCopy};
-use ringlead_io::device::{DeviceFacts, device_facts};
+use ringlead_io::device::DeviceFacts;
 use ringlead_io::frames::HEADROOM;
 use ringlead_io::steer::{Attach, SteerPort};
-use ringlead_l4::counters::QUEUES_MAX;
 
 /// A configured port and its device.
 #[derive(Debug)]
@@ -31,82 +30,29 @@ pub(crate) struct OwnedQueue {
     pub(crate) spec: XdpSpec,
 }
 
-/// Looks at every port's device; refuses what would lose traffic, with the fix.
-pub(crate) fn look_at(config: &Config) -> Result<Vec<PortPlan>, String> {
-    let mut plans = Vec::new();
-    for (index, port) in (0_u8..).zip(&config.ports) {
-        let device = &port.device;
-        let facts = device_facts(device).map_err(|e| format!("port {}: device {device}: {e}", port.name))?;
-        let queues = owned_queues(port, &facts, config.dataplane.cores.len())?;
-        if !facts.up {
-            return Err(format!("port {}: device {device} is down. Fix: ip link set {device} up", port.name));
-        }
-        if facts.strips_vlan {
-            let fix = format!("if clients are tagged: ethtool -K {device} rxvlan off");
-            tracing::debug!(
-                port = port.name,
-                device,
-                fix,
-                "the device strips VLAN tags before XDP sees them"
-            );
-        }
-        plans.push(PortPlan { config: port.clone(), index, facts, queues });
-    }
-    let owned = |worker| {
-        plans.iter().flat_map(|plan: &PortPlan| &plan.queues).filter(|(_, owner)| *owner == worker).count()
-    };
-    if let Some(worker) = (0..config.dataplane.cores.len()).find(|&worker| owned(worker) > QUEUES_MAX) {
-        return Err(format!(
-            "worker {worker} would own {} queues, the most is {QUEUES_MAX}: use more cores",
-            owned(worker)
-        ));
-    }
-    let wishes =
-        |wish| config.ports.iter().find(|port| port.zero_copy == wish).map(|port| port.name.as_str());
-    if let (Some(require), Some(off)) = (wishes(config::ZeroCopy::Require), wishes(config::ZeroCopy::Off)) {
-        let why = "a worker's ports share their memory and with it the mode";
-        return Err(format!("port {require} requires zero-copy and port {off} turns it off: {why}"));
-    }
-    Ok(plans)
+/// The ports on devices that were found good for them, in the same order.
+pub(crate) fn on_devices(config: &Config, devices: Vec<DeviceFacts>) -> Vec<PortPlan> {
+    let workers = config.dataplane.cores.len();
+    let ports = (0_u8..).zip(&config.ports).zip(devices);
+    ports
+        .map(|((index, port), facts)| {
+            if facts.strips_vlan {
+                tell_stripping(port);
+            }
+            let owned = match &port.queues {
+                Queues::Auto => (0..facts.rx_queues).collect(),
+                Queues::List(list) => list.clone(),
+            };
+            let queues = owned.into_iter().map(|queue| (queue, queue as usize % workers.max(1))).collect();
+            PortPlan { config: port.clone(), index, facts, queues }
+        })
+        .collect()
 }
 
-/// Every receive queue must have a worker, or its frames are lost.
-fn owned_queues(port: &PortConfig, facts: &DeviceFacts, workers: usize) -> Result<Vec<(u32, usize)>, String> {
-    let all: Vec<u32> = (0..facts.rx_queues).collect();
-    let owned = match &port.queues {
-        Queues::Auto => all.clone(),
-        Queues::List(list) => list.clone(),
-    };
-    let (name, device, has) = (&port.name, &port.device, facts.rx_queues);
-    if let Some(missing) = owned.iter().find(|queue| **queue >= has) {
-        return Err(format!("port {name}: queues names queue {missing}, but device {device} has {has}"));
-    }
-    let unowned: Vec<String> =
-        all.iter().filter(|queue| !owned.contains(queue)).map(u32::to_string).collect();
-    if !unowned.is_empty() {
-        let wanted = owned.len();
-        let contiguous = owned.iter().copied().eq(0..u32::try_from(wanted).unwrap_or(u32::MAX));
-        let fix = if contiguous {
-            format!(
-                "ethtool -L {device} combined {wanted} (or rx {wanted}), or keep traffic off it: ethtool -X {device} equal {wanted}"
-            )
-        } else {
-            "queues = \"auto\"".to_owned()
-        };
-        return Err(format!(
-            "port {name}: no worker owns receive queue {} of device {device}, so its traffic would be lost. Fix: queues = \"auto\", or {fix}",
-            unowned.join(", ")
-        ));
-    }
-    if owned.len() < workers {
-        // A worker sends by its own queues only: what it receives for this port it could not deliver.
-        let fix =
-            format!("ethtool -L {device} combined {workers} (or rx {workers} tx {workers}), or fewer cores");
-        return Err(format!(
-            "port {name}: {workers} workers but {has} receive queue(s) of device {device}. Fix: {fix}"
-        ));
-    }
-    Ok(owned.into_iter().map(|queue| (queue, queue as usize % workers.max(1))).collect())
+fn tell_stripping(port: &PortConfig) {
+    let device = &port.device;
+    let fix = format!("if clients are tagged: ethtool -K {device} rxvlan off");
+    tracing::debug!(port = port.name, device, fix, "the device strips VLAN tags before XDP sees them");
 }
 
 impl PortPlan {

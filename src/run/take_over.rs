@@ -14,10 +14,13 @@ use ringlead_control::engine::{Engine, EngineError, Inputs, Signals, introductio
 use ringlead_control::handover::{Imported, import};
 use ringlead_control::lock::{InstanceLock, LockError};
 use ringlead_control::net::Net;
+use ringlead_control::notify::Manager;
 use ringlead_control::plan::Plan;
 use ringlead_io::af_xdp::Prepared;
+use ringlead_io::device::DeviceFacts;
 use ringlead_io::steer::{Loaded, SteerError, Steering};
 use ringlead_l4::Shared;
+use serde::Deserialize;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Seek;
@@ -44,20 +47,26 @@ struct Left {
     lock: Option<OwnedFd>,
     /// When it stopped forwarding, nanoseconds of `CLOCK_MONOTONIC`.
     stopped_ns: u64,
+    /// Who watches over it.
+    manager: Option<Manager>,
 }
 
 /// Follows the daemon that runs, or, where none does, starts as always.
-pub(super) fn serve(config_path: &Path, loaded: config::Loaded) -> Result<(), Failed> {
+pub(super) fn serve(
+    config_path: &Path,
+    loaded: config::Loaded,
+    devices: Vec<DeviceFacts>,
+) -> Result<(), Failed> {
     match client::is_there(&loaded.config.node.control) {
         Ok(true) => {}
         Ok(false) => {
             tracing::info!(event = "take-over", "nobody to take over from: starting normally");
-            return super::serve(config_path, loaded);
+            return super::serve(config_path, loaded, devices);
         }
         Err(error) => return Err(Failed::Refused(error.to_string())),
     }
     let runtime = control_runtime(&loaded.config).map_err(Failed::Refused)?;
-    let (left, lock) = runtime.block_on(serve_on_runtime(config_path, loaded))?;
+    let (left, lock) = runtime.block_on(serve_on_runtime(config_path, loaded, devices))?;
     leave(left, runtime, lock);
     Ok(())
 }
@@ -65,17 +74,18 @@ pub(super) fn serve(config_path: &Path, loaded: config::Loaded) -> Result<(), Fa
 async fn serve_on_runtime(
     config_path: &Path,
     loaded: config::Loaded,
+    devices: Vec<DeviceFacts>,
 ) -> Result<(Option<HandedOver>, InstanceLock), Failed> {
-    let config::Loaded { config, effective, .. } = loaded;
+    let config::Loaded { config, effective, origin, .. } = loaded;
     let mut signals = Signals::listen().map_err(|error| Failed::Refused(error.to_string()))?;
     let (net, events) = Net::open().map_err(|error| Failed::Refused(error.to_string()))?;
-    let ports = ports::look_at(&config).map_err(Failed::Refused)?;
+    let ports = ports::on_devices(&config, devices);
     let plan = Plan::new(config.clone()).map_err(|error| Failed::Refused(error.to_string()))?;
     let plan = plan.with_seed(super::random_bytes().map_err(Failed::Refused)?).expecting_guests();
     let shared = shared(&config).map_err(Failed::Refused)?;
     let stop = Arc::new(AtomicBool::new(false));
     let node = node(&config, &ports, &shared, &stop);
-    let mut engine = Engine::new(plan, config_path.to_owned(), effective.into(), node, net);
+    let mut engine = Engine::new(plan, config_path.to_owned(), (effective.into(), origin), node, net);
     engine.prepare(&mut signals).await.map_err(|EngineError(why)| Failed::Refused(why))?;
 
     let refused = |error: SteerError| Failed::Refused(error.to_string());
@@ -87,6 +97,7 @@ async fn serve_on_runtime(
     let early = early_memory(&config, &ports).map_err(Failed::Refused)?;
     let left = ask(&config).await?;
     let lock = take_lock(&config, left.lock)?;
+    left.manager.iter().for_each(|manager| engine.inherit_manager(manager));
     let (_doors, admin, successors) = open_doors(&config)?;
     let coming = spawn_blocking({
         let (plan, shared) = (engine.plan(), shared.clone());
@@ -142,14 +153,18 @@ async fn ask(config: &Config) -> Result<Left, Failed> {
             let file = files.pop();
             let why = || answer.get("why").and_then(Value::as_str).unwrap_or("no stream came").to_owned();
             let stopped_ns = answer.get("stopped-ns").and_then(Value::as_u64).unwrap_or(asked_ns);
-            Ok(Left { stream: file.map(File::from).ok_or_else(why), lock, stopped_ns })
+            // One of an older version says nothing of it.
+            let manager = answer.get("manager").and_then(|told| Manager::deserialize(told).ok());
+            Ok(Left { stream: file.map(File::from).ok_or_else(why), lock, stopped_ns, manager })
         }
         Err(ClientError::Refused(why)) => Err(Failed::Refused(why)),
         Err(ClientError::Forbidden { path }) => {
             Err(Failed::Refused(format!("not allowed to talk to {}", path.display())))
         }
         // It may have died: then its lock is free, and what there is is what a dead daemon leaves.
-        Err(error) => Ok(Left { stream: Err(error.to_string()), lock: None, stopped_ns: asked_ns }),
+        Err(error) => {
+            Ok(Left { stream: Err(error.to_string()), lock: None, stopped_ns: asked_ns, manager: None })
+        }
     }
 }
 

@@ -198,10 +198,10 @@ fn datagrams(lab: &Lab, service: &Service) -> Vec<UdpSocket> {
 }
 
 /// A service manager's socket.
-struct Manager(UnixDatagram);
+pub(crate) struct Manager(UnixDatagram);
 
 impl Manager {
-    fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).unwrap();
         socket.set_read_timeout(Some(LIMIT)).unwrap();
         Self(socket)
@@ -209,7 +209,7 @@ impl Manager {
 
     /// Reads until a message begins so; what came before may be signs of life and of how it goes.
     #[track_caller]
-    fn until(&self, start: &str) -> String {
+    pub(crate) fn until(&self, start: &str) -> String {
         loop {
             let mut message = [0; 4_096];
             let length = self.0.recv(&mut message).unwrap_or_else(|e| panic!("waiting for {start}: {e}"));

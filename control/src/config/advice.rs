@@ -135,6 +135,10 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
     ("C142", "Backups stand in for others. Take `backup` out of those that are to serve first."),
     ("C143", "A slip, or the table was removed. Name a table [persistence.NAME] that exists."),
     ("C144", "Take `mss-clamp` out of the udp service; datagrams that are too big are answered by ICMP."),
+    (
+        "C145",
+        "A worker's ports share their packet memory and with it the mode. Use zero-copy = \"prefer\" on one of the two, or \"off\" on all.",
+    ),
     ("C150", "Services of layer l7 choose no server per packet. Take the key out, or use layer = \"l4\"."),
     ("C151", "Take the key out, or use layer = \"l7\" (with `nodes`, for what several nodes need)."),
     ("C152", "Use protocol = \"tcp\", or layer = \"l4\" with a mode and a pool."),
@@ -190,5 +194,61 @@ pub(super) const ADVICE: &[(&str, &str)] = &[
     (
         "C180",
         "The journal keeps every field apart. Take `format` out, and choose by journalctl's -o; or write to = \"stderr\" or a path.",
+    ),
+    (
+        "C201",
+        "A card spreads its traffic over all of its receive queues, and nobody reads those without a worker. Use queues = \"auto\", or give the device as many queues as are named: ethtool -L DEVICE combined N.",
+    ),
+    (
+        "C202",
+        "dsr writes the server's Ethernet address into the client's packet, which only reaches hosts on a port's own network. `ip route get ADDRESS` shows the router. Use mode = \"tunnel\" (or nat, snat), or put the server into a network of this node.",
+    ),
+    (
+        "C203",
+        "Such a client sees an answer from an address that it never asked, and drops it. Clients elsewhere are served. Use mode = \"snat\", by which answers come back through this node; where no client is in that network, set `faces` of its port to \"servers\".",
+    ),
+    (
+        "C204",
+        "Tunnels and translated families make packets longer. Raise the MTU towards the servers to what the message says, or have smaller segments: `mss-clamp` with nat and snat, `advmss` in servers' routes with dsr and tunnel. Until then each such packet is answered by ICMP with the MTU that fits, which firewalls may drop.",
+    ),
+    (
+        "C205",
+        "The tables are taken whole at start, or the kernel would end some process when they fill. Lower `max-flows` in [dataplane], or start it on a larger machine.",
+    ),
+    (
+        "C206",
+        "A slip, a card that the system names otherwise, or a device that comes later than ringlead. `ip -br link` lists what there is; bring a device up with ip link set DEVICE up.",
+    ),
+    (
+        "C207",
+        "A worker receives and sends by its own queues only, so every port has at least a queue for each worker, and a worker has at most 64. Change the device's queues (ethtool -L DEVICE combined N), `queues`, or `cores`.",
+    ),
+    (
+        "C208",
+        "The worker runs, but wherever the kernel likes, beside everything else: slower, with late packets. `lscpu -e` lists the cores; a container or unit may be kept off some (AllowedCPUs=).",
+    ),
+    (
+        "C209",
+        "There is no route to it, its route leaves by a device that is no port, or the address is this node's own. `ip route get ADDRESS` asks the kernel. ringlead notices by itself when that changes.",
+    ),
+    (
+        "C210",
+        "The kernel gives ports of net.ipv4.ip_local_port_range to this machine's own connections; a flow with the same address and port would get their packets. Use an address that nothing else uses (ringlead adds it), or `ports` outside of that range.",
+    ),
+    (
+        "C211",
+        "It is not there, is of another kind, has no certificate, or its mode keeps ringlead out. The message names the path and what the system said; see `ls -ld PATH`.",
+    ),
+    (
+        "C212",
+        "Another program listens there (`ss -ltnp` says which), or this node does not have the address. Choose another port or address.",
+    ),
+    (
+        "C213",
+        "With addresses = \"expect\" another program (keepalived, say) brings the address; without it nobody answers for the service here. Right on a standby node. Else add it, or use addresses = \"manage\".",
+    ),
+    (
+        "C214",
+        "A frame lies in one piece of packet memory, 4096 bytes with 256 before it for outer headers. Lower the device's MTU to 3826 or less: ip link set DEVICE mtu N.",
     ),
 ];

@@ -63,6 +63,7 @@ codes! {
     BACKUPS_ONLY = "C142", "A pool has only backup servers, and nobody whose backups they could be.";
     UNKNOWN_PERSISTENCE = "C143", "A service names a persistence table that does not exist.";
     MSS_UDP = "C144", "UDP has no maximum segment size to clamp.";
+    ZERO_COPY_MIXED = "C145", "One port requires zero-copy and another turns it off.";
     NOT_L4 = "C150", "Only services of layer l4 have this option.";
     NOT_L7 = "C151", "Only services of layer l7 have this option, or only those with several nodes.";
     L7_UDP = "C152", "Services of layer l7 accept connections: UDP has none.";
@@ -80,6 +81,20 @@ codes! {
     REPORTS_ELSEWHERE = "C171", "Reports are to be taken where a service listens, or where metrics are served.";
     REPORTS_OPEN = "C172", "Reports, and the tokens that they need, are taken unencrypted on every address of the node (warning).";
     JOURNAL_FORMAT = "C180", "A log to the journal has no format to choose.";
+    QUEUE_UNOWNED = "C201", "A receive queue of a port's device has no worker: its traffic would be lost.";
+    NOT_ADJACENT = "C202", "A server of a dsr service is behind a router, which dsr cannot pass (warning).";
+    BESIDE_CLIENTS = "C203", "A server of a nat service is in the network of clients, whom it answers past this node (warning).";
+    NARROW = "C204", "Clients' full-sized packets do not fit on the way to servers (warning).";
+    MEMORY = "C205", "The flow tables for `max-flows` take more memory than this machine has.";
+    DEVICE = "C206", "A port's device is not on this machine, or is down.";
+    QUEUE_COUNT = "C207", "A port's device has fewer receive queues than `queues` names or than there are workers, or more than they can have.";
+    CORE_MISSING = "C208", "This machine has no such core, or gives it to nobody here: its worker runs on any (warning).";
+    UNREACHABLE = "C209", "A server cannot be reached from this machine: it gets no flows (warning).";
+    PORTS_SHARED = "C210", "This machine's own sockets use ports of a source address.";
+    FILE = "C211", "A file or folder that the configuration names cannot be used.";
+    LISTEN_BUSY = "C212", "The place for metrics or reports cannot be listened on.";
+    ADDRESS_ABSENT = "C213", "A service expects its address on this node, which does not have it (warning).";
+    FRAMES_LONG = "C214", "A port's device sends longer frames than the packet memory has room for.";
 }
 
 /// What a code means; `None` when there is no such code.

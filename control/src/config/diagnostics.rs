@@ -79,17 +79,17 @@ impl Diagnostic {
         render::json(self)
     }
 
-    pub(super) fn label(&mut self, label: impl Into<String>) -> &mut Self {
+    pub(crate) fn label(&mut self, label: impl Into<String>) -> &mut Self {
         self.primary.label = label.into();
         self
     }
 
-    pub(super) fn also(&mut self, span: &Span, label: impl Into<String>) -> &mut Self {
+    pub(crate) fn also(&mut self, span: &Span, label: impl Into<String>) -> &mut Self {
         self.related.push(Mark { span: self.source.clamp(span), label: label.into() });
         self
     }
 
-    pub(super) fn help(&mut self, help: impl Into<String>) -> &mut Self {
+    pub(crate) fn help(&mut self, help: impl Into<String>) -> &mut Self {
         self.help.push(help.into());
         self
     }
@@ -140,21 +140,36 @@ impl Diagnostics {
         })
     }
 
-    /// The same object for a file that is accepted.
-    #[must_use]
-    pub fn json_of_warnings(warnings: &[Warning]) -> serde_json::Value {
-        serde_json::json!({
-            "errors": 0,
-            "warnings": warnings.len(),
-            "entries": warnings.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
-        })
-    }
-
     pub(super) fn into_entries(self) -> Vec<Diagnostic> {
         self.entries
     }
 
-    fn summary(&self) -> String {
+    /// Warnings that were kept from before, as findings.
+    #[must_use]
+    pub fn of_warnings(warnings: Vec<Warning>) -> Self {
+        Self { errors: 0, warnings: warnings.len(), entries: warnings }
+    }
+
+    /// These and others of the same file.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.errors += others.errors;
+        self.warnings += others.warnings;
+        self.entries.extend(others.entries);
+        self.entries.sort_by_key(|entry| entry.primary.span.start);
+        self.entries.truncate(FINDINGS_MAX);
+        self
+    }
+
+    /// How many there are beside the entries.
+    #[must_use]
+    pub fn not_shown(&self) -> usize {
+        self.errors + self.warnings - self.entries.len()
+    }
+
+    /// `FILE: 1 error, 2 warnings`.
+    #[must_use]
+    pub fn summary(&self) -> String {
         let counted = |n, what| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         // The file that was asked for, whichever it includes.
         let file = self.entries.first().map_or("", |entry| entry.source.name(0));
@@ -162,7 +177,7 @@ impl Diagnostics {
         if self.warnings > 0 {
             line = format!("{line}, {}", counted(self.warnings, "warning"));
         }
-        match self.errors + self.warnings - self.entries.len() {
+        match self.not_shown() {
             0 => line,
             more => format!("{line}; {more} of them not shown"),
         }
@@ -178,7 +193,7 @@ impl fmt::Display for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 /// Collects findings while a file is checked.
-pub(super) struct Findings {
+pub(crate) struct Findings {
     source: Arc<Source>,
     entries: Vec<Diagnostic>,
     errors: usize,
@@ -193,7 +208,7 @@ impl Findings {
         Self { source, entries: Vec::new(), errors: 0, warnings: 0, spill }
     }
 
-    pub(super) fn error(
+    pub(crate) fn error(
         &mut self,
         code: &'static str,
         span: Span,
@@ -203,7 +218,7 @@ impl Findings {
         self.push(code, Severity::Error, &span, message.into())
     }
 
-    pub(super) fn warning(
+    pub(crate) fn warning(
         &mut self,
         code: &'static str,
         span: Span,
@@ -227,7 +242,7 @@ impl Findings {
         self.source.line(at)
     }
 
-    pub(super) fn into_diagnostics(mut self) -> Diagnostics {
+    pub(crate) fn into_diagnostics(mut self) -> Diagnostics {
         self.entries.sort_by_key(|e| e.primary.span.start);
         Diagnostics { entries: self.entries, errors: self.errors, warnings: self.warnings }
     }

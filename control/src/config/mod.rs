@@ -17,6 +17,7 @@ mod diff;
 mod effective;
 mod files;
 pub mod model;
+mod origin;
 mod raw;
 mod render;
 pub mod schema;
@@ -34,6 +35,8 @@ pub use diff::{Diff, Side, diff, needs_restart};
 pub use effective::{effective, shown};
 pub use files::{FILE_BYTES_MAX, INCLUDES_MAX};
 pub use model::*;
+pub use origin::Origin;
+pub(crate) use origin::Places;
 
 use diagnostics::Findings;
 use source::Source;
@@ -64,6 +67,8 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
     /// As [`effective`] writes it.
     pub effective: String,
+    /// What it was read from.
+    pub origin: Origin,
 }
 
 /// [`load`], with the text.
@@ -84,7 +89,8 @@ pub fn parse_whole(name: &str, text: &str) -> Result<Loaded, Diagnostics> {
 
 fn whole(source: &Arc<Source>) -> Result<Loaded, Diagnostics> {
     let (config, warnings) = read_source(source)?.check()?;
-    Ok(Loaded { config, warnings, effective: effective::write_accepted(source, true) })
+    let effective = effective::write_accepted(source, true);
+    Ok(Loaded { config, warnings, effective, origin: Origin::new(source) })
 }
 
 /// Reads a file and those that it includes and writes them down again as one, as [`effective`] does or as [`shown`].

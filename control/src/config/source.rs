@@ -6,7 +6,6 @@ use std::ops::Range;
 pub(super) type Span = Range<usize>;
 
 /// Texts with their names, and where their lines start.
-#[derive(Debug)]
 pub(super) struct Source {
     /// All parts, each ended by a line feed when another follows.
     pub(super) text: String,
@@ -20,6 +19,13 @@ pub(super) struct Source {
 struct Part {
     name: String,
     start: usize,
+}
+
+/// Its files: the text may be long.
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.parts.iter().map(|part| &part.name)).finish()
+    }
 }
 
 impl Source {

@@ -1,6 +1,6 @@
 //! Which of the kernel's devices frames leave by: a configured port, or a VLAN device on one.
 
-use super::{Engine, NodePort};
+use super::Engine;
 use crate::net::{LinkInfo, VlanLink};
 use ringlead_wire::Vid;
 use std::collections::BTreeMap;
@@ -20,11 +20,11 @@ pub(super) struct Devices {
 }
 
 impl Devices {
-    /// The ports alone.
-    pub(super) fn of(ports: &[NodePort]) -> Self {
+    /// The ports alone, by their devices' indices.
+    pub(super) fn of(ports: impl Iterator<Item = u32>) -> Self {
         let mut devices = Self::default();
-        for (index, port) in (0..).zip(ports) {
-            devices.insert(port.ifindex, Outlet { port: index, vlan: None });
+        for (port, ifindex) in (0..).zip(ports) {
+            devices.insert(ifindex, Outlet { port, vlan: None });
         }
         devices
     }

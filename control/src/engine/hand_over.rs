@@ -4,6 +4,8 @@ use super::{Engine, monotonic};
 use crate::admin::{Successor, TAKEN};
 use crate::config::{Config, NodeConfig, PortConfig};
 use crate::handover;
+use crate::logs::FlowLog;
+use crate::notify::Notify;
 use crate::plan::Plan;
 use ringlead_io::steer::Steering;
 use serde_json::{Map, Value, json};
@@ -30,6 +32,10 @@ pub struct Leaving {
     pub steering: Option<Steering>,
     /// When the last frame was steered to the workers, nanoseconds of `CLOCK_MONOTONIC`.
     pub stopped_ns: u64,
+    /// To be dropped when the successor has been told: its last lines may take a while.
+    pub flow_log: FlowLog,
+    /// Who is to hear of the successor.
+    pub notify: Notify,
 }
 
 /// One process takes the place: others that wait already are sent away, and no more come.
@@ -117,6 +123,7 @@ impl Engine {
         }
         tokio::time::sleep(LAST_FRAMES).await;
         self.node.stop.store(true, Ordering::Relaxed);
-        Leaving { successor, file, plan: self.plan, steering: self.node.steering, stopped_ns }
+        let Self { plan, node, flow_log, notify, .. } = self;
+        Leaving { successor, file, plan, steering: node.steering, stopped_ns, flow_log, notify }
     }
 }

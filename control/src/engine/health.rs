@@ -3,7 +3,7 @@
 use super::Engine;
 use super::agent::agent_specs;
 use crate::config::{CheckConfig, Config, Mode, Via};
-use crate::health::{CheckSpec, HealthEvent, PathProbe, Probe, Prober, Road, check_ca, in_words};
+use crate::health::{CheckSpec, HealthEvent, PathProbe, Probe, Prober, Road, in_words};
 use crate::plan::{Health, Plan, tunnel_of};
 use ringlead_flow::ServerId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,16 +75,6 @@ impl Engine {
         self.checker.reconcile(specs.values().cloned().collect());
         self.specs = specs;
     }
-}
-
-/// Refuses files of certificates that cannot be used. Reads them, so it runs off the control thread.
-pub(super) fn check_files(config: &Config) -> Result<(), String> {
-    for check in &config.checks {
-        if let Some(ca) = check.probe.as_ref().and_then(|probe| probe.ca()) {
-            check_ca(ca).map_err(|why| format!("[health.{}] {why}", check.name))?;
-        }
-    }
-    Ok(())
 }
 
 /// One check for each configured server whose pool has one.

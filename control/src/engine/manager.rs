@@ -1,6 +1,7 @@
 //! What the service manager hears of the loop.
 
 use super::{Engine, monotonic};
+use crate::notify::{Manager, Notify};
 use std::time::{Duration, Instant};
 
 /// How often the words for the manager are made anew: they count all servers.
@@ -14,6 +15,11 @@ pub(super) struct Told {
 }
 
 impl Engine {
+    /// The manager of the predecessor is this one's: it watches whoever is the service, however that was started.
+    pub fn inherit_manager(&mut self, manager: &Manager) {
+        self.notify = Notify::inherited(manager);
+    }
+
     /// It serves, or serves again after a reload.
     pub(super) fn tell_manager_ready(&mut self) {
         let status = self.in_words();

@@ -4,11 +4,11 @@
 mod addresses;
 mod agent;
 mod devices;
-mod fit;
 mod hand_over;
 mod health;
 mod listening;
 mod load;
+mod look;
 mod manager;
 mod neighbours;
 mod network;
@@ -36,7 +36,7 @@ mod undo;
 pub mod weight;
 
 use crate::admin::{Request, Successor};
-use crate::config::PortConfig;
+use crate::config::{Origin, PortConfig};
 use crate::health::{CheckSpec, Checker, HealthEvent, Prober};
 use crate::logs::FlowLog;
 use crate::net::{Net, NetEvent, NodeAddress};
@@ -58,6 +58,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
+pub use look::{look, places};
 pub use signals::Signals;
 pub use undo::CONFIRM_S_MAX;
 
@@ -204,9 +205,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that has not started yet; `effective` is the configuration's text. Must be called on the runtime that will run it.
+    /// An engine that has not started yet; `text` is the configuration's, `effective` and what it was read from. Must be called
+    /// on the runtime that will run it.
     #[must_use]
-    pub fn new(plan: Plan, config_path: PathBuf, effective: Arc<str>, node: Node, net: Net) -> Self {
+    pub fn new(plan: Plan, config_path: PathBuf, text: (Arc<str>, Origin), node: Node, net: Net) -> Self {
+        let (effective, origin) = text;
         let (events, health) = mpsc::channel(1024);
         let ports = node.ports.iter().map(|port| (port.ifindex, port.mac)).collect();
         let flow_log = FlowLog::new(Arc::clone(&node.shared.ends));
@@ -214,7 +217,7 @@ impl Engine {
             load: LoadMeter::new(node.cores.len()),
             observe: observe::Observe::new(&node),
             reporting: reporting::Reporting::new(),
-            devices: devices::Devices::of(&node.ports),
+            devices: devices::Devices::of(node.ports.iter().map(|port| port.ifindex)),
             prober: Prober::new(node.shared.clone(), ports),
             plan: Arc::new(plan),
             config_path,
@@ -230,7 +233,7 @@ impl Engine {
             retired: Vec::new(),
             silent: BTreeSet::new(),
             last_reload: LastReload::default(),
-            undo: undo::Undo::new(effective),
+            undo: undo::Undo::new(undo::Written { effective, origin }),
             service_bases: Arc::default(),
             sources: snat::Exhaustion::default(),
             forgetting: persistence::Forgetting::default(),

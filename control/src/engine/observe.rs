@@ -2,11 +2,14 @@
 
 use super::report::Reporter;
 use super::{Engine, Node, monotonic};
+use crate::config::{Config, Origin};
 use crate::http::{self, Opened, Server};
+use crate::machine::Judge;
 use crate::metrics::{Ask, Door, Figures, Make, Pulse, ServiceDrops, WorkerFigures};
 use crate::plan::Reach;
 use ringlead_l4::drops::{Drop, OF_SERVICE};
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +23,24 @@ const LISTEN_EVERY: Duration = Duration::from_secs(1);
 
 /// Frames dropped for one service, by place in [`OF_SERVICE`].
 pub(super) type DropCounts = [u64; OF_SERVICE.len()];
+
+/// Where it cannot be listened, and why.
+#[derive(Debug, Clone)]
+pub(super) struct Deaf {
+    /// The key of `[observe]`.
+    pub key: &'static str,
+    pub at: SocketAddr,
+    pub error: Arc<io::Error>,
+}
+
+impl Deaf {
+    /// As a finding about the configuration that wants it.
+    pub(super) fn told(&self, config: &Config, origin: &Origin) -> String {
+        let mut judge = Judge::new(config, origin);
+        judge.listening(self.key, self.at, &self.error);
+        judge.end().to_string()
+    }
+}
 
 /// Whoever serves metrics, and what it needs of the control loop.
 #[derive(Debug)]
@@ -77,14 +98,12 @@ impl Observe {
         &self,
         at: Option<SocketAddr>,
         beside: &[&Server],
-    ) -> Result<Option<Option<Opened>>, String> {
+    ) -> Result<Option<Option<Opened>>, Deaf> {
         if self.server.as_ref().map(Server::at) == at {
             return Ok(None);
         }
-        let open = |at| {
-            http::open(at, beside)
-                .map_err(|error| format!("[observe] metrics: cannot listen at {at}: {error}"))
-        };
+        let open =
+            |at| http::open(at, beside).map_err(|error| Deaf { key: "metrics", at, error: Arc::new(error) });
         at.map(open).transpose().map(Some)
     }
 
@@ -107,7 +126,9 @@ impl Observe {
 impl Engine {
     /// Begins to serve metrics where the configuration says.
     pub(super) fn listen(&mut self) -> Result<(), String> {
-        if let Some(Some(opened)) = self.observe.changed(self.plan.config().observe.metrics, &[])? {
+        let change = self.observe.changed(self.plan.config().observe.metrics, &[]);
+        let change = change.map_err(|deaf| deaf.told(self.plan.config(), &self.undo.origin()))?;
+        if let Some(Some(opened)) = change {
             self.observe.serve(opened);
         }
         Ok(())
@@ -124,7 +145,7 @@ impl Engine {
         let first = self.observe.tried.replace(Instant::now()).is_none();
         match self.listen() {
             Ok(()) => tracing::info!(event = "metrics", "served"),
-            Err(why) if first => tracing::warn!(event = "metrics", "{why}; tried again every second"),
+            Err(why) if first => tracing::warn!(event = "metrics", "tried again every second:\n{why}"),
             Err(_) => {}
         }
     }

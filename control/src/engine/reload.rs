@@ -1,15 +1,17 @@
 //! SIGHUP: another configuration, taken over whole or not at all.
 
 use super::addresses::local_soon;
-use super::health::check_files;
+use super::observe::Deaf;
 use super::publish::drop_elsewhere;
 use super::reporting::tokens;
 use super::routes::Ask;
 use super::start::names;
+use super::undo::Written;
 use super::{Engine, monotonic};
-use crate::config::{self, Config, needs_restart};
+use crate::config::{self, Config, Origin, needs_restart};
 use crate::http::Server;
 use crate::logs::{self, Prepared, PreparedFlows};
+use crate::machine::{Judge, ephemeral};
 use crate::plan::Plan;
 use crate::reports::Tokens;
 use ringlead_io::steer::Rules;
@@ -62,11 +64,12 @@ impl Engine {
         for warning in loaded.warnings {
             tracing::warn!(event = "reload", "{warning}");
         }
-        self.adopt(loaded.config, loaded.effective.into()).await
+        let text = Written { effective: loaded.effective.into(), origin: loaded.origin };
+        self.adopt(loaded.config, text).await
     }
 
     /// Grow: source addresses → snapshot → acknowledged → neighbours → maps → addresses. Then shrink: addresses → maps.
-    pub(super) async fn take_over(&mut self, config: Config) -> Result<(), String> {
+    pub(super) async fn take_over(&mut self, config: Config, text: Written) -> Result<(), String> {
         let restart = needs_restart(self.plan.config(), &config);
         if !restart.is_empty() {
             return Err(format!(
@@ -74,24 +77,28 @@ impl Engine {
                 restart.join(", ")
             ));
         }
-        self.check_sources(&config).await?;
-        let metrics = self.observe.changed(config.observe.metrics, &self.http_servers())?;
-        let (last, local) = (Arc::clone(&self.plan), self.local.clone());
-        let prepared = tokio::task::spawn_blocking(move || prepare(&last, config, &local)).await;
+        let metrics = self.observe.changed(config.observe.metrics, &self.http_servers());
+        let new = New { config, origin: text.origin.clone(), metrics: metrics.as_ref().err().cloned() };
+        let last = (Arc::clone(&self.plan), self.local.clone(), self.own_addresses());
+        let prepared = tokio::task::spawn_blocking(move || prepare(&last, new)).await;
         let (plan, rules, (log, flows), tokens) = prepared.map_err(|e| e.to_string())??;
-        let reporting =
-            self.reporting.changed(plan.config().observe.reports.as_ref(), tokens, &self.http_servers())?;
+        let reports = plan.config().observe.reports.as_ref();
+        let reporting = self.reporting.changed(reports, tokens, &self.http_servers());
+        let reporting = reporting.map_err(|deaf| deaf.told(plan.config(), &text.origin))?;
         if let Some(steering) = &mut self.node.steering {
             steering.fits(&rules).map_err(|e| e.to_string())?;
         }
         logs::adopt(log);
         self.flow_log.adopt(flows, || names(&plan));
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
-        self.observe.adopt(metrics).await;
+        // One that failed was refused above.
+        self.observe.adopt(metrics.unwrap_or_default()).await;
         self.reporting.adopt(reporting).await;
+        self.undo.running = text;
         self.note_new_services();
         self.note_said().await;
         self.resolve_routes(Ask::New).await;
+        self.tell_misfits().await;
         // Servers nobody knows yet are checked while the old tables still serve: a pool whose servers are all new is
         // never without one.
         self.sync_checks();
@@ -122,17 +129,35 @@ impl Engine {
 /// Those that are opened and not in force yet.
 type Logs = (Prepared, PreparedFlows);
 
+/// A configuration that may come into force.
+struct New {
+    config: Config,
+    origin: Origin,
+    /// Where metrics cannot be served, if so.
+    metrics: Option<Deaf>,
+}
+
+/// The plan in force, this node's addresses, and those that it has for itself.
+type Last = (Arc<Plan>, BTreeSet<IpAddr>, BTreeSet<IpAddr>);
+
 /// The plan after another configuration, what would be steered then, and the log. Takes as long as the configuration is, so it runs off
 /// the control thread.
-fn prepare(
-    last: &Plan,
-    config: Config,
-    local: &BTreeSet<IpAddr>,
-) -> Result<(Arc<Plan>, Rules, Logs, Tokens), String> {
-    check_files(&config)?;
+fn prepare(last: &Last, new: New) -> Result<(Arc<Plan>, Rules, Logs, Tokens), String> {
+    let (last, local, own) = last;
+    let New { config, origin, metrics } = new;
+    let mut judge = Judge::new(&config, &origin);
+    judge.files();
+    judge.sources(own, ephemeral());
+    if let Some(Deaf { key, at, error }) = &metrics {
+        judge.listening(key, *at, error);
+    }
+    let found = judge.end();
+    if found.has_errors() {
+        return Err(found.to_string());
+    }
     let tokens = tokens(&config)?;
     let logs = (logs::prepare(&config.observe.log)?, PreparedFlows::open(config.observe.flow_log.as_ref())?);
-    let mut plan = last.clone();
+    let mut plan = Plan::clone(last);
     plan.adopt(config).map_err(|e| e.to_string())?;
     let rules = plan.rules(&local_soon(local, &plan));
     steerable(&rules)?;

@@ -1,6 +1,7 @@
 //! Where reports of servers' health are taken over HTTP, and with which tokens.
 
 use super::Engine;
+use super::observe::Deaf;
 use crate::config::{Config, ReportsConfig};
 use crate::http::{self, Opened, Server};
 use crate::reports::{Door, ReportCall, Tokens};
@@ -70,12 +71,12 @@ impl Reporting {
         reports: Option<&ReportsConfig>,
         tokens: Tokens,
         beside: &[&Server],
-    ) -> Result<NextReporting, String> {
+    ) -> Result<NextReporting, Deaf> {
         let now = self.server.as_ref().map(Server::at);
         let wanted = reports.map(|reports| reports.at);
         let listen = |at| {
             let opened = http::open(at, beside);
-            opened.map_err(|error| format!("[observe] report: cannot listen at {at}: {error}"))
+            opened.map_err(|error| Deaf { key: "report", at, error: Arc::new(error) })
         };
         let place = if now == wanted { None } else { Some(wanted.map(listen).transpose()?) };
         Ok(NextReporting { place, tokens })
@@ -101,7 +102,8 @@ impl Reporting {
 impl Engine {
     /// Begins to take reports where the configuration says.
     pub(super) async fn take_reports(&mut self, tokens: Tokens) -> Result<(), String> {
-        let next = self.reporting.changed(self.plan.config().observe.reports.as_ref(), tokens, &[])?;
+        let next = self.reporting.changed(self.plan.config().observe.reports.as_ref(), tokens, &[]);
+        let next = next.map_err(|deaf| deaf.told(self.plan.config(), &self.undo.origin()))?;
         self.reporting.adopt(next).await;
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! How servers are reached: the kernel is asked once an address, and again when routes change.
 
 use super::Engine;
-use super::devices::Outlet;
-use crate::config::{Config, Mode};
-use crate::net::{NetError, NextHop};
-use crate::plan::{HopKey, Reach, Way};
+use super::devices::{Devices, Outlet};
+use crate::config::diagnostics::FINDINGS_MAX;
+use crate::config::{Config, Diagnostics, Mode};
+use crate::machine::Judge;
+use crate::net::{Net, NetError, NextHop};
+use crate::plan::{HopKey, Obstacle, Plan, Reach, Unreachable, Way};
 use ringlead_flow::ServerId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -34,43 +36,17 @@ enum Answer {
     None(String),
 }
 
-impl Engine {
-    /// Finds out how each server is reached; returns whether anything is different.
-    pub(super) async fn resolve_routes(&mut self, ask: Ask) -> bool {
-        self.ask_routes(ask).await;
-        let direct = direct_servers(self.plan.config());
-        let own = self.plan.own_nodes();
-        let news: Vec<(ServerId, Result<Way, String>)> = (self.plan.servers())
-            .filter_map(|server| {
-                let must_be_direct = direct.contains(server.key.pool.as_str());
-                let reach = self.reach(server.key.address.ip(), own.contains(&server.id), must_be_direct)?;
-                (!server.reach.is(&reach)).then_some((server.id, reach))
-            })
-            .collect();
-        let mut changed = false;
-        for (id, reach) in news {
-            match Arc::make_mut(&mut self.plan).set_reach(id, reach) {
-                Ok(true) => {
-                    changed = true;
-                    self.tell_reach(id);
-                }
-                Ok(false) => {}
-                Err(error) => tracing::error!(event = "server", server = id.0, %error),
-            }
-        }
-        changed
-    }
-
+impl Routes {
     /// Asks the kernel for the routes to servers' addresses, each once. Of one that it cannot be asked about the last answer
     /// is forgotten: what followed from it stands, and the next change asks again.
-    async fn ask_routes(&mut self, ask: Ask) {
-        let ips: BTreeSet<IpAddr> = self.plan.servers().map(|server| server.key.address.ip()).collect();
+    pub(super) async fn ask(&mut self, net: &Net, plan: &Plan, ask: Ask) {
+        let ips: BTreeSet<IpAddr> = plan.servers().map(|server| server.key.address.ip()).collect();
         match ask {
-            Ask::All => self.routes.0.clear(),
-            Ask::New => self.routes.0.retain(|ip, _| ips.contains(ip)),
+            Ask::All => self.0.clear(),
+            Ask::New => self.0.retain(|ip, _| ips.contains(ip)),
         }
-        let unknown: Vec<IpAddr> = ips.into_iter().filter(|ip| !self.routes.0.contains_key(ip)).collect();
-        for (ip, answer) in self.net.routes_to(unknown).await {
+        let unknown: Vec<IpAddr> = ips.into_iter().filter(|ip| !self.0.contains_key(ip)).collect();
+        for (ip, answer) in net.routes_to(unknown).await {
             let answer = match answer {
                 Ok(hop) => Answer::Via(hop),
                 Err(error @ NetError::LocalAddress { .. }) => Answer::Local(error.to_string()),
@@ -80,43 +56,114 @@ impl Engine {
                     continue;
                 }
             };
-            self.routes.0.insert(ip, answer);
+            self.0.insert(ip, answer);
         }
+    }
+
+    /// How servers are reached, of those for whom that is news.
+    pub(super) fn news(&self, plan: &Plan, devices: &Devices) -> Vec<(ServerId, Result<Way, Unreachable>)> {
+        let direct = direct_servers(plan.config());
+        let own = plan.own_nodes();
+        plan.servers()
+            .filter_map(|server| {
+                let must_be_direct = direct.contains(server.key.pool.as_str());
+                let ip = server.key.address.ip();
+                let reach = self.reach(devices, ip, own.contains(&server.id), must_be_direct)?;
+                (!server.reach.is(&reach)).then_some((server.id, reach))
+            })
+            .collect()
     }
 
     /// How a server is reached, or why it is not; `None` when the kernel has not said. `own`: it is to be this node.
-    fn reach(&self, ip: IpAddr, own: bool, must_be_direct: bool) -> Option<Result<Way, String>> {
-        let hop = match self.routes.0.get(&ip)? {
+    fn reach(
+        &self,
+        devices: &Devices,
+        ip: IpAddr,
+        own: bool,
+        must_be_direct: bool,
+    ) -> Option<Result<Way, Unreachable>> {
+        let no = |what, why: &str| Some(Err(Unreachable { what, why: why.to_owned() }));
+        let hop = match self.0.get(&ip)? {
             Answer::Local(_) if own => return Some(Ok(Way::Itself)),
-            Answer::Local(why) | Answer::None(why) => return Some(Err(why.clone())),
+            Answer::Local(why) => return no(Obstacle::OwnAddress, why),
+            Answer::None(why) => return no(Obstacle::NoRoute, why),
             Answer::Via(_) if own => {
                 let why = "it is to be this node, by [node] name, which has no such address";
-                return Some(Err(why.to_owned()));
+                return no(Obstacle::NotThisNode, why);
             }
             Answer::Via(hop) => hop,
         };
-        let Some(Outlet { port, vlan }) = self.devices.outlet(hop.ifindex) else {
+        let Some(Outlet { port, vlan }) = devices.outlet(hop.ifindex) else {
             let why = "neither a port of ours nor an 802.1Q device on one";
-            return Some(Err(format!("its route leaves by interface {}, {why}", hop.ifindex)));
+            let why = format!("its route leaves by interface {}, {why}", hop.ifindex);
+            return no(Obstacle::NoPort, &why);
         };
         if must_be_direct && hop.gateway != ip {
             let why = "dsr needs the server on a port's own network, its route goes via";
-            return Some(Err(format!("{why} {}", hop.gateway)));
+            return no(Obstacle::Router, &format!("{why} {}", hop.gateway));
         }
         Some(Ok(Way::Via(HopKey { port, vlan, ip: hop.gateway })))
     }
+}
 
-    /// Tells a change of how a server is reached.
-    fn tell_reach(&self, id: ServerId) {
-        let Some(server) = self.plan.server(id) else { return };
-        let name = format!("{}/{}", server.key.pool, server.key.name);
-        match &server.reach {
-            Reach::Unreachable(why) => {
-                tracing::warn!(event = "server", server = name, why, "unreachable: it gets no flows")
+impl Engine {
+    /// Finds out how each server is reached; returns whether anything is different.
+    pub(super) async fn resolve_routes(&mut self, ask: Ask) -> bool {
+        self.routes.ask(&self.net, &self.plan, ask).await;
+        let news = self.routes.news(&self.plan, &self.devices);
+        let mut changed = Vec::new();
+        for (id, reach) in news {
+            match Arc::make_mut(&mut self.plan).set_reach(id, reach) {
+                Ok(true) => changed.push(id),
+                Ok(false) => {}
+                Err(error) => tracing::error!(event = "server", server = id.0, %error),
             }
-            Reach::Via { hop, .. } => tracing::debug!(event = "server", server = name, next_hop = %hop.ip),
-            Reach::Unknown | Reach::Itself => {}
         }
+        self.tell_reach(&changed).await;
+        !changed.is_empty()
+    }
+
+    /// Tells changes of how servers are reached. Reads the configuration's text where some are not, so off this thread.
+    async fn tell_reach(&self, changed: &[ServerId]) {
+        let mut unreachable = Vec::new();
+        for id in changed {
+            let Some(server) = self.plan.server(*id) else { continue };
+            match &server.reach {
+                Reach::Unreachable(_) => unreachable.push(*id),
+                Reach::Via { hop, .. } => {
+                    let name = format!("{}/{}", server.key.pool, server.key.name);
+                    tracing::debug!(event = "server", server = name, next_hop = %hop.ip);
+                }
+                Reach::Unknown | Reach::Itself => {}
+            }
+        }
+        if unreachable.is_empty() {
+            return;
+        }
+        let (plan, origin) = (Arc::clone(&self.plan), self.undo.origin());
+        let more = unreachable.len().saturating_sub(FINDINGS_MAX);
+        let told = tokio::task::spawn_blocking(move || {
+            let mut judge = Judge::new(plan.config(), &origin);
+            let told = unreachable.iter().filter_map(|id| judge.unreachable(&plan, *id));
+            let mut named: Vec<_> = told.take(FINDINGS_MAX).collect();
+            // As the findings will be.
+            named.sort_by_key(|(place, _)| *place);
+            (named, judge.end())
+        });
+        match told.await {
+            Ok((names, found)) => tell_servers(&names, &found, more),
+            Err(error) => tracing::error!(event = "server", %error, "servers are unreachable"),
+        }
+    }
+}
+
+/// Each finding with its server's name, in the same order, and how many more there are.
+fn tell_servers(names: &[(usize, String)], found: &Diagnostics, more: usize) {
+    for ((_, server), entry) in names.iter().zip(found.entries()) {
+        tracing::warn!(event = "server", server, code = entry.code, "{entry}");
+    }
+    if more > 0 {
+        tracing::warn!(event = "server", servers = more, "so many more are unreachable");
     }
 }
 

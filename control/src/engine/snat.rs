@@ -1,22 +1,18 @@
-//! Source addresses for snat on this node: what they may not be, how full they are, and when one runs out.
+//! Source addresses for snat on this node: how full they are, and when one runs out.
 
 use super::Engine;
 use super::report::Reporter;
 use super::status::{SnatPortsStatus, SnatStatus};
-use crate::config::{Config, SnatConfig};
-use crate::plan::{Plan, snat_clash};
+use crate::config::SnatConfig;
+use crate::plan::Plan;
 use ringlead_flow::snat::PortUsage;
 use ringlead_l4::drops::{Drop, Reason};
 use ringlead_wire::Ip;
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often running out is told at most.
 const TELL_EVERY: Duration = Duration::from_secs(10);
-const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// What was last said about running out of source ports.
 #[derive(Debug, Default)]
@@ -26,34 +22,6 @@ pub(super) struct Exhaustion {
 }
 
 impl Engine {
-    /// Refuses source ports that this node's own sockets take too: the kernel would give one to a socket while a flow has it.
-    /// Only where the node has the address for itself; one that ringlead adds is never a socket's choice.
-    pub(super) async fn check_sources(&self, config: &Config) -> Result<(), String> {
-        if config.snats.is_empty() {
-            return Ok(());
-        }
-        // The kernel makes it up on the spot: reading does not wait for a disk.
-        let text = std::fs::read_to_string(EPHEMERAL).map_err(|e| format!("{EPHEMERAL}: {e}"))?;
-        let ephemeral = range(&text).ok_or_else(|| format!("{EPHEMERAL}: {text:?} is no range"))?;
-        let ours: BTreeSet<IpAddr> = match self.net.our_addresses().await {
-            Ok(ours) => ours.into_iter().map(|(_, ip)| ip).collect(),
-            Err(error) => return Err(format!("cannot list this node's addresses: {error}")),
-        };
-        let own: BTreeSet<IpAddr> = self.local.difference(&ours).copied().collect();
-        match snat_clash(config, &own, &ephemeral) {
-            None => Ok(()),
-            Some((snat, ip)) => Err(format!(
-                "[snat.{}]: this node's own sockets use {ip}, and ports {}-{} of it ({EPHEMERAL}); \
-                 ports = \"{}-{}\" overlaps: choose an address that nothing else uses, or other ports",
-                snat.name,
-                ephemeral.start(),
-                ephemeral.end(),
-                snat.ports.start(),
-                snat.ports.end(),
-            )),
-        }
-    }
-
     /// Says when flows are refused for want of a source port, and which pools are how full.
     pub(super) fn watch_sources(&mut self) {
         let reason = Drop::from(Reason::SnatExhausted);
@@ -105,24 +73,5 @@ fn status(config: &SnatConfig, tcp: PortUsage, udp: PortUsage) -> SnatStatus {
         ports: format!("{}-{}", config.ports.start(), config.ports.end()),
         tcp: ports(tcp),
         udp: ports(udp),
-    }
-}
-
-/// Two numbers, as the kernel writes them.
-fn range(text: &str) -> Option<RangeInclusive<u16>> {
-    let mut numbers = text.split_whitespace().map(str::parse::<u16>);
-    let (first, last) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-    Some(first..=last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::range;
-
-    #[test]
-    fn the_kernels_range_is_read() {
-        assert_eq!(range("32768\t60999\n"), Some(32_768..=60_999));
-        assert_eq!(range("32768"), None);
-        assert_eq!(range(""), None);
     }
 }

@@ -1,12 +1,12 @@
 //! Starting, in the order in which nobody is reset and no frame goes to a server that is not known to be up.
 
 use super::addresses::local_soon;
-use super::health::check_files;
 use super::reporting::tokens;
 use super::routes::Ask;
 use super::{Engine, EngineError, failed};
-use crate::config::{Addresses, Via};
+use crate::config::Via;
 use crate::logs::{Names, PreparedFlows};
+use crate::machine::{Judge, ephemeral, tell};
 use crate::plan::Plan;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -20,19 +20,20 @@ impl Engine {
     /// Looks at the node before anything is changed: files, devices, addresses, routes. Refuses what cannot work here and warns
     /// of what may not.
     pub(super) async fn survey(&mut self) -> Result<(), EngineError> {
-        // Nothing else runs on this thread yet that would wait for the disk.
-        check_files(self.plan.config()).map_err(EngineError)?;
         let flows = PreparedFlows::open(self.plan.config().observe.flow_log.as_ref()).map_err(EngineError)?;
         self.flow_log.adopt(flows, || names(&self.plan));
         self.load_said().await;
         self.note_new_services();
         self.refresh_devices().await;
         self.refresh_local().await;
-        self.check_sources(self.plan.config()).await.map_err(EngineError)?;
         self.resolve_routes(Ask::All).await;
-        self.warn_missing_addresses();
-        self.warn_of_misfits();
-        Ok(())
+        let origin = self.undo.origin();
+        let mut judge = Judge::new(self.plan.config(), &origin);
+        judge.sources(&self.own_addresses(), ephemeral());
+        judge.network(&self.plan, &self.mtus(), &self.local);
+        let found = judge.end();
+        tell(&found);
+        if found.has_errors() { Err(EngineError(found.summary())) } else { Ok(()) }
     }
 
     /// snapshot → acknowledged → neighbours → maps → addresses → sockets.
@@ -103,16 +104,6 @@ impl Engine {
             server.checked && server.health == crate::plan::Health::Unknown || unasked
         };
         self.plan.servers().any(waits)
-    }
-
-    /// Addresses that somebody else keeps must be there, or nothing will arrive.
-    pub(super) fn warn_missing_addresses(&self) {
-        for (service, ip) in self.plan.listens(Addresses::Expect) {
-            if !self.local.contains(&ip) {
-                let address = ip.to_string();
-                tracing::warn!(event = "address", service, address, "expected on this node, but not there");
-            }
-        }
     }
 }
 

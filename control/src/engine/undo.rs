@@ -4,7 +4,7 @@
 //! other one is refused, so that there is never a doubt to what `undo` returns.
 
 use super::Engine;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,14 +18,23 @@ const PAGE: usize = 1 << 20;
 #[derive(Debug, Clone)]
 struct Kept {
     config: Config,
-    effective: Arc<str>,
+    text: Written,
+}
+
+/// A configuration's texts.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    /// In its effective form.
+    pub effective: Arc<str>,
+    /// As it was read.
+    pub origin: Origin,
 }
 
 /// What is in force as text, and what was before.
 #[derive(Debug)]
 pub(super) struct Undo {
-    /// In force, in its effective form.
-    running: Arc<str>,
+    /// In force.
+    pub(super) running: Written,
     /// Counts what was in force so far.
     generation: u64,
     /// In force before the last good reload, or before its undoing.
@@ -35,8 +44,13 @@ pub(super) struct Undo {
 }
 
 impl Undo {
-    pub(super) fn new(running: Arc<str>) -> Self {
+    pub(super) fn new(running: Written) -> Self {
         Self { running, generation: 1, previous: None, deadline: None }
+    }
+
+    /// What the configuration in force was read from.
+    pub(super) fn origin(&self) -> Origin {
+        self.running.origin.clone()
     }
 
     /// Whole seconds until the last reload is undone, begun ones counted; `None`: it does not wait.
@@ -51,7 +65,8 @@ impl Undo {
 
     /// The text from a byte on, as much as fits into an answer.
     pub(super) fn page(&self, offset: usize) -> Result<Value, String> {
-        let rest = self.running.get(offset..).ok_or("`offset` is not a place in the configuration")?;
+        let rest =
+            self.running.effective.get(offset..).ok_or("`offset` is not a place in the configuration")?;
         let mut end = rest.len().min(PAGE);
         while !rest.is_char_boundary(end) {
             end -= 1;
@@ -63,10 +78,9 @@ impl Undo {
 
 impl Engine {
     /// Takes a configuration over and keeps the last one for [`undo`](Self::undo).
-    pub(super) async fn adopt(&mut self, config: Config, effective: Arc<str>) -> Result<(), String> {
-        let last = Kept { config: self.plan.config().clone(), effective: Arc::clone(&self.undo.running) };
-        self.take_over(config).await?;
-        self.undo.running = effective;
+    pub(super) async fn adopt(&mut self, config: Config, text: Written) -> Result<(), String> {
+        let last = Kept { config: self.plan.config().clone(), text: self.undo.running.clone() };
+        self.take_over(config, text).await?;
         self.undo.generation += 1;
         self.undo.previous = Some(last);
         Ok(())
@@ -99,7 +113,7 @@ impl Engine {
     pub(super) async fn undo(&mut self) -> Result<(), String> {
         self.undo.deadline = None;
         let kept = self.undo.previous.clone().ok_or("there is nothing to undo: no reload was taken over")?;
-        match self.adopt(kept.config, kept.effective).await {
+        match self.adopt(kept.config, kept.text).await {
             Ok(()) => {
                 tracing::info!(event = "undo", "the configuration before the last reload is in force again");
                 Ok(())
@@ -125,10 +139,15 @@ impl Engine {
 mod tests {
     use super::*;
 
+    fn undo(effective: &str) -> Undo {
+        let origin = crate::config::parse_whole("x.toml", crate::config::EXAMPLE).unwrap().origin;
+        Undo::new(Written { effective: Arc::from(effective), origin })
+    }
+
     #[test]
     fn the_text_comes_in_pages_of_whole_characters() {
         let text = format!("x{}", "é".repeat(PAGE));
-        let undo = Undo::new(Arc::from(text.as_str()));
+        let undo = undo(&text);
         let (mut got, mut offset, mut pages) = (String::new(), Some(0), 0);
         while let Some(at) = offset {
             let page = undo.page(at).unwrap();
@@ -143,7 +162,7 @@ mod tests {
     #[test]
     fn seconds_left_are_rounded_up_and_end_at_the_deadline() {
         let now = Instant::now();
-        let mut undo = Undo::new(Arc::from(""));
+        let mut undo = undo("");
         assert_eq!((undo.waits_s(now), undo.is_late(now)), (None, false));
         undo.deadline = Some(now + Duration::from_millis(42_001));
         assert_eq!((undo.waits_s(now), undo.is_late(now)), (Some(43), false));

@@ -1,13 +1,13 @@
 //! The flow log: one line at a flow's end.
 
 use super::entry::Entry;
+use super::orders::{Giver, Obeyer, Patience, orders};
 use super::sink::Sink;
 use crate::config::{FlowLogConfig, LogFormat, LogTarget};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use ringlead_l4::ends::{EndQueue, Ended};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,8 +21,6 @@ const AT_ONCE_MAX: usize = 8_192;
 const REST: Duration = Duration::from_millis(50);
 /// How long the end waits for the last lines.
 const LAST_LINES: Duration = Duration::from_millis(200);
-/// Orders that wait for it; one a reload or signal.
-const ORDERS_MAX: usize = 8;
 
 /// What numbers in flows are called.
 #[derive(Debug, Default)]
@@ -57,7 +55,7 @@ impl PreparedFlows {
     pub fn open(config: Option<&FlowLogConfig>) -> Result<Self, String> {
         let Some(config) = config else { return Ok(Self(None)) };
         let sink = match &config.to {
-            LogTarget::Stderr => Sink::Stderr { colour: false },
+            LogTarget::Stderr => Sink::stderr(false),
             LogTarget::Journal => Sink::journal()?,
             LogTarget::File(path) => Sink::file(path)?,
         };
@@ -65,16 +63,20 @@ impl PreparedFlows {
     }
 }
 
-enum Order {
-    Become(Sink, LogFormat, Names),
-    Reopen,
+/// What the thread is told, in the order in which it does it.
+#[derive(Debug, Default)]
+struct Orders {
+    /// Write there from now on, with these names.
+    log: Option<(Sink, LogFormat)>,
+    names: Names,
+    reopen: bool,
 }
 
 /// The way to the thread that writes it, which starts with the first log that is wanted and ends with this.
 #[derive(Debug)]
 pub struct FlowLog {
     ends: Arc<EndQueue>,
-    orders: Option<Sender<Order>>,
+    orders: Option<Giver<Orders>>,
     /// Disconnected when the thread has ended.
     ended: Option<Receiver<()>>,
 }
@@ -92,9 +94,13 @@ impl FlowLog {
             self.ends.take(0, &[]);
             return;
         };
-        let started = self.started().and_then(|orders| {
-            let order = Order::Become(sink, config.format, names());
-            orders.try_send(order).map_err(|_| io::Error::other("its other end hangs"))
+        let started = self.started().map(|orders| {
+            let mut names = names();
+            orders.give(|orders| {
+                orders.log = Some((sink, config.format));
+                names.keep_of(std::mem::take(&mut orders.names));
+                orders.names = names;
+            });
         });
         match started {
             Ok(()) => self.ends.take(config.sample, &config.always),
@@ -104,24 +110,25 @@ impl FlowLog {
 
     /// Opens its file anew.
     pub fn reopen(&self) {
-        if self.orders.as_ref().is_some_and(|orders| orders.try_send(Order::Reopen).is_err()) {
-            tracing::error!(event = "log", "the flow log's other end hangs: it is not opened anew");
+        if let Some(orders) = &self.orders {
+            orders.give(|orders| orders.reopen = true);
         }
     }
 
-    fn started(&mut self) -> io::Result<&Sender<Order>> {
+    fn started(&mut self) -> std::io::Result<&Giver<Orders>> {
         if self.orders.is_none() {
-            let (orders, told) = bounded(ORDERS_MAX);
+            let (giver, told_what) = orders();
             let ends = Arc::clone(&self.ends);
             let (ending, ended) = bounded(0);
+            let patience = told_what.patience();
             let body = move || {
                 let _ending: Sender<()> = ending;
-                Writer { ends, ..Writer::default() }.run(&told);
+                Writer::new(ends, patience).run(&told_what);
             };
             std::thread::Builder::new().name("flow-log".to_owned()).spawn(body)?;
-            (self.orders, self.ended) = (Some(orders), Some(ended));
+            (self.orders, self.ended) = (Some(giver), Some(ended));
         }
-        self.orders.as_ref().ok_or_else(|| io::Error::other("not started"))
+        self.orders.as_ref().ok_or_else(|| std::io::Error::other("not started"))
     }
 }
 
@@ -135,9 +142,9 @@ impl Drop for FlowLog {
     }
 }
 
-#[derive(Default)]
 struct Writer {
     ends: Arc<EndQueue>,
+    patience: Patience,
     sink: Option<Sink>,
     format: LogFormat,
     names: Names,
@@ -148,23 +155,43 @@ struct Writer {
 }
 
 impl Writer {
+    fn new(ends: Arc<EndQueue>, patience: Patience) -> Self {
+        let (format, names) = (LogFormat::default(), Names::default());
+        Self { ends, patience, sink: None, format, names, failed: 0, told: 0 }
+    }
+
     /// Ends with the [`FlowLog`], after what ended before it.
-    fn run(mut self, orders: &Receiver<Order>) {
+    fn run(mut self, orders: &Obeyer<Orders>) {
         loop {
-            let order = orders.recv_timeout(REST);
+            let word = orders.woken.recv_timeout(REST);
             self.write_all();
-            match order {
-                Ok(Order::Become(sink, format, mut names)) => {
-                    names.keep_of(std::mem::take(&mut self.names));
-                    (self.sink, self.format, self.names) = (Some(sink), format, names);
+            match word {
+                Ok(()) => self.obey(orders.take()),
+                Err(error) if error.is_disconnected() => {
+                    self.failed += self.sink.as_mut().map_or(0, Sink::end);
+                    return;
                 }
-                Ok(Order::Reopen) => {
-                    if let Some(Err(error)) = self.sink.as_mut().map(Sink::reopen) {
-                        tracing::error!(event = "log", %error, "the flow log cannot be opened anew, the old file stays");
-                    }
-                }
-                Err(error) if error.is_disconnected() => return,
                 Err(_) => {}
+            }
+        }
+    }
+
+    fn obey(&mut self, orders: Orders) {
+        if let Some((sink, format)) = orders.log {
+            let old = self.sink.replace(sink);
+            self.failed += old.map_or(0, |mut old| old.end());
+            let old = std::mem::replace(&mut self.names, orders.names);
+            self.names.keep_of(old);
+            self.format = format;
+        }
+        if orders.reopen
+            && let Some(sink) = &mut self.sink
+        {
+            match sink.reopen() {
+                Ok(cut_off) => self.failed += cut_off,
+                Err(error) => {
+                    tracing::error!(event = "log", %error, "the flow log cannot be opened anew, the old file stays");
+                }
             }
         }
     }
@@ -189,8 +216,8 @@ impl Writer {
     }
 
     fn write(&mut self, entry: &Entry) {
-        let format = self.format;
-        if self.sink.as_mut().is_some_and(|sink| sink.write(entry, format).is_err()) {
+        let (format, patience) = (self.format, &mut self.patience);
+        if self.sink.as_mut().is_some_and(|sink| sink.write(entry, format, patience).is_err()) {
             self.failed += 1;
         }
     }

@@ -4,6 +4,7 @@
 pub const KINDS: &[(&str, &str)] = &[
     ("address", "a service's or source's address was not added, removed or found"),
     ("agent", "what a server says of itself changed"),
+    ("config", "what this machine says of the configuration, each finding with its code"),
     ("dump", "the state was written to a file, on SIGUSR2"),
     ("flaps", "a server's state changed too often, and what was done"),
     ("flows", "flows were ended by command"),
@@ -12,8 +13,6 @@ pub const KINDS: &[(&str, &str)] = &[
     ("http", "a connection to the listener of metrics or reports failed"),
     ("log", "the log was opened anew, or lost lines"),
     ("metrics", "the metrics' listener, or requests to it"),
-    ("mtu", "packets of clients do not fit on the way to servers"),
-    ("nat", "a server is in its clients' network"),
     ("neighbour", "a next hop is not kept resolved"),
     ("netlink", "the kernel told more than was read"),
     ("nodes", "hand-off to other nodes"),

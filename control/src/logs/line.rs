@@ -1,4 +1,4 @@
-//! An entry as bytes: for people, as JSON, and in the journal's own protocol.
+//! An entry as a line: for people, or as JSON.
 
 use super::entry::Entry;
 use crate::config::LogFormat;
@@ -16,8 +16,8 @@ pub(super) fn line(entry: &Entry, format: LogFormat, colour: bool) -> Vec<u8> {
     line.into_bytes()
 }
 
-/// `TIME LEVEL message field=value …`, strings in quotes. A message may have several lines; what would steer a terminal is
-/// shown, not sent.
+/// `TIME LEVEL message field=value …`, strings in quotes. A message may have several lines, of which only the first begins at the
+/// margin; what would steer a terminal is shown, not sent.
 fn text(entry: &Entry, colour: bool) -> String {
     let level = entry.level.as_str();
     let mut line = entry.time();
@@ -39,66 +39,32 @@ fn text(entry: &Entry, colour: bool) -> String {
 }
 
 /// `message field=value …`.
-fn said(entry: &Entry) -> String {
+pub(super) fn said(entry: &Entry) -> String {
     let mut said = tame(&entry.message);
     let event = entry.event.as_ref().map(|event| ("event", Value::from(event.as_str())));
     for (name, value) in event.iter().chain(&entry.fields) {
         let gap = if said.is_empty() { "" } else { " " };
-        // Writing into memory does not fail.
-        let _ = write!(said, "{gap}{name}={value}");
+        // JSON escapes the ends of lines, but not all that steers a terminal. Writing into memory does not fail.
+        let _ = write!(said, "{gap}{name}={}", tame(&value.to_string()));
     }
     said
 }
 
-/// Control characters as escapes, but for the ends of lines and tabs.
-fn tame(text: &str) -> String {
+/// The words of others, for a terminal or a line of the log: control characters and what changes the direction of writing as escapes; a
+/// further line is set in, so that it cannot be taken for another entry.
+#[must_use]
+pub fn tame(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && !['\n', '\t'].contains(&c) {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
+        match c {
+            '\n' => out.push_str("\n    "),
+            '\t' => out.push(c),
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.extend(c.escape_unicode()),
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
         }
     }
     out
-}
-
-/// A datagram of the journal's native protocol: `NAME=value`, or, where the value has several lines, the name, its length as
-/// eight bytes little-endian, and the value. Fields are `RINGLEAD_SERVER=app/s1`.
-pub(super) fn journal(entry: &Entry) -> Vec<u8> {
-    let priority = match entry.level {
-        Level::ERROR => "3",
-        Level::WARN => "4",
-        Level::INFO => "6",
-        Level::DEBUG | Level::TRACE => "7",
-    };
-    let mut out = Vec::with_capacity(512);
-    // People read MESSAGE alone, so it has everything.
-    field(&mut out, "MESSAGE", &said(entry));
-    field(&mut out, "PRIORITY", priority);
-    field(&mut out, "SYSLOG_IDENTIFIER", "ringlead");
-    if let Some(event) = &entry.event {
-        field(&mut out, "RINGLEAD_EVENT", event);
-    }
-    for (name, value) in &entry.fields {
-        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        let name = format!("RINGLEAD_{}", name.to_ascii_uppercase());
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        field(&mut out, &name, &text);
-    }
-    out
-}
-
-fn field(out: &mut Vec<u8>, name: &str, value: &str) {
-    out.extend_from_slice(name.as_bytes());
-    if value.contains('\n') {
-        out.push(b'\n');
-        out.extend_from_slice(&(value.len() as u64).to_le_bytes());
-    } else {
-        out.push(b'=');
-    }
-    out.extend_from_slice(value.as_bytes());
-    out.push(b'\n');
 }
 
 #[cfg(test)]
@@ -118,37 +84,54 @@ mod tests {
 
     #[test]
     fn text_has_message_and_fields_and_no_control_characters() {
-        let said = "it\\u{1b}[2J said:\nno event=\"health\" server=\"app/s \\\"1\\\"\" up=false took_ms=7\n";
+        let said =
+            "it\\u{1b}[2J said:\n    no event=\"health\" server=\"app/s \\\"1\\\"\" up=false took_ms=7\n";
         let plain = String::from_utf8(line(&entry(), LogFormat::Text, false)).unwrap();
         assert_eq!(plain, format!("1970-01-01T00:00:01.500000Z  WARN {said}"));
         let painted = String::from_utf8(line(&entry(), LogFormat::Text, true)).unwrap();
         assert_eq!(painted, format!("1970-01-01T00:00:01.500000Z \x1b[33m WARN\x1b[0m {said}"));
     }
 
-    #[test]
-    fn json_is_one_object_a_line() {
-        let said = line(&entry(), LogFormat::Json, true);
-        assert_eq!(said.iter().filter(|byte| **byte == b'\n').count(), 1);
-        let value: Value = serde_json::from_slice(&said).unwrap();
-        let expected = serde_json::json!({
-            "time": "1970-01-01T00:00:01.500000Z", "level": "warn", "event": "health",
-            "message": "it\x1b[2J said:\nno",
-            "fields": { "server": "app/s \"1\"", "up": false, "took_ms": 7 },
-        });
-        assert_eq!(value, expected);
+    /// What a server could say to be taken for us, or to steer the terminal of who reads: every control character, of C1 too, and
+    /// what turns the direction of writing.
+    fn hostile() -> Entry {
+        let controls: String = (0..0x20).chain(0x7f..0xa0).filter_map(char::from_u32).collect();
+        let words =
+            format!("500 {controls}\u{2028}\u{202e}\u{2066}\n1970-01-01T00:00:02.000000Z  INFO all is well");
+        let fields = vec![("why", words.as_str().into()), ("status", words.as_str().into())];
+        Entry { message: words, fields, ..entry() }
     }
 
     #[test]
-    fn the_journal_gets_lengths_where_a_value_has_lines() {
-        let said = journal(&entry());
-        let message = "it\\u{1b}[2J said:\nno event=\"health\" server=\"app/s \\\"1\\\"\" up=false took_ms=7";
-        let mut expected = b"MESSAGE\n".to_vec();
-        expected.extend((message.len() as u64).to_le_bytes());
-        expected.extend(message.as_bytes());
-        expected.extend(
-            b"\nPRIORITY=4\nSYSLOG_IDENTIFIER=ringlead\nRINGLEAD_EVENT=health\nRINGLEAD_SERVER=app/s \"1\"\n",
-        );
-        expected.extend(b"RINGLEAD_UP=false\nRINGLEAD_TOOK_MS=7\n");
-        assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&expected));
+    fn the_words_of_others_forge_no_line_and_steer_no_terminal() {
+        let text = String::from_utf8(line(&hostile(), LogFormat::Text, false)).unwrap();
+        let steers = |c: char| {
+            c.is_control() && !['\n', '\t'].contains(&c) || ['\u{2028}', '\u{202e}', '\u{2066}'].contains(&c)
+        };
+        assert!(!text.contains(steers), "{text:?}");
+        let margin = text.lines().filter(|line| !line.starts_with("    ")).count();
+        assert_eq!(margin, 1, "{text}");
+    }
+
+    #[test]
+    fn json_is_one_object_a_line() {
+        for entry in [entry(), hostile()] {
+            let said = line(&entry, LogFormat::Json, true);
+            assert!(said.ends_with(b"\n"));
+            let controls = said.iter().filter(|byte| byte.is_ascii_control() && **byte != 0x7f).count();
+            assert_eq!(controls, 1, "the end of the line alone");
+            let value: Value = serde_json::from_slice(&said).unwrap();
+            assert_eq!(
+                (&value["time"], &value["level"]),
+                (&"1970-01-01T00:00:01.500000Z".into(), &"warn".into())
+            );
+            assert_eq!(
+                (&value["event"], &value["message"]),
+                (&"health".into(), &entry.message.as_str().into())
+            );
+            let fields: serde_json::Map<_, _> =
+                entry.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+            assert_eq!(value["fields"], Value::Object(fields));
+        }
     }
 }

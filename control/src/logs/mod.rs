@@ -8,11 +8,14 @@
 
 mod entry;
 mod flows;
+mod journal;
 mod kinds;
 mod layer;
 mod line;
+mod orders;
 mod ring;
 mod sink;
+mod stream;
 #[cfg(test)]
 #[path = "../../../dataplane/l4/tests/support/flow.rs"]
 mod test_flow;
@@ -28,11 +31,12 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
-use writer::{Order, Writer};
+use writer::Writer;
 
 pub use entry::Entry;
 pub use flows::{FlowLog, Names, PreparedFlows};
 pub use kinds::KINDS;
+pub use line::tame;
 pub use ring::{EventsAnswer, EventsRequest, Ring, WAIT_MAX};
 
 /// How long the end of the process waits for its last lines.
@@ -69,7 +73,7 @@ pub fn ring() -> &'static Ring {
 pub fn install() -> std::io::Result<()> {
     let config = LogConfig::default();
     let (level, handle) = reload::Layer::new(filter(config.level));
-    let writer = Writer::start(Sink::Stderr { colour: colour() }, config.format, &LOST)?;
+    let writer = Writer::start(Sink::stderr(colour()), config.format, &LOST)?;
     let lines = layer::Lines::new(writer.lines(), &LOST).with_filter(level);
     let events = layer::Events::new(&RING).with_filter(LevelFilter::INFO);
     let registry = tracing_subscriber::registry().with(lines).with(events);
@@ -94,7 +98,7 @@ pub fn prepare(config: &LogConfig) -> Result<Prepared, String> {
     let open = LOGS.get().and_then(|logs| logs.config.lock().ok().map(|old| old.to != config.to));
     let sink = match (&config.to, open) {
         (_, None | Some(false)) => None,
-        (LogTarget::Stderr, _) => Some(Sink::Stderr { colour: colour() }),
+        (LogTarget::Stderr, _) => Some(Sink::stderr(colour())),
         (LogTarget::Journal, _) => Some(Sink::journal()?),
         (LogTarget::File(path), _) => Some(Sink::file(path)?),
     };
@@ -107,7 +111,7 @@ pub fn adopt(prepared: Prepared) {
     let Prepared { config, sink } = prepared;
     // Gone only when the subscriber is.
     let _ = logs.level.reload(filter(config.level));
-    logs.writer.order(Order::Become { sink, format: config.format });
+    logs.writer.become_one(sink, config.format);
     if let Ok(mut old) = logs.config.lock() {
         *old = config;
     }
@@ -116,7 +120,7 @@ pub fn adopt(prepared: Prepared) {
 /// Opens the log's file anew, after logrotate has renamed it. What is no file stays as it is.
 pub fn reopen() {
     if let Some(logs) = LOGS.get() {
-        logs.writer.order(Order::Reopen);
+        logs.writer.reopen();
     }
 }
 

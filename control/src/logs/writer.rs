@@ -1,6 +1,7 @@
 //! The thread that writes the log.
 
 use super::entry::Entry;
+use super::orders::{Giver, Obeyer, Patience, orders};
 use super::sink::Sink;
 use crate::config::LogFormat;
 use crossbeam::channel::{Receiver, Sender, bounded, select};
@@ -12,35 +13,36 @@ use tracing::Level;
 
 /// Lines that wait for the writer.
 pub(super) const QUEUE_MAX: usize = 4_096;
-/// Orders that wait for it; one a reload or signal.
-const ORDERS_MAX: usize = 8;
 
-/// What the writer is told.
-pub(super) enum Order {
-    /// Write so from now on; without a sink, to where it goes.
-    Become { sink: Option<Sink>, format: LogFormat },
+/// What the writer is told, in the order in which it does it.
+#[derive(Default)]
+pub(super) struct Orders {
+    /// Write so from now on.
+    format: Option<LogFormat>,
+    /// And there.
+    sink: Option<Sink>,
     /// Open the file anew.
-    Reopen,
+    reopen: bool,
     /// Say when everything before is written.
-    Flush(Sender<()>),
+    flush: Vec<Sender<()>>,
 }
 
 /// The way to the thread.
-#[derive(Debug)]
 pub(super) struct Writer {
     lines: Sender<Arc<Entry>>,
-    orders: Sender<Order>,
+    orders: Giver<Orders>,
 }
 
 impl Writer {
     /// Starts the thread; `lost` counts what it cannot write.
     pub(super) fn start(sink: Sink, format: LogFormat, lost: &'static AtomicU64) -> io::Result<Self> {
         let (lines, queue) = bounded(QUEUE_MAX);
-        let (orders, told) = bounded(ORDERS_MAX);
-        let state = State { sink, format, lost, told: 0, failing: false };
-        let body = move || state.run(&queue, &told);
+        let (giver, told_what) = orders();
+        let patience = told_what.patience();
+        let state = State { sink, format, patience, lost, told: 0, failing: false };
+        let body = move || state.run(&queue, &told_what);
         std::thread::Builder::new().name("log-writer".to_owned()).spawn(body)?;
-        Ok(Self { lines, orders })
+        Ok(Self { lines, orders: giver })
     }
 
     /// Where lines are queued.
@@ -48,29 +50,33 @@ impl Writer {
         self.lines.clone()
     }
 
-    /// Orders wait while a write does; one too many is not worth waiting for.
-    pub(super) fn order(&self, order: Order) {
-        if self.orders.try_send(order).is_err() {
-            tracing::error!(
-                event = "log",
-                "the log's other end hangs: it is neither changed nor opened anew"
-            );
-        }
+    /// Writes so from now on; without a sink, to where it goes. Waits for nothing; it is done as soon as the line is written
+    /// that is being written, or lost.
+    pub(super) fn become_one(&self, new: Option<Sink>, format: LogFormat) {
+        self.orders.give(|orders| {
+            orders.format = Some(format);
+            orders.sink = new.or(orders.sink.take());
+        });
+    }
+
+    /// Opens the file anew.
+    pub(super) fn reopen(&self) {
+        self.orders.give(|orders| orders.reopen = true);
     }
 
     /// Waits until what is queued now is written.
     pub(super) fn flush(&self, time_max: Duration) {
         let (done, wait) = bounded(1);
-        if self.orders.send_timeout(Order::Flush(done), time_max).is_ok() {
-            // Late or never: the process ends anyway.
-            let _ = wait.recv_timeout(time_max);
-        }
+        self.orders.give(|orders| orders.flush.push(done));
+        // Late or never: the process ends anyway.
+        let _ = wait.recv_timeout(time_max);
     }
 }
 
 struct State {
     sink: Sink,
     format: LogFormat,
+    patience: Patience,
     lost: &'static AtomicU64,
     /// Losses that a line has told.
     told: u64,
@@ -80,18 +86,18 @@ struct State {
 
 impl State {
     /// Ends with the process.
-    fn run(mut self, lines: &Receiver<Arc<Entry>>, orders: &Receiver<Order>) {
+    fn run(mut self, lines: &Receiver<Arc<Entry>>, orders: &Obeyer<Orders>) {
         loop {
             select! {
                 recv(lines) -> entry => match entry {
                     Ok(entry) => self.write(&entry),
                     Err(_) => return,
                 },
-                recv(orders) -> order => {
+                recv(orders.woken) -> word => {
                     // What was said before belongs to before.
                     lines.try_iter().take(QUEUE_MAX).for_each(|entry| self.write(&entry));
-                    match order {
-                        Ok(order) => self.obey(order),
+                    match word {
+                        Ok(()) => self.obey(orders.take()),
                         Err(_) => return,
                     }
                 }
@@ -99,40 +105,42 @@ impl State {
         }
     }
 
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Become { sink, format } => {
-                self.format = format;
-                if let Some(sink) = sink {
-                    self.sink = sink;
-                    self.failing = false;
-                }
-            }
-            Order::Reopen => {
-                let (level, message) = match self.sink.reopen() {
-                    Ok(()) => (Level::INFO, "opened anew".to_owned()),
-                    Err(error) => {
-                        (Level::ERROR, format!("cannot be opened anew, the old file stays: {error}"))
-                    }
-                };
-                self.write(&own(level, message));
-            }
-            // Nobody may wait any more.
-            Order::Flush(done) => _ = done.try_send(()),
+    fn obey(&mut self, orders: Orders) {
+        self.format = orders.format.unwrap_or(self.format);
+        if let Some(sink) = orders.sink {
+            let mut old = std::mem::replace(&mut self.sink, sink);
+            self.lose(old.end());
+            self.failing = false;
         }
+        if orders.reopen {
+            let (level, message) = match self.sink.reopen() {
+                Ok(cut_off) => {
+                    self.lose(cut_off);
+                    (Level::INFO, "opened anew".to_owned())
+                }
+                Err(error) => (Level::ERROR, format!("cannot be opened anew, the old file stays: {error}")),
+            };
+            self.write(&own(level, message));
+        }
+        // Nobody may wait any more.
+        orders.flush.iter().for_each(|done| _ = done.try_send(()));
+    }
+
+    fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
     }
 
     fn write(&mut self, entry: &Entry) {
         let lost = self.lost.load(Ordering::Relaxed);
         if lost > self.told {
             let said = own(Level::WARN, format!("{} lines of the log were lost", lost - self.told));
-            if self.sink.write(&said, self.format).is_ok() {
+            if self.sink.write(&said, self.format, &mut self.patience).is_ok() {
                 self.told = lost;
             }
         }
-        let written = self.sink.write(entry, self.format);
+        let written = self.sink.write(entry, self.format, &mut self.patience);
         if let Err(error) = written {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.lose(1);
             if !std::mem::replace(&mut self.failing, true) && !matches!(self.sink, Sink::Stderr { .. }) {
                 eprintln!("ringlead: the log cannot be written, lines are lost: {error}");
             }
@@ -150,6 +158,7 @@ fn own(level: Level, message: String) -> Entry {
 
 #[cfg(test)]
 mod tests {
+    use super::super::journal::Journal;
     use super::*;
     use std::io::{BufRead, BufReader, Read};
     use std::os::unix::net::UnixDatagram;
@@ -162,6 +171,10 @@ mod tests {
 
     fn entry(message: &str) -> Arc<Entry> {
         Arc::new(own(Level::INFO, message.to_owned()))
+    }
+
+    fn journal(path: &Path) -> Result<Sink, String> {
+        Journal::at(path).map(Sink::Journal)
     }
 
     fn read(path: &Path) -> String {
@@ -178,7 +191,7 @@ mod tests {
         writer.lines().send(entry("second")).unwrap();
         writer.flush(Duration::from_secs(30));
         assert!(!path.exists());
-        writer.order(Order::Reopen);
+        writer.reopen();
         // Orders wait for what is queued: what is said from here on comes after.
         writer.flush(Duration::from_secs(30));
         writer.lines().send(entry("third")).unwrap();
@@ -195,7 +208,7 @@ mod tests {
         let writer = Writer::start(Sink::file(&path).unwrap(), LogFormat::Text, counter()).unwrap();
         std::fs::rename(&path, &old).unwrap();
         std::fs::create_dir(&path).unwrap();
-        writer.order(Order::Reopen);
+        writer.reopen();
         writer.lines().send(entry("goes on")).unwrap();
         writer.flush(Duration::from_secs(30));
         assert!(
@@ -211,7 +224,7 @@ mod tests {
         let (path, other) = (dir.path().join("log"), dir.path().join("other"));
         let writer = Writer::start(Sink::file(&path).unwrap(), LogFormat::Text, counter()).unwrap();
         writer.lines().send(entry("as text")).unwrap();
-        writer.order(Order::Become { sink: Some(Sink::file(&other).unwrap()), format: LogFormat::Json });
+        writer.become_one(Some(Sink::file(&other).unwrap()), LogFormat::Json);
         writer.flush(Duration::from_secs(30));
         writer.lines().send(entry("as json")).unwrap();
         writer.flush(Duration::from_secs(30));
@@ -256,9 +269,9 @@ mod tests {
     fn a_journal_that_was_restarted_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
-        assert!(Sink::journal_at(&path).unwrap_err().contains("no journal"));
+        assert!(journal(&path).unwrap_err().contains("no journal"));
         let first = UnixDatagram::bind(&path).unwrap();
-        let writer = Writer::start(Sink::journal_at(&path).unwrap(), LogFormat::Text, counter()).unwrap();
+        let writer = Writer::start(journal(&path).unwrap(), LogFormat::Text, counter()).unwrap();
         let mut datagram = [0; 4_096];
         writer.lines().send(entry("one")).unwrap();
         let length = first.recv(&mut datagram).unwrap();
@@ -270,5 +283,34 @@ mod tests {
         writer.lines().send(entry("two")).unwrap();
         let length = second.recv(&mut datagram).unwrap();
         assert!(datagram[..length].starts_with(b"MESSAGE=two "));
+    }
+
+    /// However many orders come while a journal hangs, all are obeyed, and what hung costs lines.
+    #[test]
+    fn orders_to_leave_a_journal_that_hangs_are_obeyed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let _deaf = UnixDatagram::bind(&path).unwrap();
+        let lost = counter();
+        let writer = Writer::start(journal(&path).unwrap(), LogFormat::Text, lost).unwrap();
+        let send =
+            |count: usize, text: &str| (0..count).for_each(|_| writer.lines().send(entry(text)).unwrap());
+        send(2_000, "nobody reads this");
+        for number in 0..20 {
+            let file = dir.path().join(format!("log.{number}"));
+            writer.become_one(Some(Sink::file(&file).unwrap()), LogFormat::Json);
+            writer.reopen();
+        }
+        writer.flush(Duration::from_secs(30));
+        send(1, "after");
+        writer.flush(Duration::from_secs(30));
+        let text = read(&dir.path().join("log.19"));
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let said: Vec<&str> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+        let count = lost.load(Ordering::Relaxed);
+        assert!(count > 1_000, "{count} lost");
+        let told = format!("{count} lines of the log were lost");
+        assert_eq!(said, [told.as_str(), "opened anew", "after"]);
     }
 }

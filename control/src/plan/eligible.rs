@@ -52,7 +52,7 @@ impl Plan {
             return Some(Out::Panic(then));
         }
         match &record.reach {
-            Reach::Unreachable(why) => Some(Out::Unreachable(why)),
+            Reach::Unreachable(unreachable) => Some(Out::Unreachable(&unreachable.why)),
             Reach::Itself if self.node_drain.is_some() => Some(Out::NodeDrains),
             Reach::Itself | Reach::Unknown | Reach::Via { .. } => None,
         }

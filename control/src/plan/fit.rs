@@ -12,11 +12,33 @@ const FAMILIES_DIFFER: i64 = 20;
 const HEADERS_V4: i64 = 40;
 const HEADERS_V6: i64 = 60;
 
+/// A server of the configuration, by its places there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spot {
+    /// Its pool, an index into [`Config::pools`].
+    pub pool: usize,
+    /// An index into the pool's servers.
+    pub server: usize,
+    /// The port that it is reached by, an index into [`Config::ports`].
+    pub port: u8,
+}
+
+/// A nat service with a server in the network of clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Beside<'p> {
+    /// The service.
+    pub service: &'p ServiceConfig,
+    /// The server.
+    pub at: Spot,
+}
+
 /// A service with packets that fit where they come from and not where they go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Narrow<'p> {
     /// The service.
     pub service: &'p ServiceConfig,
+    /// One of its servers, whose port is the narrow one.
+    pub at: Spot,
     /// The largest MTU of the ports that face clients, bytes.
     pub clients_mtu: u32,
     /// The MTU of the port that its server is reached by.
@@ -46,44 +68,45 @@ impl Plan {
         clients_mtu: u32,
         mtus: &[u32],
     ) -> Option<Narrow<'p>> {
-        let ends = |(ip, port): (IpAddr, u8)| {
-            let servers_mtu = *mtus.get(usize::from(port))?;
-            let growth = service.listen.iter().map(|at| growth(&self.config, service, at.ip, ip)).max()?;
+        let ends = |(at, ip, _): (Spot, IpAddr, IpAddr)| {
+            let servers_mtu = *mtus.get(usize::from(at.port))?;
+            let growth = service.listen.iter().map(|to| growth(&self.config, service, to.ip, ip)).max()?;
             let needed = u32::try_from(i64::from(clients_mtu) + growth).ok()?;
             let fits = u32::try_from(i64::from(servers_mtu) - growth).ok()?;
-            let narrow = Narrow { service, clients_mtu, servers_mtu, needed, fits };
+            let narrow = Narrow { service, at, clients_mtu, servers_mtu, needed, fits };
             (needed > servers_mtu && !clamped(service, fits)).then_some(narrow)
         };
-        self.next_hops(service).map(|(server, _, port)| (server, port)).find_map(ends)
+        self.next_hops(service).find_map(ends)
     }
 
     /// The nat services with a server beside clients, and which: on the network of a port that faces clients, too. A server
     /// answers clients in its own network directly, from an address that they never asked.
     #[must_use]
-    pub fn beside_clients(&self) -> Vec<(&ServiceConfig, IpAddr)> {
+    pub fn beside_clients(&self) -> Vec<Beside<'_>> {
         let faces_clients = |port: u8| {
             self.config.ports.get(usize::from(port)).is_some_and(|port| port.faces != Faces::Servers)
         };
         let beside = |service| {
-            let on_link = |(server, hop, port): &(IpAddr, IpAddr, u8)| server == hop && faces_clients(*port);
-            self.next_hops(service).find(on_link).map(|(server, ..)| (service, server))
+            let on_link =
+                |(at, server, hop): &(Spot, IpAddr, IpAddr)| server == hop && faces_clients(at.port);
+            self.next_hops(service).find(on_link).map(|(at, ..)| Beside { service, at })
         };
         let nat = self.config.services.iter().filter(|service| service.mode == Mode::Nat);
         nat.filter_map(beside).collect()
     }
 
-    /// A service's servers, their next hops, and by which port they are: the first with a next hop of each pool stands for all,
-    /// or thousands of services would be gone through server by server.
+    /// A service's servers, their addresses and next hops: the first with a next hop of each pool stands for all, or thousands of services would be gone through server by server.
     fn next_hops<'p>(
         &'p self,
         service: &'p ServiceConfig,
-    ) -> impl Iterator<Item = (IpAddr, IpAddr, u8)> + 'p {
+    ) -> impl Iterator<Item = (Spot, IpAddr, IpAddr)> + 'p {
         let pools = [Some(service.pool), service.sorry].into_iter().flatten();
-        let pools = pools.filter_map(|pool| self.config.pools.get(pool));
-        pools.filter_map(move |pool| {
-            pool.servers.iter().find_map(move |server| {
-                let hop = self.server(self.server_id(pool, server)?)?.reach.hop()?;
-                Some((server.address.ip(), hop.ip, hop.port))
+        let pools = pools.filter_map(|index| Some((index, self.config.pools.get(index)?)));
+        pools.filter_map(move |(index, pool)| {
+            pool.servers.iter().enumerate().find_map(move |(number, config)| {
+                let hop = self.server(self.server_id(pool, config)?)?.reach.hop()?;
+                let at = Spot { pool: index, server: number, port: hop.port };
+                Some((at, config.address.ip(), hop.ip))
             })
         })
     }

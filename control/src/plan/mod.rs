@@ -21,12 +21,12 @@ mod weight;
 
 pub use agent::{AgentChange, keeps_weights};
 pub use eligible::Out;
-pub use fit::Narrow;
+pub use fit::{Beside, Narrow, Spot};
 pub use node_state::{NodeDrain, Sayings};
 pub use operator::{Refused, SAID_MAX, Said, StateChange};
 pub use panic::Alive;
 pub use pools::Strength;
-pub use servers::{Health, Reach, Reported, ServerKey, ServerRecord, Source, Way};
+pub use servers::{Health, Obstacle, Reach, Reported, ServerKey, ServerRecord, Source, Unreachable, Way};
 pub(crate) use snapshot::tunnel_of;
 pub use snat::clash as snat_clash;
 pub use weight::{Weighed, WeightChange};
@@ -267,7 +267,7 @@ impl Plan {
     pub fn set_reach(
         &mut self,
         id: ServerId,
-        reach: Result<impl Into<Way>, String>,
+        reach: Result<impl Into<Way>, Unreachable>,
     ) -> Result<bool, OutOfIds> {
         let reach = match reach.map(Into::into) {
             Ok(Way::Itself) => Reach::Itself,

@@ -172,13 +172,43 @@ pub enum Reach {
     /// It is this node itself, one of the nodes that share a service.
     Itself,
     /// Not at all, and why.
-    Unreachable(String),
+    Unreachable(Unreachable),
+}
+
+/// Why a server cannot be reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unreachable {
+    /// What is in the way.
+    pub what: Obstacle,
+    /// In words, with what the kernel said.
+    pub why: String,
+}
+
+/// What is in the way to a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    /// The kernel has no route.
+    NoRoute,
+    /// Its address is this node's own.
+    OwnAddress,
+    /// It is to be this node, which does not have its address.
+    NotThisNode,
+    /// Its route leaves by a device that is no port of ours.
+    NoPort,
+    /// It is behind a router, and a dsr service needs it beside.
+    Router,
+}
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
 }
 
 impl Reach {
     /// Whether this is what the kernel's answer means.
     #[must_use]
-    pub fn is(&self, answer: &Result<Way, String>) -> bool {
+    pub fn is(&self, answer: &Result<Way, Unreachable>) -> bool {
         match (self, answer) {
             (Self::Via { hop, .. }, Ok(Way::Via(answer))) => hop == answer,
             (Self::Itself, Ok(Way::Itself)) => true,

@@ -70,7 +70,9 @@ fn ports() {
     assert_eq!((wan.rx_checksum, wan.faces), (RxChecksum::Trust, Faces::Clients));
     assert!(wan.faces.clients() && !wan.faces.servers());
     assert_eq!(lan.queues, Queues::Auto);
-    assert_eq!((lan.zero_copy, lan.attach), (ZeroCopy::Off, Attach::Generic));
+    assert_eq!((lan.zero_copy, lan.attach), (ZeroCopy::Prefer, Attach::Generic));
+    let off = std::fs::read_to_string(folder().join("good.toml")).unwrap().replace("\"require\"", "\"off\"");
+    assert_eq!(config::parse("off.toml", &off).unwrap().0.ports[0].zero_copy, ZeroCopy::Off);
     assert_eq!((lan.rx_checksum, lan.faces), (RxChecksum::FixPartial, Faces::Servers));
     assert!(!lan.faces.clients() && lan.faces.servers());
 }

@@ -45,6 +45,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) -> Vec<Option<PortConf
         })
         .collect();
     facing(tables, &ports, findings);
+    one_mode(tables, findings);
     ports
 }
 
@@ -111,6 +112,23 @@ fn queues(value: &Spanned<OneOrMany<i64>>, findings: &mut Findings) -> Option<Qu
     let mut numbers = numbers.into_iter().collect::<Option<Vec<u32>>>()?;
     numbers.sort_unstable();
     Some(Queues::List(numbers))
+}
+
+/// A worker's ports share their packet memory and with it the mode.
+fn one_mode(tables: &[Named<Port>], findings: &mut Findings) {
+    let wish = |word: &str| {
+        let mut wishes = tables.iter().filter_map(|t| Some((&t.name, t.table.raw.zero_copy.as_ref()?)));
+        wishes.find(|(_, wish)| wish.get_ref() == word)
+    };
+    if let (Some((require, there)), Some((off, here))) = (wish("require"), wish("off")) {
+        let [off, require] = [off, require].map(|name| name.get_ref().escape_debug());
+        let message = format!("port `{require}` requires zero-copy and port `{off}` turns it off");
+        let why = "a worker's ports share their packet memory, and with it the mode";
+        findings
+            .error(codes::ZERO_COPY_MIXED, here.span(), message)
+            .also(&there.span(), "required here")
+            .help(format!("{why}: use zero-copy = \"prefer\" on one of them, or \"off\" on all"));
+    }
 }
 
 /// Services need a way in and a way out.

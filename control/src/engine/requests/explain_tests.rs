@@ -3,7 +3,7 @@
 use super::explain::ExplainAnswer;
 use super::flows::FlowWalk;
 use super::walk_tests::{explain, id, walk_of};
-use crate::plan::{Health, NodeDrain, Plan, Way};
+use crate::plan::{Health, NodeDrain, Obstacle, Plan, Unreachable, Way};
 use std::sync::Arc;
 
 const CLIENT: &str = "172.16.0.1:4000";
@@ -80,7 +80,11 @@ fn who_is_down_and_gets_a_flow_by_a_panic_is_told_to_be_down() {
     let (b, c) = (id(&walk, "web", "b"), id(&walk, "web", "c"));
     publish(&mut walk, |plan| {
         for server in [b, c] {
-            plan.set_reach(server, Err::<Way, _>("no route".to_owned())).unwrap();
+            plan.set_reach(
+                server,
+                Err::<Way, _>(Unreachable { what: Obstacle::NoRoute, why: "no route".to_owned() }),
+            )
+            .unwrap();
         }
     });
     let answer = explain(walk, CLIENT, "web", "tcp").unwrap();
@@ -117,7 +121,7 @@ port = 443
     let this = id(&walk, "edge", "lb1");
     let other = id(&walk, "edge", "lb2");
     publish(&mut walk, |plan| {
-        plan.set_reach(this, Ok::<_, String>(Way::Itself)).unwrap();
+        plan.set_reach(this, Ok(Way::Itself)).unwrap();
         for node in [this, other] {
             plan.set_health(node, Health::Up, "connected".to_owned());
         }
@@ -137,7 +141,11 @@ fn a_node_that_drains_is_told_to_and_where_nobody_else_is_takes_its_own() {
     let other = id(&walk, "edge", "lb2");
     publish(&mut walk, |plan| {
         plan.set_node_drain(Some(drain));
-        plan.set_reach(other, Err::<Way, _>("no route".to_owned())).unwrap();
+        plan.set_reach(
+            other,
+            Err::<Way, _>(Unreachable { what: Obstacle::NoRoute, why: "no route".to_owned() }),
+        )
+        .unwrap();
     });
     let answer = explain(walk, CLIENT, "edge", "tcp").unwrap();
     assert_eq!(answer.decided_by.as_deref(), Some("own-node"), "{}", answer.says);

@@ -68,7 +68,7 @@ pub(super) fn walk_of(text: &str, flows_max: usize) -> FlowWalk {
     let mut plan = Plan::new(config).unwrap();
     let all: Vec<(ServerId, ServerKey)> = plan.servers().map(|s| (s.id, s.key.clone())).collect();
     for (id, key) in all {
-        plan.set_reach(id, Ok::<_, String>(HopKey::untagged(1, key.address.ip()))).unwrap();
+        plan.set_reach(id, Ok(HopKey::untagged(1, key.address.ip()))).unwrap();
     }
     let flows = FlowTable::new(&Sizes { flows_max, workers: 1, seed: [1, 2, 3, 4] }).unwrap();
     let shared = Shared::new(plan.snapshot(), Arc::new(flows), 16, 1024, 1);
