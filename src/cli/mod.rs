@@ -1,17 +1,19 @@
 //! The command line.
 
 mod listings;
+mod operate;
 
 pub(crate) use listings::{
     CompletionsArgs, DropsArgs, ExplainArgs, FlowCommand, FlowsArgs, KillArgs, ListArgs, ManArgs,
     PersistArgs, ServersArgs,
 };
+pub(crate) use operate::{
+    LeaveArgs, NodeArgs, NodeCommand, NodeDrainArgs, ReportArgs, Reported, SayArgs, ServerArgs,
+    ServerCommand, Then, WeightArgs,
+};
 
-use crate::commands::complete;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::ArgValueCandidates;
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// A userspace load balancer on AF_XDP.
 #[derive(Debug, Parser)]
@@ -232,161 +234,6 @@ pub(crate) struct DaemonArgs {
     /// The control socket.
     #[arg(short, long, value_name = "PATH", default_value = "/run/ringlead/control.sock")]
     pub(crate) socket: PathBuf,
-}
-
-/// `ringlead server`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ServerCommand {
-    /// Take new flows.
-    Ready(SayArgs),
-    /// Take no new flows but those of sticky clients; established flows go on.
-    Drain(LeaveArgs),
-    /// Take no new flow at all; established flows go on.
-    Offline(LeaveArgs),
-    /// Give it another weight, 1 to 256. Flows that it has stay. With maglev say it on every node, or they choose differently.
-    Weight(WeightArgs),
-    /// Forget what was said: the configuration's `state` and `weight` count again.
-    Clear(ServerArgs),
-    /// Say for a monitoring system whether it is up; counts before ringlead's own checks, and ends by itself.
-    Report(ReportArgs),
-    /// Not a command: says how to add a server.
-    #[command(hide = true)]
-    Add(EditArgs),
-    /// Not a command: says how to remove a server.
-    #[command(hide = true)]
-    Remove(EditArgs),
-}
-
-/// A weight.
-#[derive(Debug, Args)]
-pub(crate) struct WeightArgs {
-    /// Which server.
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-    /// Its share of new flows beside the others' weights.
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) weight: u16,
-}
-
-/// Whatever was meant by it.
-#[derive(Debug, Args)]
-pub(crate) struct EditArgs {
-    /// Anything.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) rest: Vec<String>,
-}
-
-/// `ringlead node`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodeCommand {
-    /// Take more traffic.
-    Ready(NodeArgs),
-    /// Be not ready for more traffic: whoever leads traffic here shall lead it elsewhere. What comes is served.
-    Drain(NodeDrainArgs),
-}
-
-/// Whom to tell, and how to answer.
-#[derive(Debug, Args)]
-pub(crate) struct NodeArgs {
-    /// Whom to tell.
-    #[command(flatten)]
-    pub(crate) daemon: DaemonArgs,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `ringlead node drain`.
-#[derive(Debug, Args)]
-pub(crate) struct NodeDrainArgs {
-    /// Whom to tell.
-    #[command(flatten)]
-    pub(crate) node: NodeArgs,
-    /// Why; status shows it.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// Wait until the node has no flow left, so long at most (`10m`). Exit status 1: some are left.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) wait: Option<Duration>,
-}
-
-/// Which server, and how to answer.
-#[derive(Debug, Args)]
-pub(crate) struct ServerArgs {
-    /// The server.
-    #[arg(value_name = "POOL/SERVER", add = ArgValueCandidates::new(complete::servers))]
-    pub(crate) server: String,
-    /// Whom to tell.
-    #[command(flatten)]
-    pub(crate) daemon: DaemonArgs,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// A state, why and for how long.
-#[derive(Debug, Args)]
-pub(crate) struct SayArgs {
-    /// Which server.
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-    /// Why; status shows it.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// For how long, in whole seconds (`1h`, `90s`): then the configuration's `state` counts again.
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) lasting: Option<Duration>,
-}
-
-/// A report of a server's health.
-#[derive(Debug, Args)]
-pub(crate) struct ReportArgs {
-    /// Which server.
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-    /// What is reported.
-    #[arg(value_name = "HEALTH")]
-    pub(crate) health: Reported,
-    /// For how long it counts, in whole seconds up to 24 h. Default: 30s.
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) lasting: Option<Duration>,
-    /// Why; status shows it.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-}
-
-/// What may be reported.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Reported {
-    /// It serves.
-    Up,
-    /// It does not.
-    Down,
-    /// Nothing any more: ringlead's own checks count again.
-    Clear,
-}
-
-/// A state that lets a server's flows end.
-#[derive(Debug, Args)]
-pub(crate) struct LeaveArgs {
-    /// The state.
-    #[command(flatten)]
-    pub(crate) say: SayArgs,
-    /// Wait until the server has no flow left, so long at most (`10m`). Exit status 1: some are left.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) wait: Option<Duration>,
-    /// What to do when the wait is over, whether flows are left or not.
-    #[arg(long, value_name = "WHAT", requires = "wait")]
-    pub(crate) then: Option<Then>,
-}
-
-/// What follows a wait.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Then {
-    /// Take no flow of sticky clients either.
-    Offline,
-    /// The same, and reset the flows that are left, each with its next packet.
-    Close,
 }
 
 /// `ringlead demo`.

@@ -174,8 +174,8 @@ fn flows_of_a_server_that_is_down_or_closed_end_as_was_said() {
     });
     assert!(drops(&ringlead, "flow-reset") >= 2);
     for [one, other] in silent {
-        one.is_reset_once_one_speaks(true);
-        other.is_reset_once_one_speaks(false);
+        one.await_reset_once_one_speaks(true);
+        other.await_reset_once_one_speaks(false);
     }
     talks.leave_first(&before);
     // Of this one clients are all that is seen; the others' flows wait half a minute for an end that may not have heard.

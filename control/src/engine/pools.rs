@@ -136,6 +136,15 @@ impl SaidStatus {
 
 impl Reporter {
     pub(super) fn pool_status(&self, pool: &PoolConfig) -> PoolStatus {
+        self.pool_status_with(pool, self.server_statuses(pool))
+    }
+
+    pub(super) fn server_statuses(&self, pool: &PoolConfig) -> Vec<ServerStatus> {
+        pool.servers.iter().filter_map(|server| self.server_status(pool, server)).collect()
+    }
+
+    /// Of a pool, with whatever is to be said of its servers.
+    pub(super) fn pool_status_with<S>(&self, pool: &PoolConfig, servers: S) -> PoolStatus<S> {
         let (hash, table_size) = match pool.algorithm {
             Algorithm::Maglev { size, hash } => {
                 let size = size.unwrap_or_else(|| default_size(pool.servers.len()));
@@ -154,7 +163,7 @@ impl Reporter {
             below_min_servers: strength.is_some_and(|strength| strength.below_min()),
             panic: self.plan.panic(&pool.name).map(|then| then.name().to_owned()),
             backups_in_use: strength.is_some_and(|strength| strength.uses_backups()),
-            servers: pool.servers.iter().filter_map(|server| self.server_status(pool, server)).collect(),
+            servers,
         }
     }
 

@@ -145,9 +145,9 @@ pub struct ServiceStatus {
     pub bytes_out: u64,
 }
 
-/// One pool.
+/// One pool, with its servers or how many they are.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct PoolStatus {
+pub struct PoolStatus<S = Vec<ServerStatus>> {
     /// Its name.
     pub name: String,
     /// `maglev`, `round-robin`, `least-flows` or `random-2`.
@@ -168,7 +168,7 @@ pub struct PoolStatus {
     /// Whether backups get flows now.
     pub backups_in_use: bool,
     /// Its servers.
-    pub servers: Vec<ServerStatus>,
+    pub servers: S,
 }
 
 /// One server.

@@ -1,5 +1,6 @@
 //! The schema, and configurations written down again, against the checks.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use ringlead_control::config::{self, Algorithm, Config, Severity, codes};
@@ -213,4 +214,44 @@ fn the_effective_file_names_every_default() {
 fn a_wrong_file_is_not_written_again() {
     assert!(config::effective("a.toml", "version = 2").unwrap_err().has_errors());
     assert!(config::shown("a.toml", "version = ").unwrap_err().has_errors());
+}
+
+/// Keys that the example does not show, and why.
+const NOT_IN_THE_EXAMPLE: &[(&str, &str)] = &[];
+
+/// Every key of the schema is in the example, as a value or in a comment, below a table of its kind.
+#[test]
+fn the_example_shows_every_key() {
+    let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut kind = String::new();
+    for line in config::EXAMPLE.lines() {
+        let plain = line.trim_start_matches(['#', ' ']);
+        if plain.starts_with('[') && plain.contains(']') && !plain.contains('=') {
+            plain.trim_start_matches('[').split(['.', ']']).next().unwrap_or_default().clone_into(&mut kind);
+        }
+        let before =
+            line.split(" = ").map(|part| part.rsplit([' ', '{', '#', '.']).next().unwrap_or_default());
+        shown.entry(kind.clone()).or_default().extend(before.map(str::to_owned));
+    }
+    let mut missing = Vec::new();
+    let schema = config::schema::schema();
+    for (kind, said) in schema["properties"].as_object().unwrap() {
+        let table = said.get("additionalProperties").filter(|table| table.is_object()).unwrap_or(said);
+        let Some(keys) = table.get("properties") else {
+            let top = shown.get("").is_some_and(|shown| shown.contains(kind));
+            missing.extend((!top).then(|| kind.clone()));
+            continue;
+        };
+        let nested =
+            |key: &Value| key.get("properties").or_else(|| key.pointer("/items/properties")).cloned();
+        for (key, said) in keys.as_object().unwrap() {
+            let inner = nested(said).and_then(|inner| inner.as_object().cloned()).unwrap_or_default();
+            for key in inner.keys().chain([key]) {
+                let there = shown.get(kind).is_some_and(|shown| shown.contains(key));
+                missing.extend((!there).then(|| format!("{kind}.{key}")));
+            }
+        }
+    }
+    missing.retain(|key| !NOT_IN_THE_EXAMPLE.iter().any(|(known, _)| known == key));
+    assert!(missing.is_empty(), "the example does not show {missing:?}");
 }

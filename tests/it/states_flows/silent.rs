@@ -51,7 +51,7 @@ impl Connection {
     }
 
     /// One end speaks. The other one, which never does, is reset as well.
-    pub(super) fn is_reset_once_one_speaks(mut self, the_server: bool) {
+    pub(super) fn await_reset_once_one_speaks(mut self, the_server: bool) {
         let Self { client, server } = &mut self;
         let (speaker, silent) = if the_server { (server, client) } else { (client, server) };
         speaker.write_all(b"x").unwrap();

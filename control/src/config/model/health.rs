@@ -23,8 +23,8 @@ pub struct CheckConfig {
     pub rise: u32,
     /// `fall`: bad checks in a row that take it down, 1 to 100.
     pub fall: u32,
-    /// `flaps`, 0 (never) to 100, with `flap-window`, `flap-hold` and `flap-hold-max`, each 1 s to 1 h: when a server that comes
-    /// and goes is held down.
+    /// `flaps`, 0 (never) to 100, with `flap-window` and `flap-hold-max`, 1 s to 1 h, and `flap-hold`, 1 s to 5 min: when a server
+    /// that comes and goes is held down.
     pub flaps: FlapRule,
     /// `port` to check instead of the server's own; not 0.
     pub port: Option<u16>,

@@ -4,7 +4,7 @@ use super::json;
 use crate::config::PoolConfig;
 use crate::engine::listening::Listening;
 use crate::engine::report::{Reporter, local_status};
-use crate::engine::status::{PortStatus, QueueStatus, ServerStatus};
+use crate::engine::status::{PoolStatus, PortStatus, QueueStatus, ServerStatus};
 use ringlead_l4::drops::Drop;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -59,30 +59,12 @@ pub struct ListAnswer {
     pub next: Option<usize>,
 }
 
-/// A pool without its servers.
+/// A pool with its servers counted.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PoolRow {
-    /// Its name.
-    pub name: String,
-    /// `maglev`, `round-robin`, `least-flows` or `random-2`.
-    pub algorithm: String,
-    /// What of a flow decides, with maglev.
-    pub hash: Option<String>,
-    /// The slots of the table, with maglev.
-    pub table_size: Option<u32>,
-    /// Seconds from a server's first flow to its full weight.
-    pub slow_start_s: Option<f64>,
-    /// With fewer servers eligible that are no backups, the backups join.
-    pub min_servers: usize,
-    /// Whether there are fewer.
-    pub below_min_servers: bool,
-    /// Whom its panic sends new flows to; `None`: there is no panic.
-    #[serde(default)]
-    pub panic: Option<String>,
-    /// Whether backups get flows now.
-    pub backups_in_use: bool,
-    /// All servers.
-    pub servers: usize,
+    /// The pool as in the status, but for how many servers it has in place of them.
+    #[serde(flatten)]
+    pub pool: PoolStatus<usize>,
     /// Servers that may get new flows.
     pub servers_eligible: usize,
     /// Servers that are backups.
@@ -162,21 +144,12 @@ impl Reporter {
     }
 
     fn pool_row(&self, pool: &PoolConfig) -> PoolRow {
-        let status = self.pool_status(pool);
+        let servers = self.server_statuses(pool);
         PoolRow {
-            servers: status.servers.len(),
-            servers_eligible: status.servers.iter().filter(|server| server.eligible).count(),
-            backups: status.servers.iter().filter(|server| server.backup).count(),
-            flows: status.servers.iter().map(|server| server.flows).sum(),
-            name: status.name,
-            algorithm: status.algorithm,
-            hash: status.hash,
-            table_size: status.table_size,
-            slow_start_s: status.slow_start_s,
-            min_servers: status.min_servers,
-            below_min_servers: status.below_min_servers,
-            panic: status.panic,
-            backups_in_use: status.backups_in_use,
+            servers_eligible: servers.iter().filter(|server| server.eligible).count(),
+            backups: servers.iter().filter(|server| server.backup).count(),
+            flows: servers.iter().map(|server| server.flows).sum(),
+            pool: self.pool_status_with(pool, servers.len()),
         }
     }
 
