@@ -12,3 +12,5 @@ mod http;
 mod lab;
 #[path = "probes/tls.rs"]
 mod tls;
+#[path = "probes/vlan.rs"]
+mod vlan;

@@ -1,13 +1,11 @@
-//! `ringlead services`, `pools`, `servers`, `workers`, `ports`, `drops` and `snat`: parts of the status, one row each.
+//! `ringlead services`, `pools`, `servers`, `workers`, `ports` and `snat`: parts of the status, one row each.
 
 use super::daemon;
 use super::listing::{Asked, Shown, refused, show};
 use super::render::{is, number, text};
-use crate::cli::{DropsArgs, ListArgs, ServersArgs};
+use crate::cli::{ListArgs, ServersArgs};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::Instant;
 
 /// A worker that has not beaten for so many milliseconds is silent.
 const SILENT_MS: f64 = 1_000.0;
@@ -40,22 +38,6 @@ pub(crate) fn ports(args: &ListArgs) -> ExitCode {
 /// `ringlead snat`. Degraded: ports of one run out.
 pub(crate) fn snat(args: &ListArgs) -> ExitCode {
     list(&snat_shown(), args, json!({ "of": "snat" }))
-}
-
-/// `ringlead drops`.
-pub(crate) fn drops(args: &DropsArgs) -> ExitCode {
-    let asked = match Asked::of(&args.list.daemon) {
-        Ok(asked) => asked,
-        Err(why) => return refused("drops", &why),
-    };
-    let mut rates = Rates::default();
-    let shown = drops_shown(args.list.watch.is_some());
-    show(&shown, &args.list, || {
-        let mut rows = asked.rows(json!({ "command": "list", "of": "drops" }), json!(0))?;
-        rates.add(&mut rows, Instant::now());
-        rows.retain(|row| args.all || number(row, "/count") > 0.0);
-        Ok(rows)
-    })
 }
 
 fn list(shown: &Shown, args: &ListArgs, mut request: Value) -> ExitCode {
@@ -173,9 +155,14 @@ fn servers_shown() -> Shown {
             ("agent", |row| text(row, "/agent/says")),
             ("health", |row| text(row, "/health")),
             ("reason", |row| text(row, "/reason")),
-            ("check p50/p99", |row| match &row["check_times"] {
-                Value::Null => "-".to_owned(),
-                times => format!("{:.1}/{:.1} ms", number(times, "/p50_ms"), number(times, "/p99_ms")),
+            ("check p50/p99", |row| {
+                let times = &row["check_times"];
+                let of = |name: &str| number(times, name);
+                if times.is_null() {
+                    "-".to_owned()
+                } else {
+                    format!("{:.1}/{:.1} ms", of("/p50_ms"), of("/p99_ms"))
+                }
             }),
             ("flows", |row| match row["flows_max"].as_u64() {
                 Some(most) => format!("{}/{most}", row["flows"]),
@@ -317,51 +304,9 @@ fn is_nearly_full(row: &Value, of: &str) -> bool {
     part("used") + part("quarantined") >= part("total") * (63.0 / 64.0)
 }
 
-fn drops_shown(watched: bool) -> Shown {
-    let rate: super::listing::Column = ("a second", |row| match row["rate"].as_f64() {
-        Some(rate) => format!("{rate:.1}"),
-        None => "-".to_owned(),
-    });
-    let mut columns: Vec<super::listing::Column> = vec![
-        ("code", |row| text(row, "/code")),
-        ("reason", |row| text(row, "/reason")),
-        ("frames", |row| text(row, "/count")),
-        ("what it means", |row| text(row, "/text")),
-    ];
-    let mut csv = vec!["/code", "/reason", "/count", "/text"];
-    if watched {
-        columns.insert(3, rate);
-        csv.insert(3, "/rate");
-    }
-    Shown { name: "drops", columns, csv, degraded: |_| false }
-}
-
-/// From counts to counts a second, from the second time on.
-#[derive(Default)]
-struct Rates(Option<(Instant, BTreeMap<String, f64>)>);
-
-impl Rates {
-    fn add(&mut self, rows: &mut [Value], now: Instant) {
-        let counts: BTreeMap<String, f64> =
-            rows.iter().map(|row| (text(row, "/reason"), number(row, "/count"))).collect();
-        if let Some((then, before)) = &self.0 {
-            let seconds = now.duration_since(*then).as_secs_f64().max(1e-3);
-            for row in rows {
-                let reason = text(row, "/reason");
-                // A daemon that was restarted counts from zero.
-                let more =
-                    (number(row, "/count") - before.get(&reason).copied().unwrap_or_default()).max(0.0);
-                row["rate"] = json!(more / seconds);
-            }
-        }
-        self.0 = Some((now, counts));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn every_csv_column_and_every_cell_is_one_of_its_row() {
@@ -370,6 +315,7 @@ mod tests {
             "operator": "drain", "operator_file": "ready", "said": { "reason": "kernel update", "since": 1, "until": null },
             "agent": { "says": "50%" }, "health": "up", "reason": "connected", "eligible": false, "flows": 3, "flows_max": 9,
             "next_hop": "10.0.0.1 by port lan", "neighbour": "02:00:00:00:00:01",
+            "check_times": { "checks": 2, "p50_ms": 0.25, "p99_ms": 1.5 },
         });
         let shown = servers_shown();
         let cells: Vec<String> = shown.columns.iter().map(|(_, cell)| cell(&server)).collect();
@@ -383,6 +329,7 @@ mod tests {
                 "50%",
                 "up",
                 "connected",
+                "0.2/1.5 ms",
                 "3/9",
                 "10.0.0.1 by port lan (02:00:00:00:00:01)"
             ]
@@ -418,20 +365,5 @@ mod tests {
         let ports = |used: u32| json!({ "tcp": { "used": used, "quarantined": 0, "total": 64 }, "udp": { "used": 0, "quarantined": 0, "total": 64 } });
         assert!((snat_shown().degraded)(&ports(63)) && !(snat_shown().degraded)(&ports(62)));
         assert!((workers_shown().degraded)(&json!({ "beat_ms": 1_001 })));
-    }
-
-    #[test]
-    fn drops_have_a_rate_from_the_second_time_on_also_after_a_restart() {
-        let rows = |count: u32| vec![json!({ "reason": "no-server", "count": count })];
-        let (mut rates, begin) = (Rates::default(), Instant::now());
-        let mut first = rows(10);
-        rates.add(&mut first, begin);
-        assert_eq!(first, rows(10));
-        let mut second = rows(30);
-        rates.add(&mut second, begin + Duration::from_secs(2));
-        assert_eq!(second[0]["rate"], 10.0);
-        let mut restarted = rows(5);
-        rates.add(&mut restarted, begin + Duration::from_secs(4));
-        assert_eq!(restarted[0]["rate"], 0.0);
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod complete;
 mod config;
 mod daemon;
 mod diff;
+mod drops;
 mod events;
 mod explain;
 mod explain_flow;
@@ -49,7 +50,7 @@ fn obey(cli: Cli) -> ExitCode {
         Command::Servers(args) => listings::servers(&args),
         Command::Workers(args) => listings::workers(&args),
         Command::Ports(args) => listings::ports(&args),
-        Command::Drops(args) => listings::drops(&args),
+        Command::Drops(args) => drops::drops(&args),
         Command::Snat(args) => listings::snat(&args),
         Command::Persist(args) => persist::persist(&args),
         Command::Flows(args) => flows::flows(&args),

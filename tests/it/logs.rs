@@ -45,7 +45,7 @@ fn a_log_moves_to_a_file_by_reload_and_is_opened_anew() {
     };
     // What cannot be opened changes nothing.
     ringlead.hang_up(&with_log(&lab.files().join("missing/observed.log")));
-    let refused = || ringlead.log().contains("its directory must be there");
+    let refused = || ringlead.log().contains("there is no folder");
     wait_until(LIMIT, "the refusal in the log", refused);
     ringlead.hang_up(&with_log(&path));
     wait_until(LIMIT, "the reload in the file", || says(&path, "reload", "is in force"));

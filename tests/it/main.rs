@@ -43,6 +43,7 @@ mod refusals;
 mod reload;
 mod reports;
 mod service_path;
+mod service_path_upgrade;
 mod service_path_whole;
 mod snat;
 mod snat_exhausted;

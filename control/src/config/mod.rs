@@ -22,6 +22,7 @@ mod raw;
 mod render;
 pub mod schema;
 mod source;
+mod strangers;
 mod tree;
 mod values;
 mod vocabulary;
