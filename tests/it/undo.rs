@@ -51,6 +51,53 @@ fn a_reload_stays_when_confirmed_and_returns_when_undone_or_forgotten() {
     assert!(status == 2 && said.contains("error[C001]: unknown key `nonsense`"), "{said}");
 }
 
+/// While a reload waits: SIGHUP, another reload and a successor are refused, each with the reason; after a kill the file counts,
+/// which is said once.
+#[test]
+fn a_reload_that_waits_lets_nobody_else_in_and_a_restart_says_that_it_was_not_confirmed() {
+    needs_ringlead!();
+    let lab = Lab::new("undo-waits");
+    let both = config(&lab);
+    let ringlead = Ringlead::start(&lab, &Config::standard(&lab).with_servers(&[1, 2]).render());
+    let file = ringlead.file().display().to_string();
+    let servers = |ringlead: &Ringlead| {
+        let services = ringlead.status()["services"].as_array().unwrap().clone();
+        services.iter().filter_map(|service| service["servers"].as_u64()).max()
+    };
+    fs::write(&file, &both).unwrap();
+    let (status, said) = ringlead.ask(&["reload", "--confirm", "1h", "--socket-of", &file]);
+    assert!(status == 0, "{said}");
+    let marker = lab.files().join("state/reload-on-trial");
+    assert!(marker.exists());
+
+    ringlead.hang_up(&Config::standard(&lab).with_servers(&[1]).render());
+    wait_until(Duration::from_secs(30), "SIGHUP is refused", || {
+        ringlead.log().contains("the last reload waits for confirm")
+    });
+    assert_eq!(servers(&ringlead), Some(3), "what is on trial stays");
+    let refused = Ringlead::take_over_from(&lab, "successor.toml", &both).map(drop).unwrap_err();
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.said);
+    assert!(refused.said.contains("waits for confirm"), "{}", refused.said);
+    assert!(ringlead.ask(&["status", "-c", &file]).1.contains("is waiting for confirm"));
+
+    ringlead.kill();
+    let told = "ended while a reload waited for confirm";
+    let ringlead = Ringlead::start(&lab, &both);
+    assert!(ringlead.log().contains(told), "{}", ringlead.log());
+    assert!(!marker.exists() && servers(&ringlead) == Some(3), "the file as it is");
+    assert_eq!(ringlead.ask(&["confirm", "--socket-of", &file]).0, 2, "nothing waits");
+    ringlead.kill();
+    let ringlead = Ringlead::start(&lab, &both);
+    assert!(!ringlead.log().contains(told), "said once:\n{}", ringlead.log());
+    assert_eq!(ringlead.ask(&["reload", "--confirm", "1h", "--socket-of", &file]).0, 0);
+    assert!(marker.exists());
+    assert_eq!(ringlead.ask(&["confirm", "--socket-of", &file]).0, 0);
+    assert!(!marker.exists(), "confirmed");
+    assert_eq!(ringlead.ask(&["reload", "--confirm", "1h", "--socket-of", &file]).0, 0);
+    assert_eq!(ringlead.ask(&["undo", "--socket-of", &file]).0, 0);
+    assert!(!marker.exists(), "undone");
+}
+
 fn socket_of(file: &str) -> String {
     let table: toml::Table = toml::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     table["node"]["control"].as_str().unwrap().trim_start_matches("unix:").to_owned()

@@ -37,7 +37,7 @@ impl Engine {
     pub(super) async fn reload(&mut self, confirm: Option<Duration>) {
         self.notify.reloading(monotonic());
         let result = match self.nothing_waits() {
-            Ok(()) => self.load_and_adopt().await,
+            Ok(()) => self.on_trial(confirm.is_some()).await,
             waits => waits,
         };
         self.last_reload.count += 1;
@@ -55,6 +55,19 @@ impl Engine {
         }
         self.last_reload.error = result.err();
         self.tell_manager_ready();
+    }
+
+    /// What is to be confirmed is kept as such before it counts, as it may be what ends this process.
+    async fn on_trial(&mut self, trial: bool) -> Result<(), String> {
+        if !trial {
+            return self.load_and_adopt().await;
+        }
+        self.note_trial(true).await;
+        let adopted = self.load_and_adopt().await;
+        if adopted.is_err() {
+            self.note_trial(false).await;
+        }
+        adopted
     }
 
     async fn load_and_adopt(&mut self) -> Result<(), String> {

@@ -114,7 +114,10 @@ impl Engine {
                 self.reload(confirm).await;
                 self.last_reload.error.clone().map_or_else(|| self.told(), Err)
             }
-            "confirm" => self.confirm().and_then(|()| self.told()),
+            "confirm" => {
+                self.confirm().await?;
+                self.told()
+            }
             "undo" => {
                 self.undo().await?;
                 self.told()

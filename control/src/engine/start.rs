@@ -42,6 +42,7 @@ impl Engine {
     /// flows of a predecessor that died.
     pub(super) async fn start(&mut self) -> Result<(), EngineError> {
         self.survey().await?;
+        self.tell_trial().await;
         // Probes are answered from here on: alive, and not ready.
         self.listen().map_err(EngineError)?;
         let tokens = tokens(self.plan.config()).map_err(EngineError)?;

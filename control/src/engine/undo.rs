@@ -4,15 +4,21 @@
 //! other one is refused, so that there is never a doubt to what `undo` returns.
 
 use super::Engine;
+use super::replace::{Lasting, replace};
 use crate::config::{Config, Origin};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 /// The longest that a reload may wait for its confirmation, in seconds.
 pub const CONFIRM_S_MAX: u64 = 3_600;
 /// Bytes of the configuration in one answer, or a few less: a page ends with a whole character.
 const PAGE: usize = 1 << 20;
+
+/// In the state directory while a reload waits for its confirmation.
+const ON_TRIAL: &str = "reload-on-trial";
 
 /// A configuration that was in force.
 #[derive(Debug, Clone)]
@@ -96,6 +102,32 @@ impl Engine {
         }
     }
 
+    /// Keeps in the state directory that a reload waits for its confirmation, or forgets it: who starts after this process was
+    /// killed reads the file again, which nobody has confirmed, and is told.
+    pub(super) async fn note_trial(&self, waits: bool) {
+        let file = self.plan.config().node.state_dir.join(ON_TRIAL);
+        let kept = tokio::task::spawn_blocking(move || match waits {
+            true => replace(&file, b"a reload waits for its confirmation\n", Lasting::AtOnce),
+            false => forget(&file).map(drop),
+        });
+        if let Ok(Err(error)) = kept.await {
+            tracing::warn!(event = "reload", %error, "a restart will not know whether a reload waits for its confirmation");
+        }
+    }
+
+    /// Tells that the last process ended while a reload waited, once.
+    pub(super) async fn tell_trial(&self) {
+        let file = self.plan.config().node.state_dir.join(ON_TRIAL);
+        if let Ok(Ok(true)) = tokio::task::spawn_blocking(move || forget(&file)).await {
+            let path = self.config_path.display().to_string();
+            tracing::warn!(
+                event = "reload",
+                file = path,
+                "the last ringlead ended while a reload waited for confirm: the file as it is now is in force, and nothing will undo it"
+            );
+        }
+    }
+
     /// The last reload is undone after `patience`.
     pub(super) fn wait_for_confirm(&mut self, patience: Duration) {
         self.undo.deadline = Some(Instant::now() + patience);
@@ -103,15 +135,18 @@ impl Engine {
     }
 
     /// The last reload is right.
-    pub(super) fn confirm(&mut self) -> Result<(), String> {
+    pub(super) async fn confirm(&mut self) -> Result<(), String> {
         self.undo.deadline.take().ok_or("no reload waits for confirm")?;
+        self.note_trial(false).await;
         tracing::info!(event = "reload", "confirmed");
         Ok(())
     }
 
     /// Returns to what was in force before the last good reload. Another one returns to where it was.
     pub(super) async fn undo(&mut self) -> Result<(), String> {
-        self.undo.deadline = None;
+        if self.undo.deadline.take().is_some() {
+            self.note_trial(false).await;
+        }
         let kept = self.undo.previous.clone().ok_or("there is nothing to undo: no reload was taken over")?;
         match self.adopt(kept.config, kept.text).await {
             Ok(()) => {
@@ -132,6 +167,15 @@ impl Engine {
             // Logged where it happens; the reload stays then, and no longer waits.
             let _ = self.undo().await;
         }
+    }
+}
+
+/// Removes a file; returns whether it was there.
+fn forget(file: &Path) -> io::Result<bool> {
+    match fs::remove_file(file) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -32,7 +32,7 @@ impl Judge<'_> {
                     &["observe", key, "to"],
                     format!("`{key}`: {}: {why}", path.display()),
                 )
-                .help("make its folder, writable for ringlead, or choose another place");
+                .help("its directory must be there, and ringlead may write to it; or choose another place");
             }
         }
         let reports = config.observe.reports.as_ref();
