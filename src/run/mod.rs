@@ -8,7 +8,7 @@ mod worker_thread;
 
 use handed_over::HandedOver;
 use ports::PortPlan;
-use ringlead_control::admin::{self, Access, Successor};
+use ringlead_control::admin::{self, Access, Successor, client};
 use ringlead_control::config::{self, Config, Diagnostics};
 use ringlead_control::engine::{Ended, Engine, EngineError, Inputs, Node, NodePort, NodeSocket, Signals};
 use ringlead_control::lock::InstanceLock;
@@ -50,7 +50,8 @@ pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
             return ExitCode::from(REFUSED);
         }
     };
-    let machine = Machine::ask(&loaded.config, take_over);
+    let beside = take_over && may_run_beside(&loaded.config.node.control);
+    let machine = Machine::ask(&loaded.config, beside);
     let found = machine::before(&loaded, &machine);
     let warnings = Diagnostics::of_warnings(std::mem::take(&mut loaded.warnings));
     // Where the log cannot be opened, that is among what was found: it is told by standard error.
@@ -79,6 +80,11 @@ pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a daemon runs that keeps its memory while this one starts. Who does not answer may.
+fn may_run_beside(control: &Path) -> bool {
+    client::is_there(control).unwrap_or(true)
 }
 
 /// The ports' devices, unless something about this machine is in the way.
@@ -375,4 +381,23 @@ fn random_bytes<const N: usize>() -> Result<[u8; N], String> {
         .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
     read.map_err(failed("cannot read /dev/urandom"))?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_run_beside;
+    use std::fs;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn memory_is_shared_only_with_a_daemon_that_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = dir.path().join("control");
+        assert!(!may_run_beside(&control), "there never was one");
+        let daemon = UnixListener::bind(&control).unwrap();
+        assert!(may_run_beside(&control));
+        drop(daemon);
+        assert!(control.exists() && !may_run_beside(&control), "it died");
+        fs::remove_file(&control).unwrap();
+    }
 }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::ptrace;
@@ -72,6 +76,7 @@ fn a_scrape_tells_what_happened() {
     a_draining_node_is_not_ready(&lab, &ringlead);
 
     reloads_are_told(&lab, &mut ringlead, &with_other, &observed(&config.render()), &other);
+    refused_reloads_disturb_nobody(&lab, &mut ringlead, &with_other);
     let began = scrape(&lab).value("process_start_time_seconds", &[]);
     let next = Ringlead::take_over(&lab, &with_other).unwrap_or_else(|refusal| panic!("{}", refusal.said));
     assert!(ringlead.ended().success());
@@ -191,6 +196,60 @@ fn reloads_are_told(lab: &Lab, ringlead: &mut Ringlead, with: &str, without: &st
         assert!(said.contains("is in force"), "{at}: {said}");
         assert_eq!(get(lab, "/readyz", &[]).0, 200, "{at}");
     }
+}
+
+/// The new place would take new connections at once, but the file is refused: for a file it names, and for another place.
+fn refused_reloads_disturb_nobody(lab: &Lab, ringlead: &mut Ringlead, with: &str) {
+    let said = ringlead.reload(&with.replace(AT, "0.0.0.0:9090"));
+    assert!(said.contains("is in force"), "{said}");
+    let file = with.replace("type = \"tcp\"", "type = \"https\"\nca = \"/nonexistent/ca.pem\"");
+    let tokens = lab.files().join("report-tokens");
+    fs::write(&tokens, "0123456789abcdef0123456789abcdef\n").expect("tokens");
+    fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).expect("its mode");
+    let place = format!("{with}report = \"127.0.0.1:9091\"\nreport-token-file = \"{}\"\n", tokens.display());
+    let taken = lab.within(Node::Balancer, || TcpListener::bind("127.0.0.1:9091")).expect("a listener");
+    let end = AtomicBool::new(false);
+    let knocked = thread::scope(|scope| {
+        let knock = || lab.within(Node::Balancer, || knock(AT, &end));
+        let clients = [scope.spawn(knock), scope.spawn(knock)];
+        for _ in 0..8 {
+            for (text, why) in [(&file, "/nonexistent/ca.pem"), (&place, "cannot listen at 127.0.0.1:9091")] {
+                let said = ringlead.reload(text);
+                assert!(said.contains("refused") && said.contains(why), "{said}");
+            }
+        }
+        end.store(true, Ordering::Relaxed);
+        clients.map(|client| client.join().expect("a client"))
+    });
+    drop(taken);
+    for (answered, failed) in knocked {
+        assert!(answered > 0 && failed.is_empty(), "{answered} answered, {failed:?}");
+    }
+    ringlead.reload(with);
+}
+
+/// Asks without a pause, each time on a new connection, until told to end: how many were answered, and what the others got. Who is kept
+/// from asking for a second, which a place that closes waits, may get nothing.
+fn knock(at: &str, end: &AtomicBool) -> (u64, Vec<String>) {
+    let (mut answered, mut failed) = (0, Vec::new());
+    while !end.load(Ordering::Relaxed) {
+        let (begin, mut is_late) = (Instant::now(), false);
+        let mut once = || -> io::Result<String> {
+            let mut stream = TcpStream::connect(at)?;
+            stream.set_read_timeout(Some(LIMIT))?;
+            let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            is_late = begin.elapsed() >= Duration::from_secs(1);
+            asked?;
+            let mut said = String::new();
+            stream.read_to_string(&mut said).map(|_| said)
+        };
+        match once() {
+            Ok(said) if said.starts_with("HTTP/1.1 200 OK") => answered += 1,
+            _ if is_late => {}
+            other => failed.push(format!("{other:?}")),
+        }
+    }
+    (answered, failed)
 }
 
 fn a_draining_node_is_not_ready(lab: &Lab, ringlead: &Ringlead) {

@@ -26,10 +26,8 @@ pub async fn look(
 ) -> Result<Diagnostics, EngineError> {
     let found = before(loaded, machine);
     let mut judge = Judge::new(&loaded.config, &loaded.origin);
-    // A place that overlaps with one of its own is no hindrance either.
-    let own_port = |at: &SocketAddr| served.iter().any(|served| served.port() == at.port());
-    for (key, at) in places(&loaded.config).filter(|(_, at)| !own_port(at)) {
-        if let Err(error) = can_bind(at) {
+    for (key, at) in places(&loaded.config) {
+        if let Err(error) = could_bind(at, served) {
             judge.listening(key, at, &error);
         }
     }
@@ -98,6 +96,30 @@ fn own(addresses: &[NodeAddress]) -> BTreeSet<IpAddr> {
     addresses.iter().filter(|address| !address.ours).map(|address| address.ip).collect()
 }
 
+/// Whether a listener could be had by the daemon that runs, which listens at `served`: what overlaps with that is busy with it, and
+/// it moves. Somebody else whom the new place overlaps, too, is not told from it.
+fn could_bind(at: SocketAddr, served: &[SocketAddr]) -> io::Result<()> {
+    match can_bind(at) {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrInUse
+                && served.iter().any(|served| overlap(*served, at)) =>
+        {
+            Ok(())
+        }
+        tried => tried,
+    }
+}
+
+/// Whether a listener at the one is in the way of one at the other: `[::]` takes connections of both families.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers = |all: IpAddr, one: IpAddr| match all {
+        IpAddr::V4(all) => all.is_unspecified() && one.is_ipv4(),
+        IpAddr::V6(all) => all.is_unspecified(),
+    };
+    let (one, other) = (a.ip().to_canonical(), b.ip().to_canonical());
+    a.port() == b.port() && (one == other || covers(one, other) || covers(other, one))
+}
+
 /// Whether a listener could be had. Nobody can connect to it: it is bound, and gone.
 fn can_bind(at: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
@@ -107,9 +129,9 @@ fn can_bind(at: SocketAddr) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::can_bind;
+    use super::{can_bind, could_bind};
     use std::io::ErrorKind;
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener};
 
     #[test]
     fn a_place_that_somebody_listens_at_is_told_from_a_free_one() {
@@ -120,5 +142,33 @@ mod tests {
         can_bind(at).unwrap();
         let other = can_bind("192.0.2.1:80".parse().unwrap()).unwrap_err();
         assert_eq!(other.kind(), ErrorKind::AddrNotAvailable);
+    }
+
+    #[test]
+    fn only_a_place_that_overlaps_with_the_daemons_own_may_be_busy() {
+        let held = TcpListener::bind("127.0.0.2:0").unwrap();
+        let at = held.local_addr().unwrap();
+        let same_port = |ip: &str| SocketAddr::new(ip.parse().unwrap(), at.port());
+        for (served, wanted) in [
+            ("127.0.0.2", "127.0.0.2"),
+            ("127.0.0.2", "0.0.0.0"),
+            ("0.0.0.0", "127.0.0.2"),
+            ("::", "127.0.0.2"),
+        ] {
+            could_bind(same_port(wanted), &[same_port(served)])
+                .unwrap_or_else(|error| panic!("{wanted}: {error}"));
+        }
+        let refused = |served: SocketAddr, wanted: &str| {
+            could_bind(same_port(wanted), &[served]).err().map(|error| error.kind())
+        };
+        // Somebody else beside the daemon, on another port of it, and in another family.
+        for served in [same_port("127.0.0.1"), SocketAddr::new(at.ip(), 1), same_port("::1")] {
+            assert_eq!(refused(served, "127.0.0.2"), Some(ErrorKind::AddrInUse), "beside {served}");
+        }
+        // The port is the daemon's, the address nobody's here.
+        for served in ["127.0.0.1", "0.0.0.0", "192.0.2.1"] {
+            let error = refused(same_port(served), "192.0.2.1");
+            assert_eq!(error, Some(ErrorKind::AddrNotAvailable), "beside {served}");
+        }
     }
 }

@@ -24,6 +24,9 @@ const LISTEN_EVERY: Duration = Duration::from_secs(1);
 /// Frames dropped for one service, by place in [`OF_SERVICE`].
 pub(super) type DropCounts = [u64; OF_SERVICE.len()];
 
+/// `Some(place)`: another place, at which it is listened while the old one still is; `None`: the same place.
+pub(super) type NextMetrics = Option<Option<Opened>>;
+
 /// Where it cannot be listened, and why.
 #[derive(Debug, Clone)]
 pub(super) struct Deaf {
@@ -89,16 +92,11 @@ impl Observe {
         self.server.as_ref()
     }
 
-    /// What another configuration changes about where metrics are served: `Some(place)` once it is listened there, while the
-    /// old place is still served, as those `beside` it are; `None`: nothing.
+    /// What another configuration changes about where metrics are served. The old place is still served, as those `beside` it are.
     ///
     /// # Errors
     /// When it cannot be listened there.
-    pub(super) fn changed(
-        &self,
-        at: Option<SocketAddr>,
-        beside: &[&Server],
-    ) -> Result<Option<Option<Opened>>, Deaf> {
+    pub(super) fn changed(&self, at: Option<SocketAddr>, beside: &[&Server]) -> Result<NextMetrics, Deaf> {
         if self.server.as_ref().map(Server::at) == at {
             return Ok(None);
         }
@@ -107,30 +105,27 @@ impl Observe {
         at.map(open).transpose().map(Some)
     }
 
-    /// Puts the change in force: the new place is served, then the old one closed.
-    pub(super) async fn adopt(&mut self, change: Option<Option<Opened>>) {
-        let Some(opened) = change else { return };
-        let old = self.server.take();
-        opened.into_iter().for_each(|opened| self.serve(opened));
-        if let Some(old) = old {
-            old.close().await;
-        }
+    /// Puts the change in force: the new place is served. Returns the old one, to be closed.
+    #[must_use]
+    pub(super) fn adopt(&mut self, next: NextMetrics) -> Option<Server> {
+        let opened = next?;
+        let begun = opened.map(|opened| self.begin(opened));
+        std::mem::replace(&mut self.server, begun)
     }
 
-    fn serve(&mut self, opened: Opened) {
-        let door = Arc::new(Door::new(self.ask.clone(), Arc::clone(&self.pulse)));
-        self.server = Some(Server::begin(opened, door));
+    /// Serves a place.
+    pub(super) fn begin(&self, opened: Opened) -> Server {
+        Server::begin(opened, Arc::new(Door::new(self.ask.clone(), Arc::clone(&self.pulse))))
     }
 }
 
 impl Engine {
     /// Begins to serve metrics where the configuration says.
     pub(super) fn listen(&mut self) -> Result<(), String> {
-        let change = self.observe.changed(self.plan.config().observe.metrics, &[]);
-        let change = change.map_err(|deaf| deaf.told(self.plan.config(), &self.undo.origin()))?;
-        if let Some(Some(opened)) = change {
-            self.observe.serve(opened);
-        }
+        let next = self.observe.changed(self.plan.config().observe.metrics, &[]);
+        let next = next.map_err(|deaf| deaf.told(self.plan.config(), &self.undo.origin()))?;
+        // Nothing was served.
+        drop(self.observe.adopt(next));
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! SIGHUP: another configuration, taken over whole or not at all.
 
 use super::addresses::local_soon;
-use super::observe::Deaf;
+use super::observe::{Deaf, NextMetrics};
 use super::publish::drop_elsewhere;
-use super::reporting::tokens;
+use super::reporting::{NextReporting, tokens};
 use super::routes::Ask;
 use super::start::names;
 use super::undo::Written;
@@ -90,23 +90,20 @@ impl Engine {
                 restart.join(", ")
             ));
         }
-        let metrics = self.observe.changed(config.observe.metrics, &self.http_servers());
-        let new = New { config, origin: text.origin.clone(), metrics: metrics.as_ref().err().cloned() };
         let last = (Arc::clone(&self.plan), self.local.clone(), self.own_addresses());
-        let prepared = tokio::task::spawn_blocking(move || prepare(&last, new)).await;
+        let origin = text.origin.clone();
+        let prepared = tokio::task::spawn_blocking(move || prepare(&last, config, &origin)).await;
         let (plan, rules, (log, flows), tokens) = prepared.map_err(|e| e.to_string())??;
-        let reports = plan.config().observe.reports.as_ref();
-        let reporting = self.reporting.changed(reports, tokens, &self.http_servers());
-        let reporting = reporting.map_err(|deaf| deaf.told(plan.config(), &text.origin))?;
         if let Some(steering) = &mut self.node.steering {
             steering.fits(&rules).map_err(|e| e.to_string())?;
         }
+        // New connections may come to a new place from the moment it is opened: by now nothing else can refuse the file.
+        let places = self.open_places(plan.config(), tokens).await;
+        let (metrics, reporting) = places.map_err(|deaf| deaf.told(plan.config(), &text.origin))?;
         logs::adopt(log);
         self.flow_log.adopt(flows, || names(&plan));
         drop_elsewhere((std::mem::replace(&mut self.plan, plan), rules));
-        // One that failed was refused above.
-        self.observe.adopt(metrics.unwrap_or_default()).await;
-        self.reporting.adopt(reporting).await;
+        let left = (self.observe.adopt(metrics), self.reporting.adopt(reporting));
         self.undo.running = text;
         self.note_new_services();
         self.note_said().await;
@@ -128,11 +125,29 @@ impl Engine {
         self.sync_addresses(true).await;
         self.refresh_local().await;
         self.steer();
+        // That takes a while, for which nothing new is to wait.
+        tokio::join!(close(left.0), close(left.1));
         Ok(())
     }
-}
 
-impl Engine {
+    /// Opens where another configuration would have us listen, while we still listen where we did.
+    async fn open_places(
+        &self,
+        config: &Config,
+        tokens: Tokens,
+    ) -> Result<(NextMetrics, NextReporting), Deaf> {
+        let metrics = self.observe.changed(config.observe.metrics, &self.http_servers())?;
+        let reports = config.observe.reports.as_ref();
+        match self.reporting.changed(reports, tokens, &self.http_servers()) {
+            Ok(reporting) => Ok((metrics, reporting)),
+            Err(deaf) => {
+                // Somebody may have connected to it.
+                close(metrics.flatten().map(|opened| self.observe.begin(opened))).await;
+                Err(deaf)
+            }
+        }
+    }
+
     /// Where we listen over HTTP: what one of them leaves, another may take in the same reload.
     fn http_servers(&self) -> Vec<&Server> {
         self.observe.server().into_iter().chain(self.reporting.server()).collect()
@@ -142,28 +157,16 @@ impl Engine {
 /// Those that are opened and not in force yet.
 type Logs = (Prepared, PreparedFlows);
 
-/// A configuration that may come into force.
-struct New {
-    config: Config,
-    origin: Origin,
-    /// Where metrics cannot be served, if so.
-    metrics: Option<Deaf>,
-}
-
 /// The plan in force, this node's addresses, and those that it has for itself.
 type Last = (Arc<Plan>, BTreeSet<IpAddr>, BTreeSet<IpAddr>);
 
 /// The plan after another configuration, what would be steered then, and the log. Takes as long as the configuration is, so it runs off
 /// the control thread.
-fn prepare(last: &Last, new: New) -> Result<(Arc<Plan>, Rules, Logs, Tokens), String> {
+fn prepare(last: &Last, config: Config, origin: &Origin) -> Result<(Arc<Plan>, Rules, Logs, Tokens), String> {
     let (last, local, own) = last;
-    let New { config, origin, metrics } = new;
-    let mut judge = Judge::new(&config, &origin);
+    let mut judge = Judge::new(&config, origin);
     judge.files();
     judge.sources(own, ephemeral());
-    if let Some(Deaf { key, at, error }) = &metrics {
-        judge.listening(key, *at, error);
-    }
     let found = judge.end();
     if found.has_errors() {
         return Err(found.to_string());
@@ -175,6 +178,13 @@ fn prepare(last: &Last, new: New) -> Result<(Arc<Plan>, Rules, Logs, Tokens), St
     let rules = plan.rules(&local_soon(local, &plan));
     steerable(&rules)?;
     Ok((Arc::new(plan), rules, logs, tokens))
+}
+
+/// Ends well what is listened to no more.
+async fn close(left: Option<Server>) {
+    if let Some(left) = left {
+        left.close().await;
+    }
 }
 
 /// The most services or nat servers that the steering maps hold.

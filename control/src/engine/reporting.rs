@@ -87,24 +87,22 @@ impl Reporting {
         self.door.set_tokens(tokens);
     }
 
-    /// Puts the change in force: calls are taken at the new place, then the old one is closed.
-    pub(super) async fn adopt(&mut self, next: NextReporting) {
+    /// Puts the change in force: calls are taken at the new place. Returns the old one, to be closed.
+    #[must_use]
+    pub(super) fn adopt(&mut self, next: NextReporting) -> Option<Server> {
         self.set_tokens(next.tokens);
-        let Some(opened) = next.place else { return };
-        let old = self.server.take();
-        self.server = opened.map(|opened| Server::begin(opened, Arc::clone(&self.door)));
-        if let Some(old) = old {
-            old.close().await;
-        }
+        let begun = next.place?.map(|opened| Server::begin(opened, Arc::clone(&self.door)));
+        std::mem::replace(&mut self.server, begun)
     }
 }
 
 impl Engine {
     /// Begins to take reports where the configuration says.
-    pub(super) async fn take_reports(&mut self, tokens: Tokens) -> Result<(), String> {
+    pub(super) fn take_reports(&mut self, tokens: Tokens) -> Result<(), String> {
         let next = self.reporting.changed(self.plan.config().observe.reports.as_ref(), tokens, &[]);
         let next = next.map_err(|deaf| deaf.told(self.plan.config(), &self.undo.origin()))?;
-        self.reporting.adopt(next).await;
+        // Nothing was served.
+        drop(self.reporting.adopt(next));
         Ok(())
     }
 

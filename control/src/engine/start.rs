@@ -46,7 +46,7 @@ impl Engine {
         // Probes are answered from here on: alive, and not ready.
         self.listen().map_err(EngineError)?;
         let tokens = tokens(self.plan.config()).map_err(EngineError)?;
-        self.take_reports(tokens).await.map_err(EngineError)?;
+        self.take_reports(tokens).map_err(EngineError)?;
         self.note_said().await;
         // The node's own addresses must be in the maps before the first check's answer comes back.
         self.steer();

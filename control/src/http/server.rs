@@ -32,7 +32,7 @@ const LAST_HANDSHAKES: Duration = Duration::from_millis(100);
 /// The index of no interface: the largest.
 const NOWHERE: NonZeroU32 = NonZeroU32::new(i32::MAX.unsigned_abs()).unwrap();
 /// For so long the connections of a server that closes may still ask: who has just connected is about to.
-const LAST_REQUESTS: Duration = Duration::from_secs(1);
+pub(super) const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// Who answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {
@@ -214,6 +214,8 @@ async fn converse<H: Handler>(
         }
     };
     let ended = tokio::select! {
+        // A request that came in time is taken, however late this is polled.
+        biased;
         ended = connection.as_mut() => Some(ended),
         () = last_request => {
             connection.as_mut().graceful_shutdown();

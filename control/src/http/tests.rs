@@ -1,4 +1,4 @@
-use super::server::{CONNECTIONS_MAX, Limits};
+use super::server::{CONNECTIONS_MAX, LAST_REQUESTS, Limits};
 use super::*;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -7,9 +7,9 @@ use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{array, fs, iter, process, thread};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -19,11 +19,15 @@ const LIMIT: Duration = Duration::from_secs(30);
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /// Answers as soon as there is a permit.
-struct Gate(Semaphore);
+struct Gate {
+    answers: Semaphore,
+    /// One permit for each request that has come.
+    asked: Semaphore,
+}
 
 impl Gate {
     fn new(answers: usize) -> Arc<Self> {
-        Arc::new(Self(Semaphore::new(answers)))
+        Arc::new(Self { answers: Semaphore::new(answers), asked: Semaphore::new(0) })
     }
 
     fn open() -> Arc<Self> {
@@ -35,13 +39,24 @@ impl Handler for Gate {
     const NAME: &'static str = "gate";
 
     async fn answer(&self, _: Request<Incoming>, _: SocketAddr) -> Answer {
-        self.0.acquire().await.unwrap().forget();
+        self.asked.add_permits(1);
+        self.answers.acquire().await.unwrap().forget();
         text(StatusCode::OK, "whole\n".to_owned())
     }
 }
 
-fn port() -> u16 {
-    StdListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
+/// Ports that nobody has, that the kernel gives to no client, and that no other test gets.
+fn ports<const N: usize>() -> [u16; N] {
+    static TRIED: AtomicUsize = AtomicUsize::new(0);
+    let given = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let given: Vec<u16> = given.split_whitespace().map(|bound| bound.parse().unwrap()).collect();
+    let free: Vec<u16> = (1024..=u16::MAX).filter(|port| !(given[0]..=given[1]).contains(port)).collect();
+    assert!(!free.is_empty(), "clients may have every port: {given:?}");
+    let first = process::id() as usize * 64;
+    let one = || free[(first + TRIED.fetch_add(1, Ordering::Relaxed)) % free.len()];
+    let tried = iter::repeat_with(one).take(free.len());
+    let held: Vec<_> = tried.filter_map(|port| StdListener::bind(("0.0.0.0", port)).ok()).take(N).collect();
+    array::from_fn(|i| held[i].local_addr().unwrap().port())
 }
 
 fn serve(at: SocketAddr, gate: Arc<Gate>, limits: Limits) -> Server {
@@ -49,7 +64,8 @@ fn serve(at: SocketAddr, gate: Arc<Gate>, limits: Limits) -> Server {
 }
 
 fn local() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port()))
+    let [port] = ports();
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 async fn asked(at: SocketAddr) -> TcpStream {
@@ -86,15 +102,46 @@ async fn more_connections_than_places_wait_their_turn() {
 #[tokio::test]
 async fn an_answer_under_way_when_the_time_is_over_is_whole() {
     let gate = Gate::new(0);
-    let limits = Limits { requests: Duration::from_millis(50), last_answer: LIMIT };
+    let limits = Limits { requests: Duration::from_millis(300), last_answer: LIMIT };
     let server = serve(local(), Arc::clone(&gate), limits);
-    let (asked, mut silent) = (asked(server.at()).await, TcpStream::connect(server.at()).await.unwrap());
+    let asked = asked(server.at()).await;
+    timeout(LIMIT, gate.asked.acquire()).await.expect("a request").unwrap().forget();
+    let mut silent = TcpStream::connect(server.at()).await.unwrap();
     // One that asks nothing is let go at the limit, so it has passed for both.
     assert_eq!(timeout(LIMIT, silent.read(&mut [0; 1])).await.expect("an end").unwrap(), 0);
     sleep(Duration::from_millis(200)).await;
-    gate.0.add_permits(1);
+    gate.answers.add_permits(1);
     let said = answer_of(asked).await;
     assert!(is_whole(&said), "{said}");
+}
+
+/// On a runtime that stands still until the time is over.
+#[tokio::test]
+async fn a_request_that_came_in_time_is_answered_however_late_it_is_read() {
+    let limits = Limits { requests: Duration::from_millis(500), last_answer: LIMIT };
+    let server = serve(local(), Gate::open(), limits);
+    let begin = Instant::now();
+    loop {
+        assert!(begin.elapsed() < LIMIT, "too slow a machine to ask in time");
+        let tried = Instant::now();
+        let mut streams = Vec::new();
+        for _ in 0..8 {
+            streams.push(TcpStream::connect(server.at()).await.unwrap());
+        }
+        // All are accepted by then, or soon.
+        sleep(Duration::from_millis(20)).await;
+        for stream in &mut streams {
+            stream.write_all(GET).await.unwrap();
+        }
+        if tried.elapsed() >= limits.requests {
+            continue;
+        }
+        thread::sleep(limits.requests);
+        for stream in streams {
+            assert!(is_whole(&answer_of(stream).await));
+        }
+        return;
+    }
 }
 
 #[tokio::test]
@@ -104,20 +151,25 @@ async fn an_answer_that_does_not_end_is_cut() {
     assert_eq!(answer_of(asked(server.at()).await).await, "");
 }
 
-/// Asks without a pause, each time on a new connection, until told to end.
+/// Asks without a pause, each time on a new connection, until told to end. Who is kept from asking for as long as a server that closes
+/// waits may get no answer.
 fn knock(at: SocketAddr, end: &AtomicBool) -> (u64, Vec<String>) {
     let (mut answered, mut failed) = (0, Vec::new());
     while !end.load(Ordering::Relaxed) {
-        let once = || -> io::Result<String> {
+        let (begin, mut is_late) = (Instant::now(), false);
+        let mut once = || -> io::Result<String> {
             use std::io::{Read, Write};
             let mut stream = std::net::TcpStream::connect(at)?;
             stream.set_read_timeout(Some(LIMIT))?;
-            stream.write_all(GET)?;
+            let asked = stream.write_all(GET);
+            is_late = begin.elapsed() >= LAST_REQUESTS;
+            asked?;
             let mut said = String::new();
             stream.read_to_string(&mut said).map(|_| said)
         };
         match once() {
             Ok(said) if is_whole(&said) => answered += 1,
+            _ if is_late => {}
             other => failed.push(format!("{other:?}")),
         }
     }
@@ -127,7 +179,7 @@ fn knock(at: SocketAddr, end: &AtomicBool) -> (u64, Vec<String>) {
 /// Every two of these overlap, and both may be listened to only with the kernel's consent.
 #[tokio::test]
 async fn an_address_moves_on_its_port_and_everybody_is_answered() {
-    let port = port();
+    let [port] = ports();
     let all = SocketAddr::from(([0, 0, 0, 0], port));
     let one = SocketAddr::from(([127, 0, 0, 1], port));
     let both = SocketAddr::from(([0_u16; 8], port));
@@ -160,7 +212,7 @@ async fn an_address_moves_on_its_port_and_everybody_is_answered() {
 /// Two servers change places, which never are free.
 #[tokio::test]
 async fn two_servers_change_places() {
-    let (first, second) = (local(), local());
+    let [first, second] = ports().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let (one, two) =
         (serve(first, Gate::open(), Limits::default()), serve(second, Gate::open(), Limits::default()));
     assert!(open(second, &[&one]).is_err(), "somebody else has it");
@@ -187,7 +239,7 @@ fn share(at: SocketAddr, user: Option<Uid>) -> io::Result<Socket> {
 
 #[tokio::test]
 async fn no_other_user_shares_the_port() {
-    let port = port();
+    let [port] = ports();
     let (all, one) = (SocketAddr::from(([0, 0, 0, 0], port)), SocketAddr::from(([127, 0, 0, 1], port)));
     let is_refused = |server: &Server, user: Option<Uid>| {
         for at in [all, one] {
