@@ -165,7 +165,7 @@ mod tests {
         assert!(log.file.metadata().unwrap().file_type().is_fifo());
         let (mut text, mut taken, mut lost) = (String::new(), Vec::new(), 0);
         for number in 0..200 {
-            match log.write(line(number, 7_000).as_bytes()) {
+            match log.write(line(number, 9_000).as_bytes()) {
                 Ok(()) => taken.push(number),
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(log.end(), 0);
         text.push_str(&read(&mut reader));
         assert!(lost > 50 && taken.len() > 20, "{lost} lost, {} taken", taken.len());
-        let whole: String = taken.iter().map(|number| line(*number, 7_000)).collect();
+        let whole: String = taken.iter().map(|number| line(*number, 9_000)).collect();
         assert!(text == whole, "lines are torn");
     }
 
