@@ -8,7 +8,7 @@ use super::routes::Ask;
 use super::start::names;
 use super::undo::Written;
 use super::{Engine, monotonic};
-use crate::config::{self, Config, Origin, needs_restart};
+use crate::config::{self, Config, LogTarget, Origin, needs_restart};
 use crate::http::Server;
 use crate::logs::{self, Prepared, PreparedFlows};
 use crate::machine::{Judge, ephemeral};
@@ -91,7 +91,8 @@ impl Engine {
             ));
         }
         let metrics = self.observe.changed(config.observe.metrics, &self.http_servers());
-        let new = New { config, origin: text.origin.clone(), metrics: metrics.as_ref().err().cloned() };
+        let (origin, metrics_fault) = (text.origin.clone(), metrics.as_ref().err().cloned());
+        let new = New { config, origin, metrics: metrics_fault, flows_to: self.flow_log.to().cloned() };
         let last = (Arc::clone(&self.plan), self.local.clone(), self.own_addresses());
         let prepared = tokio::task::spawn_blocking(move || prepare(&last, new)).await;
         let (plan, rules, (log, flows), tokens) = prepared.map_err(|e| e.to_string())??;
@@ -148,6 +149,8 @@ struct New {
     origin: Origin,
     /// Where metrics cannot be served, if so.
     metrics: Option<Deaf>,
+    /// Where the flow log goes now.
+    flows_to: Option<LogTarget>,
 }
 
 /// The plan in force, this node's addresses, and those that it has for itself.
@@ -157,7 +160,7 @@ type Last = (Arc<Plan>, BTreeSet<IpAddr>, BTreeSet<IpAddr>);
 /// the control thread.
 fn prepare(last: &Last, new: New) -> Result<(Arc<Plan>, Rules, Logs, Tokens), String> {
     let (last, local, own) = last;
-    let New { config, origin, metrics } = new;
+    let New { config, origin, metrics, flows_to } = new;
     let mut judge = Judge::new(&config, &origin);
     judge.files();
     judge.sources(own, ephemeral());
@@ -169,7 +172,8 @@ fn prepare(last: &Last, new: New) -> Result<(Arc<Plan>, Rules, Logs, Tokens), St
         return Err(found.to_string());
     }
     let tokens = tokens(&config)?;
-    let logs = (logs::prepare(&config.observe.log)?, PreparedFlows::open(config.observe.flow_log.as_ref())?);
+    let flows = PreparedFlows::open(config.observe.flow_log.as_ref(), flows_to.as_ref())?;
+    let logs = (logs::prepare(&config.observe.log)?, flows);
     let mut plan = Plan::clone(last);
     plan.adopt(config).map_err(|e| e.to_string())?;
     let rules = plan.rules(&local_soon(local, &plan));
