@@ -8,8 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringlead_control::health::{
-    CONNECTS_MAX, CheckSpec, CheckStatus, Checker, Fallen, FlapRule, HealthEvent, Probe, Reconciled, State,
+    CONNECTS_MAX, CheckSpec, CheckStatus, Checker, Fallen, FlapRule, HealthEvent, HttpProbe, PathProbe,
+    Probe, Prober, Reconciled, Road, State,
 };
+use ringlead_flow::{FlowTable, ServerId, Sizes};
+use ringlead_l4::Shared;
+use ringlead_l4::neighbours::{NeighbourId, NextHop};
+use ringlead_l4::tables::Tables;
+use ringlead_pick::FrontHash;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{self, Receiver};
@@ -398,4 +404,68 @@ fn connects_under_way_are_bounded() {
         let late = checker.snapshot().iter().filter_map(|s| s.last.clone()).map(|last| last.waited).max();
         assert!(late.unwrap() > Duration::from_millis(300), "those that waited say so: {late:?}");
     });
+}
+
+/// A service's own path takes a socket a service: with more of them than there are, each check still says what its server does.
+#[test]
+fn silence_at_more_services_than_there_are_sockets_takes_every_server_down() {
+    lab::run(async |lab| {
+        let flows = FlowTable::new(&Sizes { flows_max: 64, workers: 1, seed: [1, 2, 3, 4] }).unwrap();
+        let shared = Shared::new(Tables::empty(FrontHash::new([7; 16])), Arc::new(flows), 16, 64, 1);
+        // Nobody has this address: what is sent is lost.
+        let hop = NextHop { port: 0, vlan: None, mac: [2, 0, 0, 0, 0, 0x99] };
+        shared.neighbours.set(NeighbourId(3), Some(hop));
+        let prober = Prober::new(shared, vec![(lab.ifindex("p0"), lab::HERE_MAC)]);
+        let service = |last| SocketAddr::new([10, 9, 0, last].into(), 80);
+        let probe = |asks: Probe| {
+            Arc::new(Probe::Path(PathProbe {
+                asks: Arc::new(asks),
+                server: ServerId(50),
+                first_hop: Some(NeighbourId(3)),
+                roads: (1..=16).map(|last| Road { service: service(last), tunnel: None }).collect(),
+                source: Some([10, 1, 0, 1].into()),
+                prober: prober.clone(),
+            }))
+        };
+        let probes = [probe(Probe::Tcp), probe(Probe::Http(page()))];
+        let servers = 80;
+        let silent = |id: u32| CheckSpec {
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_millis(300),
+            probe: Arc::clone(&probes[(id % 2) as usize]),
+            ..spec(id, SocketAddr::new([10, 1, 0, 9].into(), 80))
+        };
+        assert!(16 * servers as usize > 2 * CONNECTS_MAX, "far more than there are");
+        let (sender, mut events) = mpsc::channel(servers as usize);
+        let mut checker = Checker::new(sender);
+        checker.reconcile((0..servers).map(silent).collect());
+        let (limit, mut at_once) = (Instant::now() + Duration::from_secs(40), 0);
+        while checker.snapshot().iter().any(|check| check.state != State::Down) {
+            let reasons: Vec<_> =
+                checker.snapshot().into_iter().filter_map(|s| s.last).map(|l| l.reason).collect();
+            let other = reasons.iter().find(|reason| !reason.starts_with("no answer from"));
+            assert_eq!(other, None, "of {servers}");
+            assert!(Instant::now() < limit, "{} results", reasons.len());
+            let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+            let reserved = table.lines().filter(|l| l.split_whitespace().nth(3) == Some("0A")).count();
+            at_once = at_once.max(reserved);
+            sleep(Duration::from_millis(20)).await;
+        }
+        assert!((1..=CONNECTS_MAX).contains(&at_once), "{at_once} sockets");
+        for _ in 0..servers {
+            assert!(!next(&mut events).await.up);
+        }
+    });
+}
+
+fn page() -> HttpProbe {
+    HttpProbe {
+        tls: None,
+        method: "GET".to_owned(),
+        path: "/".to_owned(),
+        host: None,
+        headers: Vec::new(),
+        statuses: vec![(200, 200)],
+        body_contains: None,
+    }
 }

@@ -1,6 +1,7 @@
 //! `ringlead run`: configuration → lock → steering program → sockets → workers → control loop, and back.
 
 pub(crate) mod clock;
+mod files;
 mod handed_over;
 mod ports;
 mod take_over;
@@ -62,6 +63,7 @@ pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
     }
     let fits = fits(&machine, &found);
     machine::tell(&warnings.and(found));
+    files::allow();
     let ended = match fits {
         Err(why) if take_over => Err(Failed::Refused(why)),
         Err(why) => Err(Failed::Broken(why)),

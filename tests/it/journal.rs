@@ -1,10 +1,9 @@
 //! The log in a real journal: journald, run by the test on a `/run` of its own.
 
 use nix::sys::signal::Signal;
-use ringlead_tests::{Config, Lab, Node, Process, needs_ringlead, ringlead_binary, wait_until};
+use ringlead_tests::{Config, Lab, Node, Process, needs_ringlead, ringlead_binary, skip_unless, wait_until};
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -56,10 +55,7 @@ impl<'l> Journal<'l> {
 #[test]
 fn journald_has_every_field_of_an_entry_and_messages_with_lines() {
     needs_ringlead!();
-    if !Path::new(JOURNALD).exists() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: there is no {JOURNALD} (Debian package systemd)");
-        return;
-    }
+    skip_unless!(Path::new(JOURNALD).exists(), "there is no {JOURNALD} (Debian package systemd)");
     let lab = Lab::new("journal");
     let journal = Journal::start(&lab);
     let text = format!("{}\n[observe]\nlog = {{ to = \"journal\" }}\n", Config::standard(&lab).render());

@@ -3,6 +3,7 @@
 //! The rules are one function a rule. They read text, not syntax: formatted code (`cargo fmt --check` runs before) has
 //! its functions' braces where these rules look for them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,6 +50,9 @@ pub fn workspace(root: &Path) -> (Vec<Finding>, usize) {
     for file in &files {
         let Ok(text) = std::fs::read_to_string(root.join(file)) else { continue }; // a capture, or just deleted
         findings.extend(unfinished(file, &text));
+        if file.as_os_str() == "SPEC.md" {
+            findings.extend(promises_of_one_number(file, &text));
+        }
         if file.extension().is_some_and(|ending| ending == "rs") {
             findings.extend(long_functions(file, &text));
             findings.extend(long_file(file, &text));
@@ -135,6 +139,22 @@ pub fn unfinished(file: &Path, text: &str) -> Vec<Finding> {
     findings
 }
 
+/// Rows of the specification's tables whose number another row has.
+#[must_use]
+pub fn promises_of_one_number(file: &Path, text: &str) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    let mut findings = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let Some((name, _)) = line.strip_prefix("| ").and_then(|row| row.split_once(" | ")) else { continue };
+        let is_number =
+            name.starts_with(|c: char| c.is_ascii_uppercase()) && name.contains(|c: char| c.is_ascii_digit());
+        if is_number && !name.contains(' ') && !seen.insert(name) {
+            findings.push(finding(file, number, format!("another promise is {name}, too")));
+        }
+    }
+    findings
+}
+
 /// Folders with a `Cargo.toml` and no `README.md`.
 #[must_use]
 pub fn crates_without_readme(files: &[PathBuf]) -> Vec<Finding> {
@@ -190,6 +210,13 @@ mod tests {
             "impl A {{\n    pub(crate) fn f(\n        a: u8,\n    ) {{\n{}    }}\n}}\n",
             "        g();\n".repeat(lines - 4)
         )
+    }
+
+    #[test]
+    fn each_promise_has_a_number_of_its_own() {
+        let text = "| no. | promise |\n| A1 | one |\n| A1a | two |\n| A1 | three |\n";
+        let found = promises_of_one_number(Path::new("SPEC.md"), text);
+        assert_eq!(found.iter().map(|finding| finding.line).collect::<Vec<_>>(), [4]);
     }
 
     #[test]

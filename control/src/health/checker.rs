@@ -9,15 +9,20 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::probe::path::PATH_CLOSES_MAX;
 use super::probe::{self, Outcome};
 use super::recent::{Recent, RecentTimes};
 use super::times::{CheckTimes, CheckTimesShown};
 use super::trust::Trust;
 use super::{AgentReply, CheckSpec, CheckStatus, FlapRule, Flaps, HealthEvent, LastResult, Machine, State};
 
-/// Attempts, and so sockets, under way at one time, over all checks. With `n` checks that all time out, detection stays within its
-/// bound while `n * timeout / interval` is less than this.
+/// Sockets of attempts under way at one time, over all checks: one an attempt, and one a service of those by the services' own
+/// path, up to 16 at a time. With `n` sockets that all time out, detection stays within its bound while
+/// `n * timeout / interval` is less than this.
 pub const CONNECTS_MAX: usize = 512;
+/// Sockets of all checks at one time: those of attempts, and those that close, over the kernel's connections and by the
+/// services' own path.
+pub const SOCKETS_MAX: usize = CONNECTS_MAX + CLOSES_MAX + PATH_CLOSES_MAX;
 /// Passed checks whose connections wait for the servers' side of the close, over all checks; those beyond close at once.
 const CLOSES_MAX: usize = 512;
 /// The first check of a server starts within this, or its interval when that is less.
@@ -256,7 +261,8 @@ impl Runner {
             let spec = self.spec.borrow_and_update().clone();
             let due = Instant::now();
             // The semaphore is never closed; without a permit the check goes on rather than stop silently.
-            let permit = self.connects.acquire().await.ok();
+            // Its time begins behind this: waiting for others is nothing that the server does.
+            let permit = self.connects.acquire_many(spec.probe.sockets()).await.ok();
             let started = Instant::now();
             let outcome = probe::attempt(&spec.probe, spec.target, spec.timeout, &self.trust).await;
             drop(permit);

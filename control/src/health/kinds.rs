@@ -48,6 +48,11 @@ impl Probe {
         !matches!(self, Self::Icmp)
     }
 
+    /// Sockets that an attempt has at one time, at most.
+    pub(super) fn sockets(&self) -> u32 {
+        if let Self::Path(path) = self { path.sockets() } else { 1 }
+    }
+
     /// The file with the certificates that sign the server's, where it is verified.
     #[must_use]
     pub fn ca(&self) -> Option<&PathBuf> {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use agent::{AgentReply, AgentState, Wish};
-pub use checker::{CONNECTS_MAX, Checker, Fallen, Reconciled};
+pub use checker::{CONNECTS_MAX, Checker, Fallen, Reconciled, SOCKETS_MAX};
 pub use flaps::{FlapRule, Flaps};
 pub use kinds::{AgentProbe, DnsProbe, HttpProbe, Probe, TlsProbe, UdpProbe};
 pub use machine::{Machine, State};
@@ -105,7 +105,7 @@ pub struct LastResult {
     pub at: Instant,
     /// How long it took.
     pub took: Duration,
-    /// How long the check waited before it, because [`CONNECTS_MAX`] others were under way. More than a moment means
+    /// How long the check waited before it, because others had the [`CONNECTS_MAX`] sockets. More than a moment means
     /// that detection is late.
     pub waited: Duration,
     /// What happened.

@@ -170,8 +170,10 @@ impl State {
     #[inline(never)]
     const fn judged(self, next: Self, side: Side, flags: TcpFlags) -> Self {
         if !self.is_unanswered() {
-            // A client that opens anew on the ports of an ended connection makes another attempt.
-            return if next.is_unanswered() { Self(next.0 & !Self::TOLD) } else { next };
+            // A client that opens anew on the ports of an ended connection makes another attempt, of which nobody was told
+            // anything.
+            let of_the_last = Self::TOLD | Self::CLIENT_RESET | Self::SERVER_RESET;
+            return if next.is_unanswered() { Self(next.0 & !of_the_last) } else { next };
         }
         let shows = match side {
             Side::Client => flags.is_syn(),

@@ -258,6 +258,12 @@ fn a_reset_counts_for_the_end_that_was_answered() {
     assert_eq!(found().state.phase(), Phase::Established);
     table.reset(&flow, NOW);
     assert_eq!((found().state.phase(), found().state.is_reset_to_all()), (Phase::Reset, true));
+    assert!(table.touch(&flow, SYN, NOW));
+    assert_eq!(
+        (found().state.phase(), found().state.is_reset_to_all()),
+        (Phase::Opening, false),
+        "a new one"
+    );
     let alone = new(table.insert(&spec(client(2, true), None, 2), NOW));
     assert!(!alone.state.is_reset_to_all());
     table.reset(&alone, NOW);

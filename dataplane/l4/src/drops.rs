@@ -38,8 +38,8 @@ reasons! {
     Fragment "fragment" "A fragment of a datagram towards a service or from a nat server. This version balances whole packets only.";
     NoServer "no-server" "No server of the pool is ready, up and below its limit of flows, and the service's declared answer is drop or ICMP (or a reset could not be made).";
     Answered "answered" "No server was available, so the declared answer (a TCP reset) went to the client in this frame's place.";
-    FlowReset "flow-reset" "The flow's server is down, and its pool says on-server-down = \"reset\", or an operator closed it: a TCP reset went to the sender, and one to the receiver in this frame's place.";
-    ServerClosed "server-closed" "As flow-reset, but no reset could be made: there were more in this millisecond than a worker answers. The sender will retransmit.";
+    FlowReset "flow-reset" "The flow's server is down, and its pool says on-server-down = \"reset\", or an operator closed it: a TCP reset went to the sender, and, where the way there is known, one to the receiver in this frame's place.";
+    ServerClosed "server-closed" "As flow-reset, but no reset could be made: there were more in this millisecond than a worker answers, or the segment asks for none. The sender will retransmit.";
     TableFull "table-full" "The flow table has no room for a new flow: raise max-flows, or look for a flood.";
     TupleTaken "tuple-taken" "Every server tried already has a flow with this client's address and port under another service.";
     Contended "contended" "Several workers inserted the same flow at once and this one ran out of tries; the sender will retransmit.";

@@ -184,13 +184,6 @@ fn label(frames: &mut Frames, frame: &mut Frame, l3: u16, egress: Egress, src: u
     }
 }
 
-/// Tells a driver that writes it down that a frame of the burst is not sent on as it is.
-pub(crate) fn note_drop<P: Port>(worker: &mut Worker<P>, place: usize, reason: Reason) {
-    if let (Some(frame), Some(q)) = (worker.burst.frames.get(place), worker.queues.first_mut()) {
-        q.port.note(&worker.frames, frame, &Verdict::Dropped(reason.into()));
-    }
-}
-
 /// Tells a driver that writes it down what was decided.
 fn note<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, frame: &Frame) {
     let burst = &*worker.burst;

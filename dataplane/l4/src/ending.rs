@@ -75,9 +75,6 @@ fn end_some<P: Port>(worker: &mut Worker<P>, queue: usize) {
 /// Answers a packet of a flow with a reset, and sends one on in its place, so that its receiver does not wait for ever if it
 /// has nothing to say itself. Only the answer counts for the budget: what goes on is no more than had come.
 fn reset<P: Port>(worker: &mut Worker<P>, queue: usize, place: usize, flow: &Flow) {
-    if P::NOTES {
-        emit::note_drop(worker, place, Reason::FlowReset);
-    }
     let what = "tcp reset, the flow's server is down or closed";
     let reason = match answer::reset(worker, queue, place, Reason::ServerClosed, what) {
         Ok(()) => {

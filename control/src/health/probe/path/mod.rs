@@ -39,10 +39,11 @@ use way::Way;
 const TRIES: u32 = 3;
 /// Between two looks for the server's Ethernet address.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// Services that one check asks at a time.
+/// Services that one check asks at a time, each by a socket of its own.
 const ROADS_AT_ONCE: usize = 16;
-/// Whole connections under way or closing, over all checks; each has up to 28 KiB of buffers. Others wait.
-const CONNECTIONS_MAX: usize = 1024;
+/// Connections that wait for the servers' side of the close, over all checks; those beyond are reset at once. Each has a
+/// socket, and up to 28 KiB of buffers.
+pub(in crate::health) const PATH_CLOSES_MAX: usize = 512;
 
 /// What a check by the service's own path asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,13 @@ pub struct PathProbe {
     pub source: Option<IpAddr>,
     /// Who sends and hears.
     pub prober: Prober,
+}
+
+impl PathProbe {
+    /// Sockets that an attempt has at one time, at most.
+    pub(in crate::health) fn sockets(&self) -> u32 {
+        u32::try_from(self.roads.len().clamp(1, ROADS_AT_ONCE)).unwrap_or(u32::MAX)
+    }
 }
 
 /// A service, and how its packets go to the server.
@@ -80,7 +88,7 @@ struct Inner {
     ports: Vec<(u32, [u8; 6])>,
     waiting: Arc<Waiting>,
     sockets: Mutex<Option<Arc<Sockets>>>,
-    connections: Arc<Semaphore>,
+    closes: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Prober {
@@ -106,7 +114,7 @@ impl Prober {
             ports,
             waiting: Arc::new(Waiting::new()),
             sockets: Mutex::default(),
-            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            closes: Arc::new(Semaphore::new(PATH_CLOSES_MAX)),
         }))
     }
 

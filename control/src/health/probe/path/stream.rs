@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::TRIES;
@@ -39,12 +40,12 @@ pub(super) struct Ends {
     pub(super) ear: Ear,
     pub(super) port: Port,
     pub(super) service: SocketAddr,
-    /// One of those that may be under way.
-    pub(super) permit: OwnedSemaphorePermit,
+    /// Room for those that wait for the server's side of the close.
+    pub(super) closes: Arc<Semaphore>,
 }
 
-/// Read and written by one task. When it is dropped the server's side of the close is waited for, and what is left of the
-/// connection reset: the server keeps nothing of it.
+/// Read and written by one task. When it is dropped the server's side of the close is waited for, unless too many others are, and
+/// what is left of the connection reset: the server keeps nothing of it.
 pub(super) struct Stream(Option<Connection>);
 
 impl Stream {
@@ -78,6 +79,7 @@ impl Drop for Stream {
         let Some(mut connection) = self.0.take() else { return };
         if let Ok(runtime) = Handle::try_current()
             && connection.is_open()
+            && let Ok(place) = Arc::clone(&connection.closes).try_acquire_owned()
         {
             let until = connection.deadline.min(Instant::now() + CLOSE_MAX);
             runtime.spawn(async move {
@@ -85,6 +87,9 @@ impl Drop for Stream {
                 let closed = poll_fn(|context| connection.poll_closed(context));
                 // Whatever the server does, the connection ends here.
                 let _ = timeout_at(until, closed).await;
+                // Its socket goes before the next one's place is free.
+                drop(connection);
+                drop(place);
             });
         }
     }
@@ -165,13 +170,13 @@ struct Connection {
     written: usize,
     port: Port,
     _ear: Ear,
-    _permit: OwnedSemaphorePermit,
+    closes: Arc<Semaphore>,
 }
 
 impl Connection {
     fn new(ends: Ends, deadline: Instant) -> io::Result<Self> {
-        let Ends { way, ear, port, service, permit } = ends;
-        let mut line = Line::new(way, std::sync::Arc::clone(&ear.inbox), ear.sequence);
+        let Ends { way, ear, port, service, closes } = ends;
+        let mut line = Line::new(way, Arc::clone(&ear.inbox), ear.sequence);
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = u64::from(ear.sequence);
         let mut interface = Interface::new(config, &mut line, Moment::ZERO);
@@ -200,7 +205,7 @@ impl Connection {
             written: 0,
             port,
             _ear: ear,
-            _permit: permit,
+            closes,
         };
         Ok(connection)
     }

@@ -32,12 +32,10 @@ pub(super) async fn ask(call: &Call<'_>, road: &Road, trust: &Trust) -> Attempt 
 
 async fn connect(call: &Call<'_>, road: &Road) -> Result<Stream, Outcome> {
     let busy = || inconclusive("too many checks are under way");
-    let connections = Arc::clone(&call.probe.prober.0.connections);
-    let permit = timeout_at(call.deadline, connections.acquire_owned()).await;
-    let permit = permit.ok().and_then(Result::ok).ok_or_else(busy)?;
     let port = reserve(call.source)?;
     let ear = call.waiting().connection(port.address, road.service).ok_or_else(busy)?;
-    let ends = Ends { way: call.way(road)?, ear, port, service: road.service, permit };
+    let closes = Arc::clone(&call.probe.prober.0.closes);
+    let ends = Ends { way: call.way(road)?, ear, port, service: road.service, closes };
     match Stream::connect(ends, call.deadline).await {
         Ok(Some(stream)) => Ok(stream),
         Ok(None) => Err(call.silence(road)),
