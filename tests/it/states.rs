@@ -6,6 +6,7 @@ use ringlead_tests::{
     ringlead_binary, tcp_transfers, wait_until,
 };
 use serde_json::Value;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
@@ -172,6 +173,31 @@ fn states_are_kept_until_their_time_is_over() {
     lab.await_servers(&nat, "123");
     assert!(ringlead.log().contains("are set aside"), "{}", ringlead.log());
     assert!(kept.with_extension("json.damaged").exists());
+    told(ringlead.file(), &["drain", &first]);
+    unread_states_come_back_or_are_kept(&lab, ringlead, &config, &nat);
+}
+
+/// A link to itself stands for a file that cannot be read at the moment.
+fn unread_states_come_back_or_are_kept(lab: &Lab, ringlead: Ringlead, config: &str, nat: &Service) {
+    let kept = lab.files().join("state/operator-states.json");
+    let earlier = kept.with_extension("earlier");
+    let start_without = |before: Ringlead| {
+        assert!(before.stop().success());
+        std::fs::rename(&kept, &earlier).unwrap();
+        symlink(&kept, &kept).unwrap();
+        let ringlead = Ringlead::start(lab, config);
+        lab.await_servers(nat, "123");
+        ringlead
+    };
+    let ringlead = start_without(ringlead);
+    std::fs::rename(&earlier, &kept).unwrap();
+    lab.await_servers(nat, "23");
+    // Once an operator says something else it is not read any more, but kept.
+    let ringlead = start_without(ringlead);
+    told(ringlead.file(), &["drain", &format!("{}/s2", nat.name)]);
+    lab.await_servers(nat, "13");
+    assert!(kept.with_extension("json.unread").is_symlink(), "{}", ringlead.log());
+    assert!(std::fs::read_to_string(&kept).unwrap().contains("\"s2\""));
 }
 
 #[test]

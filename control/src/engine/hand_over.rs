@@ -114,6 +114,7 @@ impl Engine {
     /// Ends checks and workers; program, maps, addresses and neighbours stay.
     pub(super) async fn leave(mut self, successor: Successor, file: File) -> Leaving {
         tracing::info!(event = "hand-over", pid = successor.pid, "handing over to a successor");
+        self.reporting.refuse();
         self.checker.reconcile(Vec::new());
         let stopped_ns = u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX);
         if let Some(steering) = &mut self.node.steering
@@ -121,6 +122,7 @@ impl Engine {
         {
             tracing::error!(event = "hand-over", %error, "frames are still steered to workers that end");
         }
+        // Whoever waits for a report's answer gets it meanwhile.
         tokio::time::sleep(LAST_FRAMES).await;
         self.node.stop.store(true, Ordering::Relaxed);
         // From here on nobody keeps house until the successor does.

@@ -36,6 +36,7 @@ impl Engine {
     pub(super) async fn node_state(&mut self, arguments: &Map<String, Value>) -> Result<NodeAnswer, String> {
         let NodeRequest { drain, reason } = parsed(arguments)?;
         check_reason(reason.as_deref())?;
+        self.read_unread().await;
         let drained = self.plan.node_drain().is_some();
         let mut warning = None;
         if let Some(drain) = drain {

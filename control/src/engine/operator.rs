@@ -2,11 +2,12 @@
 
 use super::Engine;
 use super::requests::{json, tell};
-use super::state_file::{self, Owner, Unusable};
+use super::state_file::{self, Earlier, Owner, Unusable};
 use crate::config::OperatorState;
 use crate::plan::{Reach, Said, Sayings};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
@@ -26,6 +27,8 @@ pub(super) struct OperatorWatch {
     looked: Option<Instant>,
     /// No more than the door has connections: each waits for one answer at a time.
     waits: Vec<Wait>,
+    /// Whether the file's states are among those in force.
+    earlier: Earlier,
 }
 
 #[derive(Debug)]
@@ -93,18 +96,19 @@ pub struct WaitAnswer {
 }
 
 impl Engine {
-    /// Reads what was said before the last stop. A file that cannot be used is told of, and the start goes on without.
+    /// Reads what was said before the last stop. A file that cannot be used is told of once, and the start goes on without; one that
+    /// could not be read is tried again, and not written over.
     pub(super) async fn load_said(&mut self) {
         let dir = self.plan.config().node.state_dir.clone();
         // A predecessor has the steering program for as long as it serves.
         let owner = if self.node.steering.is_some() { Owner::Us } else { Owner::Predecessor };
-        let said = match tokio::task::spawn_blocking(move || state_file::load(&dir, owner)).await {
-            Ok(Ok(said)) => said,
-            Ok(Err(unusable)) => return tell_unusable(&unusable),
-            Err(error) => {
-                tracing::error!(event = "operator", %error, "the operators' states were not read");
-                return;
-            }
+        let loaded = tokio::task::spawn_blocking(move || state_file::load(&dir, owner)).await;
+        let loaded = loaded.unwrap_or_else(|error| Err(Unusable::Unread(error.to_string())));
+        let before = std::mem::replace(&mut self.operator.earlier, Earlier::after(&loaded));
+        let said = match loaded {
+            Ok(said) => said,
+            Err(_) if before == Earlier::Unread && self.operator.earlier == before => return,
+            Err(unusable) => return tell_unusable(&unusable),
         };
         for said in &said.servers {
             let (server, state) = (format!("{}/{}", said.pool, said.server), said.state.name());
@@ -136,12 +140,19 @@ impl Engine {
         self.note_said().await;
     }
 
+    /// Tries the file that could not be read again, unless something was said since.
+    pub(super) async fn read_unread(&mut self) {
+        if self.operator.earlier == Earlier::Unread {
+            self.catch_up_said().await;
+        }
+    }
+
     /// After the file has changed: which servers of those that something was said of are gone from it, or back.
     pub(super) async fn note_said(&mut self) {
         if self.plan.sayings() != Sayings::default() && Arc::make_mut(&mut self.plan).note_absent(unix_now())
         {
             // A server's absence is noted again at the next start.
-            let _ = self.save_said().await;
+            self.save_in_passing().await;
         }
     }
 
@@ -149,6 +160,7 @@ impl Engine {
     pub(super) async fn say(&mut self, arguments: &Map<String, Value>) -> Result<SayAnswer, String> {
         let request: SayRequest = parsed(arguments)?;
         check(&request)?;
+        self.read_unread().await;
         let now = unix_now();
         let SayRequest { pool, server, state, reason, for_s } = request;
         if state == Some(OperatorState::Closed) {
@@ -193,6 +205,7 @@ impl Engine {
             return;
         }
         self.operator.looked = Some(Instant::now());
+        self.read_unread().await;
         if self.plan.all_said().next().is_none() {
             return;
         }
@@ -206,7 +219,7 @@ impl Engine {
             tracing::info!(event = "operator", server, was = said.state.name(), "its time is over");
         }
         // What could not be written is over at the next start all the same.
-        let _ = self.save_said().await;
+        self.save_in_passing().await;
         self.publish_and_steer().await;
     }
 
@@ -249,17 +262,49 @@ impl Engine {
         Ok((self.node.shared.loads.get(record.id.0), record.operator))
     }
 
+    /// Writes down what has changed by itself, which is no reason to give up a file that could not be read.
+    async fn save_in_passing(&mut self) {
+        if self.operator.earlier != Earlier::Unread {
+            // What does not work is logged.
+            let _ = self.save_said().await;
+        }
+    }
+
     /// Writes down what operators said, off this thread. What does not work is logged and returned.
-    pub(super) async fn save_said(&self) -> Result<(), String> {
+    pub(super) async fn save_said(&mut self) -> Result<(), String> {
         let dir = self.plan.config().node.state_dir.clone();
         let said = self.plan.sayings();
-        let saved = tokio::task::spawn_blocking(move || state_file::save(&dir, said)).await;
+        let aside = self.put_unread_aside().await;
+        let saved = match aside {
+            Ok(()) => tokio::task::spawn_blocking(move || state_file::save(&dir, said)).await,
+            Err(error) => Ok(Err(error)),
+        };
         let saved =
             saved.map_err(|error| error.to_string()).and_then(|saved| saved.map_err(|e| e.to_string()));
         saved.map_err(|error| {
             tracing::error!(event = "operator", error, "the operators' states could not be written");
             format!("it would not survive a restart: {error}")
         })
+    }
+
+    /// Something was said while the file could not be read: it stays under another name.
+    async fn put_unread_aside(&mut self) -> io::Result<()> {
+        self.operator.earlier = self.operator.earlier.overruled();
+        if self.operator.earlier != Earlier::Overruled {
+            return Ok(());
+        }
+        let dir = self.plan.config().node.state_dir.clone();
+        let aside = tokio::task::spawn_blocking(move || state_file::put_aside(&dir)).await;
+        if let Some(aside) = aside.map_err(io::Error::other)?? {
+            let aside = aside.display().to_string();
+            tracing::error!(
+                event = "operator",
+                aside,
+                "the operators' states of before, never read, are set aside"
+            );
+        }
+        self.operator.earlier = Earlier::Known;
+        Ok(())
     }
 }
 

@@ -147,10 +147,12 @@ impl Watched {
     ) -> Vec<Falling> {
         let ids: BTreeSet<u32> =
             pool.servers.iter().filter_map(|s| plan.server_id(pool, s)).map(|id| id.0).collect();
-        // Whoever gets no flows says nothing, and begins anew when it gets some again.
+        // Whoever gets no flows says nothing, and begins anew when it gets some again; so does one of whom a report says that it is
+        // up, which counts before anything seen here.
         let serves = |id: &u32| {
-            plan.server(ServerId(*id))
-                .is_some_and(|s| s.wanted() == OperatorState::Ready && s.health == Health::Up)
+            plan.server(ServerId(*id)).is_some_and(|s| {
+                s.wanted() == OperatorState::Ready && s.health == Health::Up && s.source != Source::Report
+            })
         };
         let ids: Vec<u32> = ids.into_iter().filter(serves).collect();
         self.windows.retain(|id, _| ids.binary_search(id).is_ok());
@@ -186,6 +188,7 @@ impl Watched {
 mod tests {
     use super::*;
     use crate::config;
+    use crate::plan::Reported;
 
     const FILE: &str = "version = 1\n[dataplane]\ncores = [0]\n[port.wan]\ndevice = \"eth0\"\n\
         [health.t]\ntype = \"tcp\"\npassive = { errors = 5, window = \"10s\" }\n\
@@ -246,6 +249,28 @@ mod tests {
         assert!(watch.look(&plan, begin + Duration::from_secs(1), after).is_empty());
         plan.set_health(a, Health::Up, "connected".to_owned());
         assert!(watch.look(&plan, begin + Duration::from_secs(2), after).is_empty(), "its window begins now");
+    }
+
+    #[test]
+    fn who_is_reported_up_is_not_judged_until_the_report_is_over() {
+        let ((mut plan, [a, b]), begin) = (plan(), Instant::now());
+        let until = begin + Duration::from_secs(3_600);
+        plan.set_reported(a, Some(Reported { up: true, reason: None, since: 0, until }));
+        let mut watch = PassiveWatch::default();
+        let counted =
+            |seconds: u32| move |id| if id == b { seen(10 * seconds, 0) } else { seen(0, 5 * seconds) };
+        for seconds in 0..30 {
+            let falling = watch.look(&plan, begin + Duration::from_secs(seconds.into()), counted(seconds));
+            assert!(falling.is_empty(), "it falls after {seconds} s");
+        }
+        plan.set_reported(a, None);
+        assert!(
+            watch.look(&plan, begin + Duration::from_secs(30), counted(30)).is_empty(),
+            "its window begins now"
+        );
+        let falling = watch.look(&plan, begin + Duration::from_secs(31), counted(31));
+        assert_eq!(falling.iter().map(|fall| fall.id).collect::<Vec<_>>(), [a]);
+        assert_eq!(watch.rises(a, Duration::from_secs(10), begin + Duration::from_secs(31)), 1);
     }
 
     #[test]

@@ -52,6 +52,13 @@ impl Reporting {
         self.calls.recv().await
     }
 
+    /// Takes no more calls: those that wait are answered at the runtime's next turn that the daemon ends, and so are new ones.
+    pub(super) fn refuse(&mut self) {
+        self.calls.close();
+        // Whoever waits is told by the call's end.
+        while self.calls.try_recv().is_ok() {}
+    }
+
     /// How calls ended, for graphs.
     pub(super) fn door(&self) -> Arc<Door> {
         Arc::clone(&self.door)
@@ -127,6 +134,49 @@ impl Engine {
                 tracing::warn!(event = "report", %at, %error, "cannot listen; tried again every second");
             }
             Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    #[tokio::test]
+    async fn who_waits_when_the_daemon_ends_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        std::fs::write(&path, "a-token-of-a-monitoring-system").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let mut reporting = Reporting::new();
+        reporting.set_tokens(Tokens::read(&path).unwrap());
+        let at = "127.0.0.1:0".parse().unwrap();
+        reporting.server = Some(reporting.door.listen(at).unwrap());
+        let at = reporting.server.as_ref().unwrap().at();
+        let mut waiting = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            let body = r#"{"health": "down"}"#;
+            let request = format!(
+                "PUT /v1/servers/web/a/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+                 Authorization: Bearer a-token-of-a-monitoring-system\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            waiting.push(stream);
+        }
+        while reporting.calls.len() < waiting.len() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        reporting.refuse();
+        for mut stream in waiting {
+            let mut said = String::new();
+            let read = stream.read_to_string(&mut said);
+            tokio::time::timeout(Duration::from_secs(20), read).await.expect("an answer").unwrap();
+            assert!(said.starts_with("HTTP/1.1 503") && said.contains("the daemon is ending"), "{said}");
         }
     }
 }

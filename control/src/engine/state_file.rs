@@ -44,6 +44,33 @@ pub(super) enum Unusable {
     Newer(u32),
 }
 
+/// How what was said before this process's start stands to what is in force: a file that says something unknown is not written over.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Earlier {
+    /// It was read, or there is nothing to be read any more.
+    #[default]
+    Known,
+    /// It could not be read, and may be some time later.
+    Unread,
+    /// It could not be read, and something was said since: it is put aside before anything is written, and not in force any more.
+    Overruled,
+}
+
+impl Earlier {
+    /// After the file was tried.
+    pub(super) fn after(loaded: &Result<Sayings, Unusable>) -> Self {
+        match loaded {
+            Err(Unusable::Unread(_) | Unusable::Damaged { aside: None, .. }) => Self::Unread,
+            Ok(_) | Err(Unusable::Damaged { aside: Some(_), .. } | Unusable::Newer(_)) => Self::Known,
+        }
+    }
+
+    /// After something was said.
+    pub(super) fn overruled(self) -> Self {
+        if self == Self::Unread { Self::Overruled } else { self }
+    }
+}
+
 /// Whose the state directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
@@ -119,6 +146,17 @@ pub(super) fn save(state_dir: &Path, sayings: Sayings) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(&Contents { version, servers, weights, node })?;
     text.push(b'\n');
     replace(&path, &text, Lasting::AtOnce)
+}
+
+/// Puts a file that could not be read out of the way, for an operator to look at. Returns where it is; `None`: there is none.
+pub(super) fn put_aside(state_dir: &Path) -> io::Result<Option<PathBuf>> {
+    let path = state_dir.join(FILE_NAME);
+    let aside = path.with_extension("json.unread");
+    match fs::rename(&path, &aside) {
+        Ok(()) => Ok(Some(aside)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn keep_newer(path: &Path) -> io::Result<()> {
@@ -268,7 +306,30 @@ mod tests {
     fn what_cannot_be_read_is_not_taken_for_damaged() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join(FILE_NAME)).unwrap();
-        assert!(matches!(load(dir.path()), Err(Unusable::Unread(_))));
+        let loaded = load(dir.path());
+        assert!(matches!(loaded, Err(Unusable::Unread(_))));
+        assert_eq!(Earlier::after(&loaded), Earlier::Unread);
         assert_eq!(names(dir.path()), [FILE_NAME]);
+    }
+
+    #[test]
+    fn what_was_not_read_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(put_aside(dir.path()).unwrap(), None);
+        fs::write(dir.path().join(FILE_NAME), "earlier").unwrap();
+        let aside = put_aside(dir.path()).unwrap().unwrap();
+        save(dir.path(), states()).unwrap();
+        assert_eq!(fs::read_to_string(aside).unwrap(), "earlier");
+        assert_eq!(load(dir.path()), Ok(states()));
+    }
+
+    #[test]
+    fn once_something_was_said_the_unread_file_counts_no_more() {
+        let damaged = |aside| Err(Unusable::Damaged { why: String::new(), aside });
+        assert_eq!(Earlier::after(&damaged(None)), Earlier::Unread, "it is still there");
+        assert_eq!(Earlier::after(&damaged(Some(PathBuf::new()))), Earlier::Known);
+        assert_eq!(Earlier::after(&Err(Unusable::Newer(3))), Earlier::Known, "`save` keeps it");
+        assert_eq!(Earlier::Unread.overruled(), Earlier::Overruled);
+        assert_eq!(Earlier::Known.overruled(), Earlier::Known);
     }
 }

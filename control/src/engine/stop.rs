@@ -12,6 +12,7 @@ const LAST_FRAMES: Duration = Duration::from_millis(20);
 impl Engine {
     /// Stops serving; the workers end on their own after this.
     pub(super) async fn stop(mut self) -> Option<Steering> {
+        self.reporting.refuse();
         self.checker.reconcile(Vec::new());
         self.remove_addresses(&BTreeSet::new()).await;
         if let Some(steering) = &mut self.node.steering
@@ -19,6 +20,7 @@ impl Engine {
         {
             tracing::error!(event = "stop", %error, "cannot empty the steering maps");
         }
+        // Whoever waits for a report's answer gets it meanwhile.
         tokio::time::sleep(LAST_FRAMES).await;
         self.node.stop.store(true, Ordering::Relaxed);
         self.unmanage(self.plan.hops().map(|(hop, _)| hop)).await;

@@ -44,6 +44,7 @@ impl Engine {
                 "a weight is 1 to 256; for no new flow at all there are `drain` and `offline`".to_owned()
             );
         }
+        self.read_unread().await;
         let before = self.plan.maglev_slots(&pool);
         let change = Arc::make_mut(&mut self.plan).weigh(&pool, &server, Some(weight));
         let change = change.map_err(|why| why.to_string())?;

@@ -7,6 +7,7 @@
 //! ```
 
 mod answer;
+mod peers;
 mod place;
 mod server;
 

@@ -1,6 +1,7 @@
 //! Accepting connections, few at a time, and letting each end well.
 
 use super::answer::Answer;
+use super::peers::{Admitted, Peers};
 use super::place::{Opened, open};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -8,11 +9,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -21,7 +24,7 @@ use tokio::time::{sleep, timeout};
 
 /// Connections at once; more wait to be accepted.
 pub(crate) const CONNECTIONS_MAX: usize = 16;
-/// The longest wait for a request, also for the next one.
+/// The longest wait for a connection's next request, and for a request's body.
 pub(crate) const REQUEST_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Bytes of a request's head.
 const REQUEST_MAX: usize = 16 << 10;
@@ -46,6 +49,10 @@ pub(crate) trait Handler: Send + Sync + 'static {
 /// For how long a connection lives.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
+    /// For so long who has connected may take to ask, until the connection is cut.
+    pub(super) first_head: Duration,
+    /// For so long it may take to ask again.
+    pub(super) next_head: Duration,
     /// After this time no further request is taken; one that is being answered, is.
     pub(super) requests: Duration,
     /// How long an answer may take from then on, until the connection is cut.
@@ -53,9 +60,15 @@ pub(super) struct Limits {
 }
 
 impl Default for Limits {
-    /// 60 s, and 30 s more.
+    /// 5 s, 20 s; 60 s in all, and 30 s more.
     fn default() -> Self {
-        Self { requests: Duration::from_secs(60), last_answer: Duration::from_secs(30) }
+        let (first_head, next_head) = (Duration::from_secs(5), REQUEST_WAIT_MAX);
+        Self {
+            first_head,
+            next_head,
+            requests: Duration::from_secs(60),
+            last_answer: Duration::from_secs(30),
+        }
     }
 }
 
@@ -128,10 +141,17 @@ async fn serve<H: Handler>(
     limits: Limits,
     told: oneshot::Receiver<oneshot::Sender<()>>,
 ) {
-    let mut connections = JoinSet::new();
+    let (mut connections, peers) = (JoinSet::new(), Peers::default());
     // Dropped: the server closes.
     let (open, closing) = watch::channel(());
-    let converse = |stream, peer| converse(stream, peer, Arc::clone(&handler), limits, closing.clone());
+    let converse = |(stream, peer): (TcpStream, SocketAddr)| {
+        let admitted = peers.admit(peer.ip());
+        if admitted.is_none() {
+            tracing::debug!(event = "http", listener = H::NAME, %peer, "it has as many connections as it may");
+        }
+        let (handler, closing) = (Arc::clone(&handler), closing.clone());
+        admitted.map(|admitted| converse(stream, peer, admitted, handler, limits, closing))
+    };
     let last_handshakes = async {
         let asked = told.await;
         take_no_more(&listener);
@@ -140,8 +160,8 @@ async fn serve<H: Handler>(
     };
     let asked = accept::<H, _>(&listener, last_handshakes, &mut connections, converse).await;
     // The kernel has greeted those who still wait, too.
-    for (stream, peer) in std::iter::from_fn(|| waiting(&listener)).take(CONNECTIONS_MAX) {
-        connections.spawn(converse(stream, peer));
+    for conversation in std::iter::from_fn(|| waiting(&listener)).take(CONNECTIONS_MAX).filter_map(converse) {
+        connections.spawn(conversation);
     }
     drop((listener, open));
     if let Ok(asked) = asked {
@@ -156,7 +176,7 @@ async fn accept<H: Handler, C: Future<Output = ()> + Send + 'static>(
     listener: &TcpListener,
     end: impl Future<Output = Asked>,
     connections: &mut JoinSet<()>,
-    converse: impl Fn(TcpStream, SocketAddr) -> C,
+    converse: impl Fn((TcpStream, SocketAddr)) -> Option<C>,
 ) -> Asked {
     let mut end = pin!(end);
     loop {
@@ -166,7 +186,12 @@ async fn accept<H: Handler, C: Future<Output = ()> + Send + 'static>(
             // Those that are full of idle clients end by themselves.
             Some(_) = connections.join_next(), if connections.len() >= CONNECTIONS_MAX => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, peer)) => _ = connections.spawn(converse(stream, peer)),
+                Ok(accepted) => {
+                    // Who is turned away is closed.
+                    if let Some(conversation) = converse(accepted) {
+                        connections.spawn(conversation);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(event = "http", listener = H::NAME, %error, "accepting a connection failed");
                     sleep(ACCEPT_PAUSE).await;
@@ -193,20 +218,29 @@ fn waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
 async fn converse<H: Handler>(
     stream: TcpStream,
     peer: SocketAddr,
+    _admitted: Admitted,
     handler: Arc<H>,
     limits: Limits,
     mut closing: watch::Receiver<()>,
 ) {
-    let service = service_fn(move |request| {
+    let asked = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
         let handler = Arc::clone(&handler);
         async move { Ok::<_, Infallible>(handler.answer(request, peer).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_WAIT_MAX)
+        .header_read_timeout(limits.next_head)
         .max_buf_size(REQUEST_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
+    let silent = async {
+        sleep(limits.first_head).await;
+        if asked.load(Ordering::Relaxed) {
+            pending().await
+        }
+    };
     let last_request = async {
         let _ = timeout(limits.requests, closing.wait_for(|()| false)).await;
         if closing.has_changed().is_err() {
@@ -215,6 +249,7 @@ async fn converse<H: Handler>(
     };
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
+        () = silent => return tracing::debug!(event = "http", listener = H::NAME, %peer, "it asks nothing"),
         () = last_request => {
             connection.as_mut().graceful_shutdown();
             timeout(limits.last_answer, connection).await.ok()

@@ -1,3 +1,4 @@
+use super::peers::PEER_MAX;
 use super::server::{CONNECTIONS_MAX, Limits};
 use super::*;
 use hyper::body::Incoming;
@@ -5,13 +6,13 @@ use hyper::{Request, StatusCode};
 use nix::unistd::{Uid, geteuid, setfsuid};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -58,6 +59,23 @@ async fn asked(at: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Nobody is let go for what it does not ask.
+fn patient() -> Limits {
+    let hour = Duration::from_secs(3_600);
+    Limits { first_head: hour, next_head: hour, requests: hour, last_answer: LIMIT }
+}
+
+/// As many connections as there are places, from one address of the loopback device.
+async fn idle_from(last_octet: u8, at: SocketAddr, many: usize) -> Vec<TcpStream> {
+    let mut idle = Vec::new();
+    for _ in 0..many {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((IpAddr::from([127, 0, 0, last_octet]), 0).into()).unwrap();
+        idle.push(socket.connect(at).await.unwrap());
+    }
+    idle
+}
+
 async fn answer_of(mut stream: TcpStream) -> String {
     let mut said = String::new();
     timeout(LIMIT, stream.read_to_string(&mut said)).await.expect("an end").unwrap();
@@ -70,10 +88,10 @@ fn is_whole(said: &str) -> bool {
 
 #[tokio::test]
 async fn more_connections_than_places_wait_their_turn() {
-    let server = serve(local(), Gate::open(), Limits::default());
+    let server = serve(local(), Gate::open(), patient());
     let mut idle = Vec::new();
-    for _ in 0..CONNECTIONS_MAX {
-        idle.push(TcpStream::connect(server.at()).await.unwrap());
+    for last_octet in (2..).take(CONNECTIONS_MAX / PEER_MAX) {
+        idle.extend(idle_from(last_octet, server.at(), PEER_MAX).await);
     }
     let mut one_more = asked(server.at()).await;
     let mut said = String::new();
@@ -84,9 +102,39 @@ async fn more_connections_than_places_wait_their_turn() {
 }
 
 #[tokio::test]
+async fn one_peers_idle_connections_keep_nobody_else_out() {
+    let server = serve(local(), Gate::open(), patient());
+    let mut idle = idle_from(2, server.at(), CONNECTIONS_MAX).await;
+    assert!(is_whole(&answer_of(asked(server.at()).await).await));
+    for turned_away in &mut idle[PEER_MAX..] {
+        let end = timeout(LIMIT, turned_away.read(&mut [0; 1])).await.expect("an end");
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    }
+    let mut first = idle.swap_remove(0);
+    first.write_all(GET).await.unwrap();
+    assert!(is_whole(&answer_of(first).await), "those that it may have are served");
+}
+
+#[tokio::test]
+async fn who_has_connected_and_asks_nothing_is_let_go_before_who_asks_again() {
+    let server = serve(local(), Gate::open(), Limits { first_head: Duration::from_millis(200), ..patient() });
+    let mut stream = TcpStream::connect(server.at()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut silent = idle_from(2, server.at(), 2).await;
+    silent[0].write_all(b"GET / HT").await.unwrap();
+    for silent in &mut silent {
+        let end = timeout(LIMIT, silent.read(&mut [0; 1])).await.expect("an end");
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    }
+    stream.write_all(GET).await.unwrap();
+    let said = answer_of(stream).await;
+    assert_eq!(said.matches("HTTP/1.1 200 OK").count(), 2, "{said}");
+}
+
+#[tokio::test]
 async fn an_answer_under_way_when_the_time_is_over_is_whole() {
     let gate = Gate::new(0);
-    let limits = Limits { requests: Duration::from_millis(50), last_answer: LIMIT };
+    let limits = Limits { requests: Duration::from_millis(50), ..patient() };
     let server = serve(local(), Arc::clone(&gate), limits);
     let (asked, mut silent) = (asked(server.at()).await, TcpStream::connect(server.at()).await.unwrap());
     // One that asks nothing is let go at the limit, so it has passed for both.
@@ -99,7 +147,8 @@ async fn an_answer_under_way_when_the_time_is_over_is_whole() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_end_is_cut() {
-    let limits = Limits { requests: Duration::from_millis(20), last_answer: Duration::from_millis(20) };
+    let soon = Duration::from_millis(20);
+    let limits = Limits { requests: soon, last_answer: soon, ..patient() };
     let server = serve(local(), Gate::new(0), limits);
     assert_eq!(answer_of(asked(server.at()).await).await, "");
 }

@@ -8,7 +8,7 @@ use crate::http::{Answer, Handler, REQUEST_WAIT_MAX, Server, response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -214,6 +214,10 @@ impl Refusal {
         let mut answer = response(self.status, JSON, format!("{body}\n"));
         if let Some((name, value)) = self.header {
             answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        // A stranger's connection is for others (RFC 9112 section 9.6).
+        if self.status == StatusCode::UNAUTHORIZED {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer
     }

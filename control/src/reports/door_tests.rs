@@ -121,6 +121,19 @@ async fn a_stranger_is_told_how_to_authenticate_rfc6750_3() {
     assert!(head.starts_with("http/1.1 401"), "it was valid before: {head}");
 }
 
+#[tokio::test]
+async fn a_strangers_connection_is_closed_rfc9112_9_6() {
+    let (door, _calls) = door(1);
+    let server = door.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut stream = TcpStream::connect(server.at()).await.unwrap();
+    let request = format!("{PUT} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{{}}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.unwrap();
+    let said = said.to_ascii_lowercase();
+    assert!(said.starts_with("http/1.1 401") && said.contains("\r\nconnection: close\r\n"), "{said}");
+}
+
 #[test]
 fn many_strangers_are_one_line_of_the_log() {
     let (mut strangers, begin) = (Strangers::default(), Instant::now());

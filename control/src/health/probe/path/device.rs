@@ -8,15 +8,16 @@ use smoltcp::time::Instant;
 
 use super::inbox::Inbox;
 use super::numbers::Numbers;
-use super::way::Way;
 
 /// The longest packet that is sent or asked for, before a tunnel's headers: with them it fits into every link of IPv6 (RFC 8200
 /// section 5), and every one of IPv4 that servers have.
 const MTU: usize = 1200;
 
-#[derive(Debug)]
+/// What sends a packet from its IP header on.
+pub(super) type Send = Box<dyn Fn(&[u8]) -> io::Result<()> + std::marker::Send>;
+
 pub(super) struct Line {
-    way: Way,
+    send: Send,
     inbox: Arc<Inbox>,
     numbers: Numbers,
     /// The number after all that was sent.
@@ -28,16 +29,17 @@ pub(super) struct Line {
 
 impl Line {
     /// `first`: the sequence number of the SYN.
-    pub(super) fn new(way: Way, inbox: Arc<Inbox>, first: u32) -> Self {
-        Self { way, inbox, numbers: Numbers::new(first), next: None, first: Vec::new(), broken: None }
+    pub(super) fn new(send: Send, inbox: Arc<Inbox>, first: u32) -> Self {
+        Self { send, inbox, numbers: Numbers::new(first), next: None, first: Vec::new(), broken: None }
     }
 
     pub(super) fn inbox(&self) -> &Inbox {
         &self.inbox
     }
 
-    pub(super) fn way(&self) -> &Way {
-        &self.way
+    /// Sends a packet that is none of the stack's, whatever becomes of it.
+    pub(super) fn send_once(&self, packet: &[u8]) {
+        let _ = (self.send)(packet);
     }
 
     /// The sequence number that the server expects next, if it has got everything; `None` before the SYN.
@@ -52,7 +54,7 @@ impl Line {
 
     /// Sends the SYN once more.
     pub(super) fn repeat_first(&mut self) {
-        if let Err(error) = self.way.send(&self.first) {
+        if let Err(error) = (self.send)(&self.first) {
             self.broken.get_or_insert(error);
         }
     }
@@ -62,7 +64,7 @@ impl Line {
         // What is repeated moves nothing back.
         let is_news = |next: u32| after.wrapping_sub(next) < 1 << 31;
         self.next = Some(self.next.filter(|next| !is_news(*next)).unwrap_or(after));
-        if let Err(error) = self.way.send(&packet) {
+        if let Err(error) = (self.send)(&packet) {
             self.broken.get_or_insert(error);
         }
         if self.first.is_empty() {
@@ -110,7 +112,6 @@ impl RxToken for Came {
 }
 
 /// Leave to send a packet.
-#[derive(Debug)]
 pub(super) struct Leaves<'a>(&'a mut Line);
 
 impl TxToken for Leaves<'_> {

@@ -7,12 +7,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ringlead_io::packet::FrameSender;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::inbox::{Inbox, PACKET_MAX};
 use super::segment::{ACK, Heard, RST, SYN, heard};
@@ -21,6 +23,9 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// Packets that are read before others have their turn.
 const BATCH: usize = 64;
+/// After so many resets without a number of ours: nothing but a filter's two bits keeps strangers' out, so they may not keep the
+/// control thread.
+const RESETS_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a server said to a SYN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +35,8 @@ pub(super) enum Answer {
 }
 
 /// Who waits for which answer, by the sequence number of its SYN. All of them begin with 16 bits that nobody outside knows, and
-/// the kernel passes on only what acknowledges such a one: no stream of other packets can drown the answers.
+/// the kernel passes on only what acknowledges such a one: no stream of other packets can drown the answers. A server that has
+/// forgotten the connection acknowledges nothing (RFC 9293 section 3.10.7.1): such resets come by sockets of their own.
 #[derive(Debug)]
 pub(super) struct Waiting {
     secret: u16,
@@ -100,7 +106,7 @@ impl Waiting {
     }
 
     /// Tells who waits for it.
-    fn hear(&self, packet: &[u8]) {
+    pub(super) fn hear(&self, packet: &[u8]) {
         let Some(heard) = heard(packet) else { return };
         let inbox = self.lock().connections.get(&(heard.from, heard.to)).map(Arc::clone);
         match inbox {
@@ -124,6 +130,12 @@ impl Waiting {
             // Who waits no longer has no use for it.
             let _ = asker.tell.send(answer);
         }
+    }
+
+    /// Whether no connection is left.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.lock().connections.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Asked> {
@@ -164,11 +176,11 @@ impl Drop for Ear {
     }
 }
 
-/// The sockets: one to send frames by, one a family to hear answers.
+/// The sockets: one to send frames by, two a family to hear answers and resets.
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) sender: FrameSender,
-    ears: [JoinHandle<()>; 2],
+    ears: [JoinHandle<()>; 4],
 }
 
 impl Sockets {
@@ -176,10 +188,13 @@ impl Sockets {
     pub(super) fn open(waiting: &Arc<Waiting>) -> io::Result<Self> {
         let sender = FrameSender::open()?;
         let ears = [
-            listener(ETHERTYPE_IPV4, &filter_v4(waiting.secret))?,
-            listener(ETHERTYPE_IPV6, &filter_v6(waiting.secret))?,
+            (listener(ETHERTYPE_IPV4, &filter_v4(waiting.secret))?, Duration::ZERO),
+            (listener(ETHERTYPE_IPV6, &filter_v6(waiting.secret))?, Duration::ZERO),
+            (listener(ETHERTYPE_IPV4, &RESETS_V4)?, RESETS_PAUSE),
+            (listener(ETHERTYPE_IPV6, &RESETS_V6)?, RESETS_PAUSE),
         ];
-        Ok(Self { sender, ears: ears.map(|ear| tokio::spawn(listen(ear, Arc::clone(waiting)))) })
+        let listen = |(ear, pause)| tokio::spawn(listen(ear, pause, Arc::clone(waiting)));
+        Ok(Self { sender, ears: ears.map(listen) })
     }
 }
 
@@ -199,25 +214,27 @@ fn listener(ethertype: u16, filter: &[SockFilter]) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-async fn listen(ear: UdpSocket, waiting: Arc<Waiting>) {
+/// `pause`: how long others have their turn after as many packets as are read at a time.
+async fn listen(ear: UdpSocket, pause: Duration, waiting: Arc<Waiting>) {
     let mut packet = vec![0; PACKET_MAX];
     loop {
         if let Err(error) = ear.readable().await {
             tracing::error!(%error, "answers to checks by the service's path are not heard any more");
             return;
         }
-        for _ in 0..BATCH {
-            match ear.try_recv(&mut packet) {
-                Ok(len) => {
-                    if let Some(packet) = packet.get(..len) {
-                        waiting.hear(packet);
-                    }
-                }
-                // Nothing more, or an error: then there is nothing to read.
-                Err(_) => break,
+        let is_full = (0..BATCH).all(|_| {
+            // Nothing more, or an error: then there is nothing to read.
+            let Ok(len) = ear.try_recv(&mut packet) else { return false };
+            if let Some(packet) = packet.get(..len) {
+                waiting.hear(packet);
             }
+            true
+        });
+        if is_full && !pause.is_zero() {
+            sleep(pause).await;
+        } else {
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
     }
 }
 
@@ -225,6 +242,8 @@ async fn listen(ear: UdpSocket, waiting: Arc<Waiting>) {
 const LOAD_BYTE: u16 = 0x30;
 const LOAD_HALF: u16 = 0x28;
 const LOAD_HALF_BEHIND: u16 = 0x48;
+const LOAD_BYTE_BEHIND: u16 = 0x50;
+const KEEP_BITS: u16 = 0x54;
 const IPV4_HEADER: u16 = 0xb1;
 const IS: u16 = 0x15;
 const HAS_BITS: u16 = 0x45;
@@ -260,10 +279,79 @@ fn filter_v6(secret: u16) -> [SockFilter; 6] {
     ]
 }
 
+/// First or only pieces of TCP segments with RST and without ACK: nothing is acknowledged, so whose they are only their ends tell.
+const RESETS_V4: [SockFilter; 10] = [
+    SockFilter::new(LOAD_BYTE, 0, 0, 9),
+    SockFilter::new(IS, 0, 7, TCP),
+    SockFilter::new(LOAD_HALF, 0, 0, 6),
+    SockFilter::new(HAS_BITS, 5, 0, 0x1fff),
+    SockFilter::new(IPV4_HEADER, 0, 0, 0),
+    SockFilter::new(LOAD_BYTE_BEHIND, 0, 0, 13),
+    SockFilter::new(KEEP_BITS, 0, 0, (RST | ACK) as u32),
+    SockFilter::new(IS, 0, 1, RST as u32),
+    SockFilter::new(RETURN, 0, 0, WHOLE),
+    SockFilter::new(RETURN, 0, 0, 0),
+];
+
+/// The same without extension headers.
+const RESETS_V6: [SockFilter; 7] = [
+    SockFilter::new(LOAD_BYTE, 0, 0, 6),
+    SockFilter::new(IS, 0, 4, TCP),
+    SockFilter::new(LOAD_BYTE, 0, 0, 40 + 13),
+    SockFilter::new(KEEP_BITS, 0, 0, (RST | ACK) as u32),
+    SockFilter::new(IS, 0, 1, RST as u32),
+    SockFilter::new(RETURN, 0, 0, WHOLE),
+    SockFilter::new(RETURN, 0, 0, 0),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use ringlead_wire::build::Packet;
+    use std::os::unix::net::UnixDatagram;
+
+    /// Whether the kernel lets a packet through; its filters see a datagram as they see a packet from its IP header on.
+    fn passes(filter: &[SockFilter], packet: &[u8]) -> bool {
+        let (from, to) = UnixDatagram::pair().unwrap();
+        let to = Socket::from(std::os::fd::OwnedFd::from(to));
+        to.attach_filter(filter).unwrap();
+        to.set_nonblocking(true).unwrap();
+        // What is filtered out is refused here.
+        let _ = from.send(packet);
+        let mut buffer = [0; 256];
+        let came = UnixDatagram::from(std::os::fd::OwnedFd::from(to)).recv(&mut buffer);
+        came.is_ok_and(|len| len == packet.len())
+    }
+
+    #[test]
+    fn answers_and_resets_pass_and_nothing_else_does() {
+        let secret = 0xabcd;
+        let answers: [&[SockFilter]; 2] = [&filter_v4(secret), &filter_v6(secret)];
+        let resets: [&[SockFilter]; 2] = [&RESETS_V4, &RESETS_V6];
+        let ends = [["10.9.0.2:80", "10.2.0.1:40000"], ["[fd09::2]:80", "[fd02::1]:40000"]];
+        for (index, [from, to]) in ends.into_iter().enumerate() {
+            let packet =
+                |flags, acknowledged| Packet::tcp(from, to).flags(flags).ack(acknowledged).payload(*b"x");
+            for (flags, acknowledged, expected) in [
+                (ACK, 0xabcd_0001, (true, false)),
+                (RST | ACK, 0xabcd_0001, (true, false)),
+                (ACK, 0xabce_0001, (false, false)),
+                (RST | ACK, 0xabce_0001, (false, false)),
+                (RST, 0, (false, true)),
+                (SYN, 0, (false, false)),
+            ] {
+                let bytes = packet(flags, acknowledged).ip();
+                let heard = (passes(answers[index], &bytes), passes(resets[index], &bytes));
+                assert_eq!(heard, expected, "{from}, flags {flags:#x}, {acknowledged:#x}");
+            }
+            let mut other = packet(RST, 0).ip();
+            other[if index == 0 { 9 } else { 6 }] = 17;
+            assert!(!passes(resets[index], &other), "no TCP");
+            let mut piece = packet(RST, 0).ip();
+            piece[7] = 1;
+            assert_eq!(passes(resets[index], &piece), index == 1, "a later piece, of IPv4");
+        }
+    }
 
     fn ends() -> (SocketAddr, SocketAddr) {
         ("10.2.0.1:40000".parse().unwrap(), "10.9.0.2:80".parse().unwrap())

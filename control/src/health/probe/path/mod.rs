@@ -8,6 +8,8 @@
 mod device;
 mod ear;
 mod half;
+#[cfg(test)]
+mod hostile;
 mod inbox;
 mod numbers;
 mod segment;

@@ -19,12 +19,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::TRIES;
-use super::device::Line;
+use super::device::{Line, Send};
 use super::ear::{Ear, SENT_MAX};
 use super::inbox::WINDOW;
 use super::segment::{RST, Segment};
 use super::source::Port;
-use super::way::Way;
 
 /// Bytes that wait to be sent or acknowledged.
 const SEND_BUFFER: usize = 4 * 1024;
@@ -34,9 +33,8 @@ const TURNS: usize = 64;
 const CLOSE_MAX: Duration = Duration::from_millis(250);
 
 /// What a connection is made of.
-#[derive(Debug)]
 pub(super) struct Ends {
-    pub(super) way: Way,
+    pub(super) send: Send,
     pub(super) ear: Ear,
     pub(super) port: Port,
     pub(super) service: SocketAddr,
@@ -175,8 +173,8 @@ struct Connection {
 
 impl Connection {
     fn new(ends: Ends, deadline: Instant) -> io::Result<Self> {
-        let Ends { way, ear, port, service, closes } = ends;
-        let mut line = Line::new(way, Arc::clone(&ear.inbox), ear.sequence);
+        let Ends { send, ear, port, service, closes } = ends;
+        let mut line = Line::new(send, Arc::clone(&ear.inbox), ear.sequence);
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = u64::from(ear.sequence);
         let mut interface = Interface::new(config, &mut line, Moment::ZERO);
@@ -266,7 +264,7 @@ impl Drop for Connection {
         let reset = Segment { source, service: self.service, sequence, flags: RST };
         if let Some(packet) = reset.packet() {
             // There is nobody left to tell.
-            let _ = self.line.way().send(&packet);
+            self.line.send_once(&packet);
         }
     }
 }

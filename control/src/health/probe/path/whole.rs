@@ -35,7 +35,9 @@ async fn connect(call: &Call<'_>, road: &Road) -> Result<Stream, Outcome> {
     let port = reserve(call.source)?;
     let ear = call.waiting().connection(port.address, road.service).ok_or_else(busy)?;
     let closes = Arc::clone(&call.probe.prober.0.closes);
-    let ends = Ends { way: call.way(road)?, ear, port, service: road.service, closes };
+    let way = call.way(road)?;
+    let send = Box::new(move |packet: &[u8]| way.send(packet));
+    let ends = Ends { send, ear, port, service: road.service, closes };
     match Stream::connect(ends, call.deadline).await {
         Ok(Some(stream)) => Ok(stream),
         Ok(None) => Err(call.silence(road)),
