@@ -282,17 +282,17 @@ fn percent(found: &Value, part: &str, of: &str) -> f64 {
     found[part].as_f64().expect("a count") * 100.0 / found[of].as_f64().expect("a count")
 }
 
-/// In any case live flows of the others stay; UDP flows of a server that is down choose again.
+/// In any case live flows of the others stay; UDP flows of a server that is down choose again. By least-flows, where a flow that
+/// was lost would go elsewhere; the table has all of them.
 #[test]
 fn no_live_flow_of_another_server_moves() {
     needs_ringlead!();
-    for choice in [CHOICES[0], CHOICES[4]] {
-        let ten = Ten::new(choice);
-        let Live { others, drained, removed, down } = live(&ten);
-        assert_eq!((others, drained, removed), (0, 0, 0), "{}", choice.name);
-        // A tenth of 1800 flows; the control that moves are seen at all.
-        assert!((100..=300).contains(&down), "{}: {down}", choice.name);
-    }
+    let choice = CHOICES[4];
+    let ten = Ten::new(choice);
+    let Live { others, drained, removed, down } = live(&ten);
+    assert_eq!((others, drained, removed), (0, 0, 0), "{}", choice.name);
+    // A tenth of 1800 flows; the control that moves are seen at all.
+    assert!((100..=300).contains(&down), "{}: {down}", choice.name);
 }
 
 /// By Maglev new flows go where they went, also after a restart, but a tenth whose server left and a few besides.

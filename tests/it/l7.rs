@@ -277,6 +277,12 @@ fn the_second_dies(lab: &Lab, services: [SocketAddr; 2], second: BlobServer, fir
         drop(second);
         wait_until(LIMIT, "the second node to be down", || nodes_up(first, 1));
         for to in services {
+            // The workers and the program on the port hear of it a moment after the status.
+            wait_until(LIMIT, "no new flow to go to the second node", || {
+                let quick = Transfer::new(to).bytes(100, 100).timeout(Duration::from_secs(1));
+                let made = lab.within(Node::Client, || tcp_transfers(quick, 40, &Lab::clients(family(to))));
+                made.iter().all(Result::is_ok)
+            });
             assert!(transfers(lab, to, 40).iter().all(|one| node_named(one.server) == 1), "{to}");
         }
         let made: Vec<_> = long.into_iter().flat_map(|all| all.join().unwrap()).collect();

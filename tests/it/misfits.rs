@@ -34,8 +34,9 @@ fn check(lab: &Lab, text: &str) -> Checked {
     Checked { status: plain.status.code(), codes, said }
 }
 
-/// The codes that a log tells, and that each is told in the words of the check.
+/// The codes that a log tells, and that each is told in the words of the check, of which the log indents further lines.
 fn told(log: &str, checked: &Checked) -> BTreeSet<String> {
+    let log = log.replace("\n    ", "\n");
     for block in checked.said.split("\n\n").filter(|block| block.contains("--> ")) {
         let told = log.contains(block.trim_end());
         assert!(told, "these words are not in the log:\n{block}\n--- the log:\n{log}");
