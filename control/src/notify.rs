@@ -15,6 +15,9 @@ use std::time::Duration;
 /// A worker that has not beaten for this long does not feed the watchdog.
 pub const BEAT_MAX: Duration = Duration::from_secs(1);
 
+/// How long a watchdog waits whose time nobody told: fed for less, it is fed for nothing at worst.
+const UNTOLD: Duration = Duration::from_secs(3);
+
 /// The way to the service manager, if there is one.
 #[derive(Debug)]
 pub struct Notify {
@@ -38,10 +41,20 @@ impl Notify {
     /// As the environment says: `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`.
     #[must_use]
     pub fn from_env() -> Self {
-        let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         let watchdog = number("WATCHDOG_USEC").filter(|usec| ours && *usec > 0);
         Self::to(env::var_os("NOTIFY_SOCKET"), watchdog.map(Duration::from_micros))
+    }
+
+    /// As the environment says, for who takes the place of a process that did not say who watches over it: the watchdog was meant for
+    /// that one, whatever `WATCHDOG_PID` is.
+    #[must_use]
+    pub fn in_place_of_another() -> Self {
+        Self::in_place(env::var_os("NOTIFY_SOCKET"), number("WATCHDOG_USEC"))
+    }
+
+    fn in_place(socket: Option<OsString>, watchdog_usec: Option<u64>) -> Self {
+        Self::to(socket, Some(watchdog_usec.filter(|usec| *usec > 0).map_or(UNTOLD, Duration::from_micros)))
     }
 
     fn to(socket: Option<OsString>, watchdog: Option<Duration>) -> Self {
@@ -73,9 +86,9 @@ impl Notify {
     }
 
     /// Another process is the service from now on. Where the manager listens to the main process alone (`NotifyAccess=main`), only this
-    /// one can say so.
+    /// one can say so. Neither this nor `READY=1` feeds the watchdog by itself.
     pub fn main_is(&self, pid: i32) {
-        self.tell(&format!("MAINPID={pid}\nSTATUS=handing over"));
+        self.tell(&format!("MAINPID={pid}\nWATCHDOG=1\nSTATUS=handing over"));
     }
 
     /// Whether somebody listens.
@@ -115,12 +128,23 @@ impl Notify {
         }
     }
 
+    /// Feeds the watchdog while no worker runs: between two steps of a hand-over, each of which ends or does not.
+    pub fn step(&self) {
+        if self.watchdog.is_some() {
+            self.tell("WATCHDOG=1");
+        }
+    }
+
     fn tell(&self, text: &str) {
         if let Some(socket) = &self.socket {
             // A manager that hangs or went away is no reason to do anything else.
             let _ = socket.send(text.as_bytes());
         }
     }
+}
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 /// Where the words of others go into a line.
@@ -202,13 +226,30 @@ mod tests {
         let first = Notify::to(Some(path.into_os_string()), Some(3 * SECOND));
         let told = serde_json::to_value(first.manager().unwrap()).unwrap();
         first.main_is(4_711);
-        assert_eq!(heard(&socket), "MAINPID=4711\nSTATUS=handing over");
+        assert_eq!(heard(&socket), "MAINPID=4711\nWATCHDOG=1\nSTATUS=handing over");
         drop(first);
         let mut second = Notify::inherited(&serde_json::from_value(told).unwrap());
         second.feed(SECOND, std::iter::empty());
         assert_eq!(heard(&socket), "WATCHDOG=1");
+        second.step();
+        assert_eq!(heard(&socket), "WATCHDOG=1", "a step is never too early");
         assert_eq!(second.manager().unwrap().watchdog_usec, Some(3_000_000), "and so on");
         assert_eq!(Notify::to(None, Some(SECOND)).manager(), None);
+    }
+
+    /// A predecessor that died, or of an older version, tells of no manager.
+    #[test]
+    fn who_finds_a_manager_but_not_its_watchdog_feeds_it_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        for (told, every) in [(None, UNTOLD / 3), (Some(0), UNTOLD / 3), (Some(9_000_000), 3 * SECOND)] {
+            let mut notify = Notify::in_place(Some(path.clone().into_os_string()), told);
+            notify.feed(SECOND, std::iter::empty());
+            assert_eq!(heard(&socket), "WATCHDOG=1");
+            assert_eq!(notify.watchdog.as_ref().unwrap().every, every);
+        }
+        assert!(!Notify::in_place(None, Some(1)).is_heard());
     }
 
     #[test]

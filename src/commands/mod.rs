@@ -85,6 +85,9 @@ fn log_to_stderr() {
     std::panic::set_hook(Box::new(move |what| {
         tracing::error!(event = "panic", "{what}");
         logs::flush();
-        told(what);
+        // What dies must not wait for a terminal that hangs.
+        if logs::takes_more() {
+            told(what);
+        }
     }));
 }

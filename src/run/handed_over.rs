@@ -1,5 +1,6 @@
 //! The last thing that a daemon does for its successor.
 
+use super::Failed;
 use super::clock::monotonic_ns;
 use ringlead_control::admin::Successor;
 use ringlead_control::engine::Leaving;
@@ -26,6 +27,7 @@ impl HandedOver {
     /// Writes up what the workers knew; they have ended. The steering program stays on the ports.
     pub(super) fn write(leaving: Leaving, shared: &Shared) -> Self {
         let begin = monotonic_ns();
+        leaving.notify.step();
         let written = export(&leaving.plan, shared, leaving.stopped_ns, &leaving.file);
         let export_ms = (monotonic_ns() - begin) / 1_000_000;
         let stopped_ns = leaving.stopped_ns;
@@ -52,20 +54,28 @@ impl HandedOver {
     }
 
     /// Tells the successor that it may go on, and passes the lock on, last of the files.
-    pub(super) fn tell(self, lock: &InstanceLock) {
+    ///
+    /// # Errors
+    /// [`Failed::Left`]: it has gone.
+    pub(super) fn tell(self, lock: &InstanceLock) -> Result<(), Failed> {
         let files: Vec<_> = self.file.iter().map(AsFd::as_fd).chain([lock.as_fd()]).collect();
         // A manager that listens to the main process alone must know the new one before it hears it.
         if let Some(pid) = self.successor.pid {
             self.notify.main_is(pid);
         }
-        match self.successor.answer(&self.answer, &files) {
-            Ok(()) => tracing::info!(event = "stop", "handed over"),
+        let told = self.successor.answer(&self.answer, &files);
+        // Nobody waits for its last lines any more.
+        drop(self.flow_log);
+        match told {
+            Ok(()) => {
+                tracing::info!(event = "stop", "handed over");
+                Ok(())
+            }
             Err(error) => {
                 let what = "the successor has gone; nobody serves until a daemon is started";
                 tracing::error!(event = "hand-over", %error, "{what}");
+                Err(Failed::Left)
             }
         }
-        // Nobody waits for its last lines any more.
-        drop(self.flow_log);
     }
 }

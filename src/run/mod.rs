@@ -41,8 +41,8 @@ const REQUESTS_MAX: usize = 32;
 
 /// Runs until SIGTERM or SIGINT, or until a successor takes over. With `take_over` it follows the daemon that runs, if one does.
 ///
-/// Exit status: 0, 1 when something failed, 2 when the configuration is refused, or a take-over before it began: then the
-/// daemon that runs goes on.
+/// Exit status: 0, 1 when something failed, a successor that went before it had all among it, 2 when the configuration is refused, or
+/// a take-over before it began: then the daemon that runs goes on.
 pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
     let mut loaded = match config::load_whole(config_path) {
         Ok(loaded) => loaded,
@@ -81,6 +81,7 @@ pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
             tracing::error!(event = "start", "{why}");
             ExitCode::FAILURE
         }
+        Err(Failed::Left) => ExitCode::FAILURE,
     }
 }
 
@@ -101,6 +102,8 @@ enum Failed {
     Refused(String),
     /// Something failed.
     Broken(String),
+    /// The successor has gone that this one let go for; the log says so.
+    Left,
 }
 
 impl From<String> for Failed {
@@ -117,8 +120,7 @@ fn serve(config_path: &Path, loaded: config::Loaded, devices: Vec<DeviceFacts>) 
     let lock = InstanceLock::take(&loaded.config.node.state_dir).map_err(|e| e.to_string())?;
     let runtime = control_runtime(&loaded.config)?;
     let left = runtime.block_on(serve_on_runtime(config_path, loaded, devices))?;
-    leave(left, runtime, lock);
-    Ok(())
+    leave(left, runtime, lock)
 }
 
 /// The control thread's runtime: this thread, on its core.
@@ -134,13 +136,12 @@ fn control_runtime(config: &Config) -> Result<Runtime, String> {
 }
 
 /// Lets go of all that a successor needs, and then tells it, if there is one.
-fn leave(left: Option<HandedOver>, runtime: Runtime, lock: InstanceLock) {
+fn leave(left: Option<HandedOver>, runtime: Runtime, lock: InstanceLock) -> Result<(), Failed> {
     // A listing or a scrape under way is nothing to wait for while nobody forwards.
     runtime.shutdown_background();
-    if let Some(left) = left {
-        left.tell(&lock);
-    }
+    let told = left.map_or(Ok(()), |left| left.tell(&lock));
     drop(lock);
+    told
 }
 
 async fn serve_on_runtime(

@@ -67,8 +67,7 @@ pub(super) fn serve(
     }
     let runtime = control_runtime(&loaded.config).map_err(Failed::Refused)?;
     let (left, lock) = runtime.block_on(serve_on_runtime(config_path, loaded, devices))?;
-    leave(left, runtime, lock);
-    Ok(())
+    leave(left, runtime, lock)
 }
 
 async fn serve_on_runtime(
@@ -97,7 +96,7 @@ async fn serve_on_runtime(
     let early = early_memory(&config, &ports).map_err(Failed::Refused)?;
     let left = ask(&config).await?;
     let lock = take_lock(&config, left.lock)?;
-    left.manager.iter().for_each(|manager| engine.inherit_manager(manager));
+    engine.inherit_manager(left.manager.as_ref());
     let (_doors, admin, successors) = open_doors(&config)?;
     let coming = spawn_blocking({
         let (plan, shared) = (engine.plan(), shared.clone());
@@ -106,7 +105,9 @@ async fn serve_on_runtime(
     let steering = put_on(&config, &ports, &engine, loaded)?;
     let memory = early.map_or_else(|| packet_memory(&config, &ports), Ok)?;
     let opened = open_dataplane(&config, &ports, steering, memory, &shared, &stop)?;
+    engine.tell_step();
     let imported = coming.await.map_err(failed("taking the flows in"))?;
+    engine.tell_step();
     let (sockets, modes) = (opened.sockets, opened.modes);
     let stepped = engine.step_in(opened.steering, sockets, &modes, imported.as_ref(), left.stopped_ns).await;
     if let Err(EngineError(why)) = stepped {

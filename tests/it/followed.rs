@@ -3,9 +3,12 @@
 use crate::logs::Manager;
 use nix::sys::signal::Signal;
 use ringlead_tests::{Config, Lab, Node, Process, needs_ringlead, ringlead_binary, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -60,8 +63,11 @@ fn events_the_manager_and_its_watchdog_follow_a_take_over_and_a_restart() {
     let mut second = lab.spawn(Node::Balancer, "env", &without);
     let main = format!("MAINPID={}\n", second.id());
     // The main process says who is next; that one then speaks for itself.
-    heard.until(&main);
-    let ready = heard.until("READY=1\n");
+    let handing = heard.until(&main);
+    assert!(handing.contains("\nWATCHDOG=1\n"), "{handing}");
+    // Until it serves it keeps no house, so these are the steps of the hand-over, however long each takes.
+    let (steps, ready) = heard.alive_until("READY=1\n");
+    assert!(steps >= 3, "{steps} signs of life before the successor is ready");
     assert!(ready.contains(&main), "{ready}");
     assert!(first.wait(LIMIT).is_some_and(|status| status.success()), "{}", first.output());
     for _ in 0..3 {
@@ -83,5 +89,20 @@ fn events_the_manager_and_its_watchdog_follow_a_take_over_and_a_restart() {
         begin.is_some_and(|begin| all[begin..].iter().any(|line| line["event"] == "start"))
     });
     in_order(&events, 2);
-    third.signal(Signal::SIGTERM);
+    ends_badly_without_its_successor(&lab, third);
+}
+
+/// A successor that was let in and hears no more: nobody serves, and whoever supervises the daemon is told so.
+fn ends_badly_without_its_successor(lab: &Lab, mut daemon: Process) {
+    let control = lab.files().join("control.sock");
+    let request = json!({
+        "command": "hand-over", "state-dir": lab.files().join("state"), "control": control, "bpf-dir": lab.bpf_dir(),
+        "ports": ["l0 (attach = auto)", "l1 (attach = auto)"],
+    });
+    let mut successor = UnixStream::connect(&control).unwrap();
+    successor.shutdown(Shutdown::Read).unwrap();
+    writeln!(successor, "{request}").unwrap();
+    let ended = daemon.wait(LIMIT);
+    assert_eq!(ended.and_then(|status| status.code()), Some(1), "{}", daemon.output());
+    assert!(daemon.output().contains("the successor has gone; nobody serves"), "{}", daemon.output());
 }

@@ -210,13 +210,21 @@ impl Manager {
     /// Reads until a message begins so; what came before may be signs of life and of how it goes.
     #[track_caller]
     pub(crate) fn until(&self, start: &str) -> String {
+        self.alive_until(start).1
+    }
+
+    /// As [`until`](Self::until), with how many signs of life came before.
+    #[track_caller]
+    pub(crate) fn alive_until(&self, start: &str) -> (usize, String) {
+        let mut alive = 0;
         loop {
             let mut message = [0; 4_096];
             let length = self.0.recv(&mut message).unwrap_or_else(|e| panic!("waiting for {start}: {e}"));
             let message = String::from_utf8_lossy(&message[..length]).into_owned();
             if message.starts_with(start) {
-                return message;
+                return (alive, message);
             }
+            alive += usize::from(message == "WATCHDOG=1");
             let idle = message == "WATCHDOG=1" || message.starts_with("STATUS=");
             assert!(idle, "{message} came before {start}");
         }

@@ -125,6 +125,8 @@ impl Engine {
         // Whoever waits for a report's answer gets it meanwhile.
         tokio::time::sleep(LAST_FRAMES).await;
         self.node.stop.store(true, Ordering::Relaxed);
+        // From here on nobody keeps house until the successor does.
+        self.notify.step();
         let Self { plan, node, flow_log, notify, .. } = self;
         Leaving { successor, file, plan, steering: node.steering, stopped_ns, flow_log, notify }
     }

@@ -16,8 +16,15 @@ pub(super) struct Told {
 
 impl Engine {
     /// The manager of the predecessor is this one's: it watches whoever is the service, however that was started.
-    pub fn inherit_manager(&mut self, manager: &Manager) {
-        self.notify = Notify::inherited(manager);
+    /// `None`: it did not say; then it is the one that this process knows itself, if any.
+    pub fn inherit_manager(&mut self, manager: Option<&Manager>) {
+        self.notify = manager.map_or_else(Notify::in_place_of_another, Notify::inherited);
+        self.tell_step();
+    }
+
+    /// A step of the take-over is done; no worker need run for that.
+    pub fn tell_step(&self) {
+        self.notify.step();
     }
 
     /// It serves, or serves again after a reload.

@@ -8,7 +8,7 @@ use super::routes::Ask;
 use super::start::names;
 use super::undo::Written;
 use super::{Engine, monotonic};
-use crate::config::{self, Config, Origin, needs_restart};
+use crate::config::{self, Config, LogTarget, Origin, needs_restart};
 use crate::http::Server;
 use crate::logs::{self, Prepared, PreparedFlows};
 use crate::machine::{Judge, ephemeral};
@@ -90,9 +90,10 @@ impl Engine {
                 restart.join(", ")
             ));
         }
+        let flows_to = self.flow_log.to().cloned();
+        let new = New { config, origin: text.origin.clone(), flows_to };
         let last = (Arc::clone(&self.plan), self.local.clone(), self.own_addresses());
-        let origin = text.origin.clone();
-        let prepared = tokio::task::spawn_blocking(move || prepare(&last, config, &origin)).await;
+        let prepared = tokio::task::spawn_blocking(move || prepare(&last, new)).await;
         let (plan, rules, (log, flows), tokens) = prepared.map_err(|e| e.to_string())??;
         if let Some(steering) = &mut self.node.steering {
             steering.fits(&rules).map_err(|e| e.to_string())?;
@@ -157,14 +158,23 @@ impl Engine {
 /// Those that are opened and not in force yet.
 type Logs = (Prepared, PreparedFlows);
 
+/// A configuration that may come into force.
+struct New {
+    config: Config,
+    origin: Origin,
+    /// Where the flow log goes now.
+    flows_to: Option<LogTarget>,
+}
+
 /// The plan in force, this node's addresses, and those that it has for itself.
 type Last = (Arc<Plan>, BTreeSet<IpAddr>, BTreeSet<IpAddr>);
 
 /// The plan after another configuration, what would be steered then, and the log. Takes as long as the configuration is, so it runs off
 /// the control thread.
-fn prepare(last: &Last, config: Config, origin: &Origin) -> Result<(Arc<Plan>, Rules, Logs, Tokens), String> {
+fn prepare(last: &Last, new: New) -> Result<(Arc<Plan>, Rules, Logs, Tokens), String> {
     let (last, local, own) = last;
-    let mut judge = Judge::new(&config, origin);
+    let New { config, origin, flows_to } = new;
+    let mut judge = Judge::new(&config, &origin);
     judge.files();
     judge.sources(own, ephemeral());
     let found = judge.end();
@@ -172,7 +182,8 @@ fn prepare(last: &Last, config: Config, origin: &Origin) -> Result<(Arc<Plan>, R
         return Err(found.to_string());
     }
     let tokens = tokens(&config)?;
-    let logs = (logs::prepare(&config.observe.log)?, PreparedFlows::open(config.observe.flow_log.as_ref())?);
+    let flows = PreparedFlows::open(config.observe.flow_log.as_ref(), flows_to.as_ref())?;
+    let logs = (logs::prepare(&config.observe.log)?, flows);
     let mut plan = Plan::clone(last);
     plan.adopt(config).map_err(|e| e.to_string())?;
     let rules = plan.rules(&local_soon(local, &plan));

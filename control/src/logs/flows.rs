@@ -43,21 +43,23 @@ impl Names {
     }
 }
 
-/// A flow log that has been opened and is not in force yet; `None`: none is wanted.
+/// A flow log that has been opened and is not in force yet; `None`: none is wanted. Without a sink it goes on to where it goes.
 #[derive(Debug)]
-pub struct PreparedFlows(Option<(FlowLogConfig, Sink)>);
+pub struct PreparedFlows(Option<(FlowLogConfig, Option<Sink>)>);
 
 impl PreparedFlows {
-    /// Opens what a configuration names; may wait for the file system.
+    /// Opens what a configuration names, unless that is where lines go now ([`FlowLog::to`]): a line may have been begun there. May
+    /// wait for the file system.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(config: Option<&FlowLogConfig>) -> Result<Self, String> {
+    pub fn open(config: Option<&FlowLogConfig>, now: Option<&LogTarget>) -> Result<Self, String> {
         let Some(config) = config else { return Ok(Self(None)) };
         let sink = match &config.to {
-            LogTarget::Stderr => Sink::stderr(false),
-            LogTarget::Journal => Sink::journal()?,
-            LogTarget::File(path) => Sink::file(path)?,
+            to if Some(to) == now => None,
+            LogTarget::Stderr => Some(Sink::stderr(false)),
+            LogTarget::Journal => Some(Sink::journal()?),
+            LogTarget::File(path) => Some(Sink::file(path)?),
         };
         Ok(Self(Some((config.clone(), sink))))
     }
@@ -66,9 +68,11 @@ impl PreparedFlows {
 /// What the thread is told, in the order in which it does it.
 #[derive(Debug, Default)]
 struct Orders {
-    /// Write there from now on, with these names.
-    log: Option<(Sink, LogFormat)>,
-    names: Names,
+    /// Write there from now on, or nowhere.
+    to: Option<Option<Sink>>,
+    /// And so, with these names.
+    form: Option<(LogFormat, Names)>,
+    /// Open the file anew.
     reopen: bool,
 }
 
@@ -76,6 +80,8 @@ struct Orders {
 #[derive(Debug)]
 pub struct FlowLog {
     ends: Arc<EndQueue>,
+    /// Where lines go; `None`: nowhere.
+    to: Option<LogTarget>,
     orders: Option<Giver<Orders>>,
     /// Disconnected when the thread has ended.
     ended: Option<Receiver<()>>,
@@ -85,25 +91,42 @@ impl FlowLog {
     /// Off.
     #[must_use]
     pub fn new(ends: Arc<EndQueue>) -> Self {
-        Self { ends, orders: None, ended: None }
+        Self { ends, to: None, orders: None, ended: None }
+    }
+
+    /// Where lines go; `None`: nowhere.
+    #[must_use]
+    pub fn to(&self) -> Option<&LogTarget> {
+        self.to.as_ref()
     }
 
     /// Puts a log into force, or none. `names` are those of the configuration in force.
     pub fn adopt(&mut self, prepared: PreparedFlows, names: impl FnOnce() -> Names) {
         let Some((config, sink)) = prepared.0 else {
             self.ends.take(0, &[]);
+            self.to = None;
+            if let Some(orders) = &self.orders {
+                orders.give(|orders| orders.to = Some(None));
+            }
             return;
         };
         let started = self.started().map(|orders| {
             let mut names = names();
             orders.give(|orders| {
-                orders.log = Some((sink, config.format));
-                names.keep_of(std::mem::take(&mut orders.names));
-                orders.names = names;
+                if sink.is_some() {
+                    orders.to = Some(sink);
+                }
+                if let Some((_, waiting)) = orders.form.take() {
+                    names.keep_of(waiting);
+                }
+                orders.form = Some((config.format, names));
             });
         });
         match started {
-            Ok(()) => self.ends.take(config.sample, &config.always),
+            Ok(()) => {
+                self.to = Some(config.to);
+                self.ends.take(config.sample, &config.always);
+            }
             Err(error) => tracing::error!(event = "log", %error, "the flow log stays as it was"),
         }
     }
@@ -177,10 +200,12 @@ impl Writer {
     }
 
     fn obey(&mut self, orders: Orders) {
-        if let Some((sink, format)) = orders.log {
-            let old = self.sink.replace(sink);
+        if let Some(to) = orders.to {
+            let old = std::mem::replace(&mut self.sink, to);
             self.failed += old.map_or(0, |mut old| old.end());
-            let old = std::mem::replace(&mut self.names, orders.names);
+        }
+        if let Some((format, names)) = orders.form {
+            let old = std::mem::replace(&mut self.names, names);
             self.names.keep_of(old);
             self.format = format;
         }
@@ -257,6 +282,8 @@ mod tests {
     use ringlead_l4::ends::Why;
     use ringlead_l4::tables::Tables;
     use ringlead_pick::FrontHash;
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
     use std::path::Path;
 
     /// A node whose flows end by a sweep, as they do after the workers' end.
@@ -275,7 +302,14 @@ mod tests {
 
     fn log(path: &Path, sample: u32, always: Vec<Why>) -> PreparedFlows {
         let to = LogTarget::File(path.to_owned());
-        PreparedFlows::open(Some(&FlowLogConfig { to, format: LogFormat::Json, sample, always })).unwrap()
+        PreparedFlows::open(Some(&FlowLogConfig { to, format: LogFormat::Json, sample, always }), None)
+            .unwrap()
+    }
+
+    fn again(flows: &FlowLog, path: &Path) -> PreparedFlows {
+        let to = LogTarget::File(path.to_owned());
+        let config = FlowLogConfig { to, format: LogFormat::Text, sample: 1, always: Vec::new() };
+        PreparedFlows::open(Some(&config), flows.to()).unwrap()
     }
 
     fn names() -> Names {
@@ -318,5 +352,55 @@ mod tests {
             assert!(begin.elapsed() < Duration::from_secs(60), "nobody says: {told}");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// What else a reload changes is in force at once; a renamed file is opened anew by an order to do so, or after it was off.
+    #[test]
+    fn a_log_that_stays_where_it_is_is_not_opened_again() {
+        let (dir, shared) = (tempfile::tempdir().unwrap(), node());
+        let (path, old) = (dir.path().join("flows"), dir.path().join("old"));
+        let mut flows = FlowLog::new(Arc::clone(&shared.ends));
+        flows.adopt(log(&path, 1, Vec::new()), names);
+        std::fs::rename(&path, &old).unwrap();
+        flows.adopt(again(&flows, &path), names);
+        assert!(!path.exists(), "opened again");
+        end(&shared, 1..2);
+        let begin = std::time::Instant::now();
+        while !std::fs::read_to_string(&old).unwrap().contains("app/s1") {
+            assert!(begin.elapsed() < Duration::from_secs(60), "nobody writes to where it went");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let text = std::fs::read_to_string(&old).unwrap();
+        assert!(!text.starts_with('{'), "the old format: {text}");
+        flows.adopt(PreparedFlows(None), names);
+        flows.adopt(again(&flows, &path), names);
+        assert!(path.exists(), "off, and on again");
+    }
+
+    /// The writer closes what it wrote to, so a pipe's reader sees the end.
+    #[test]
+    fn off_is_an_order() {
+        let (dir, shared) = (tempfile::tempdir().unwrap(), node());
+        let path = dir.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut options = std::fs::OpenOptions::new();
+        let mut reader = options.read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let mut flows = FlowLog::new(Arc::clone(&shared.ends));
+        flows.adopt(log(&path, 1, Vec::new()), names);
+        end(&shared, 1..2);
+        let (begin, mut text) = (std::time::Instant::now(), Vec::new());
+        let mut read_until = |what: &str, fits: &dyn Fn(&[u8], bool) -> bool| loop {
+            let mut bytes = [0; 4_096];
+            let read = reader.read(&mut bytes);
+            text.extend_from_slice(&bytes[..*read.as_ref().unwrap_or(&0)]);
+            if fits(&text, read.is_ok_and(|length| length == 0)) {
+                break;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        read_until("no line came", &|text, _| text.ends_with(b"\n"));
+        flows.adopt(PreparedFlows(None), names);
+        read_until("the pipe is still open", &|_, at_end| at_end);
     }
 }

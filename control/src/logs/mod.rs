@@ -15,6 +15,7 @@ mod line;
 mod orders;
 mod ring;
 mod sink;
+mod stderr;
 mod stream;
 #[cfg(test)]
 #[path = "../../../dataplane/l4/tests/support/flow.rs"]
@@ -38,6 +39,7 @@ pub use flows::{FlowLog, Names, PreparedFlows};
 pub use kinds::KINDS;
 pub use line::tame;
 pub use ring::{EventsAnswer, EventsRequest, Ring, WAIT_MAX};
+pub use stderr::takes_more;
 
 /// How long the end of the process waits for its last lines.
 pub const FLUSH_MAX: Duration = Duration::from_secs(2);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the other end is waited for once an order waits.
+/// How long the other end is waited for once an order waits, however long it was before.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two looks for orders while the other end is waited for, in milliseconds.
 const LOOK_MS: u8 = 50;
@@ -92,7 +92,7 @@ impl Patience {
     /// # Errors
     /// `WouldBlock` when the patience is over.
     pub(super) fn wait(&mut self, other_end: BorrowedFd<'_>) -> io::Result<()> {
-        let begin = Instant::now();
+        let mut hurried = None;
         loop {
             let hurry = (self.order_waits)();
             let pause = if self.over && hurry { PollTimeout::ZERO } else { PollTimeout::from(LOOK_MS) };
@@ -106,7 +106,7 @@ impl Patience {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            if hurry && (self.over || begin.elapsed() >= PATIENCE) {
+            if hurry && (self.over || hurried.get_or_insert_with(Instant::now).elapsed() >= PATIENCE) {
                 self.over = true;
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -117,9 +117,10 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
+    use std::sync::atomic::AtomicU32;
     use std::thread;
 
     #[test]
@@ -149,5 +150,26 @@ mod tests {
         assert!(!waiting.is_finished(), "nothing hurries");
         giver.give(|order| *order = 1);
         assert_eq!(waiting.join().unwrap(), [Err(io::ErrorKind::WouldBlock); 2]);
+    }
+
+    /// The order comes when the other end has been waited for longer than the patience lasts; at the next look there is room.
+    #[test]
+    fn an_end_that_was_slow_before_an_order_came_is_waited_for_after_it() {
+        let (mut stream, slow) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        while stream.write(&[0; 4_096]).is_ok() {}
+        slow.set_nonblocking(true).unwrap();
+        let (begin, looks) = (Instant::now(), AtomicU32::new(0));
+        let order_waits = Box::new(move || {
+            let waits = begin.elapsed() > PATIENCE + Duration::from_millis(100);
+            if waits && looks.fetch_add(1, Ordering::Relaxed) == 1 {
+                let mut bytes = [0; 4_096];
+                while (&slow).read(&mut bytes).is_ok() {}
+            }
+            waits
+        });
+        let mut patience = Patience { order_waits, over: false };
+        patience.wait(stream.as_fd()).unwrap();
+        assert!(!patience.over);
     }
 }

@@ -4,7 +4,8 @@ use super::entry::Entry;
 use super::journal::Journal;
 use super::line::line;
 use super::orders::Patience;
-use super::stream::{LogFile, StandardError};
+use super::stderr::StandardError;
+use super::stream::LogFile;
 use crate::config::LogFormat;
 use std::io;
 use std::path::Path;
@@ -62,7 +63,8 @@ impl Sink {
     pub(super) fn end(&mut self) -> u64 {
         match self {
             Self::File(file) => file.end(),
-            Self::Stderr { .. } | Self::Journal(_) => 0,
+            Self::Stderr { stream, .. } => stream.end(),
+            Self::Journal(_) => 0,
         }
     }
 }

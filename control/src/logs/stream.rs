@@ -1,27 +1,26 @@
-//! Lines into a file, a pipe or standard error: whole ones.
+//! Lines into a file or a pipe: whole ones.
 //!
 //! A pipe that is nearly full and a disk that is take a part of a line. What is left of it goes out before anything else does, so no line is
 //! torn; lines for which there is no room meanwhile are lost, and whoever calls counts them.
 
-use super::orders::Patience;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// What a pipe that can be written to takes at once (`PIPE_BUF`).
-const PIPE_BYTES: usize = 4_096;
-
 /// A line that was begun.
 #[derive(Debug, Default)]
-struct Begun {
+pub(super) struct Begun {
     rest: Vec<u8>,
 }
 
 impl Begun {
     /// Writes a line, or keeps the rest of it.
-    fn write(&mut self, line: &[u8], mut put: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<()> {
+    pub(super) fn write(
+        &mut self,
+        line: &[u8],
+        mut put: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<()> {
         self.end(&mut put)?;
         let (done, ended) = put_all(line, &mut put);
         match ended {
@@ -37,6 +36,13 @@ impl Begun {
         let (done, ended) = put_all(&self.rest, &mut put);
         self.rest.drain(..done);
         ended
+    }
+
+    /// Ends the line for good: one is cut off where that does not go.
+    pub(super) fn end_or_cut(&mut self, put: impl FnMut(&[u8]) -> io::Result<usize>) -> u64 {
+        let cut_off = u64::from(self.end(put).is_err());
+        self.rest.clear();
+        cut_off
     }
 }
 
@@ -94,9 +100,7 @@ impl LogFile {
     /// Ends the line that was begun; one is cut off where that does not go.
     pub(super) fn end(&mut self) -> u64 {
         let Self { file, begun, .. } = self;
-        let cut_off = u64::from(begun.end(|bytes| file.write(bytes)).is_err());
-        begun.rest.clear();
-        cut_off
+        begun.end_or_cut(|bytes| file.write(bytes))
     }
 }
 
@@ -105,24 +109,6 @@ fn append_to(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o640).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     options.open(path)
-}
-
-/// Standard error, which others may have too, so that its flags are not ours to change: it is asked first whether there is room.
-#[derive(Debug, Default)]
-pub(super) struct StandardError {
-    begun: Begun,
-}
-
-impl StandardError {
-    pub(super) fn write(&mut self, line: &[u8], patience: &mut Patience) -> io::Result<()> {
-        self.begun.write(line, |bytes| put(bytes, patience))
-    }
-}
-
-fn put(bytes: &[u8], patience: &mut Patience) -> io::Result<usize> {
-    let mut stderr = io::stderr().lock();
-    patience.wait(stderr.as_fd())?;
-    stderr.write(bytes.get(..PIPE_BYTES).unwrap_or(bytes))
 }
 
 #[cfg(test)]

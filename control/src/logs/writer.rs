@@ -3,6 +3,7 @@
 use super::entry::Entry;
 use super::orders::{Giver, Obeyer, Patience, orders};
 use super::sink::Sink;
+use super::stderr::say_at_once;
 use crate::config::LogFormat;
 use crossbeam::channel::{Receiver, Sender, bounded, select};
 use std::io;
@@ -142,7 +143,7 @@ impl State {
         if let Err(error) = written {
             self.lose(1);
             if !std::mem::replace(&mut self.failing, true) && !matches!(self.sink, Sink::Stderr { .. }) {
-                eprintln!("ringlead: the log cannot be written, lines are lost: {error}");
+                say_at_once(&format!("ringlead: the log cannot be written, lines are lost: {error}"));
             }
         } else {
             self.failing = false;
@@ -151,7 +152,7 @@ impl State {
 }
 
 /// The writer's own words.
-fn own(level: Level, message: String) -> Entry {
+pub(super) fn own(level: Level, message: String) -> Entry {
     let event = Some("log".to_owned());
     Entry { at: SystemTime::now(), level, event, message, fields: Vec::new() }
 }
