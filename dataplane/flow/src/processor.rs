@@ -48,10 +48,10 @@ fn all_at_once(first: &Bucket, second: &Bucket, tag: u16) -> u16 {
     use std::arch::asm;
     debug_assert!([first, second].iter().all(|bucket| bucket.as_ptr().addr().is_multiple_of(64)));
     let mask: u32;
+    // Other threads may change a slot meanwhile; x86-64 reads each aligned eight bytes of a vector load whole, so that every
+    // slot is what one relaxed load would have found. A fence before it stays before it, because it may read any memory.
     // SAFETY: reads the 64 bytes of each bucket, which are borrowed and, as all of the table's mapping are, aligned to 64,
-    // and writes registers only. Other threads may change a slot meanwhile; x86-64 reads each aligned eight bytes of a
-    // vector load whole, so that every slot is what one relaxed load would have found. A fence before it stays before
-    // it, because it may read any memory. SSE2 is part of x86-64.
+    // and writes registers only. SSE2 is part of x86-64.
     unsafe {
         asm!(
             // The upper half of each slot, four slots to a register; then its upper half, eight slots to a register.
