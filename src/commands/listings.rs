@@ -63,7 +63,7 @@ fn services_shown() -> Shown {
             ("pool", |row| row["pool"].as_str().filter(|pool| !pool.is_empty()).unwrap_or("-").to_owned()),
             ("up", |row| match row["listening"].as_bool() {
                 Some(listens) => if listens { "listening" } else { "nobody listens" }.to_owned(),
-                None => format!("{} of {}", row["servers_eligible"], row["servers"]),
+                None => up(row),
             }),
             ("flows made", |row| text(row, "/flows_created")),
             ("packets in", |row| text(row, "/packets_in")),
@@ -81,7 +81,9 @@ fn services_shown() -> Shown {
             "/sorry",
             "/persistence",
             "/servers_eligible",
+            "/servers_up",
             "/servers",
+            "/panic",
             "/flows_created",
             "/packets_in",
             "/bytes_in",
@@ -91,8 +93,16 @@ fn services_shown() -> Shown {
         degraded: |row| {
             let nobody = number(row, "/servers_eligible") == 0.0
                 && row["pool"].as_str().is_some_and(|p| !p.is_empty());
-            row["listening"] == false || nobody
+            row["listening"] == false || nobody || row["panic"].is_string()
         },
+    }
+}
+
+/// Of how many servers how many get flows; in a panic, where that says nothing of them, how many are up.
+fn up(row: &Value) -> String {
+    match row["panic"].as_str() {
+        Some(then) => format!("{} of {} (panic: {then})", row["servers_up"], row["servers"]),
+        None => format!("{} of {}", row["servers_eligible"], row["servers"]),
     }
 }
 
@@ -104,10 +114,7 @@ fn pools_shown() -> Shown {
             ("algorithm", |row| text(row, "/algorithm")),
             ("hash", |row| text(row, "/hash")),
             ("slots", |row| text(row, "/table_size")),
-            ("up", |row| {
-                let panic = row["panic"].as_str().map(|then| format!(" (panic: {then})"));
-                format!("{} of {}{}", row["servers_eligible"], row["servers"], panic.unwrap_or_default())
-            }),
+            ("up", up),
             ("min-servers", |row| {
                 let below = if is(row, "/below_min_servers") { " (below)" } else { "" };
                 format!("{}{below}", row["min_servers"])
@@ -125,6 +132,7 @@ fn pools_shown() -> Shown {
             "/table_size",
             "/slow_start_s",
             "/servers_eligible",
+            "/servers_up",
             "/servers",
             "/min_servers",
             "/below_min_servers",
@@ -154,7 +162,7 @@ fn servers_shown() -> Shown {
             ("operator", operator),
             ("agent", |row| text(row, "/agent/says")),
             ("health", |row| text(row, "/health")),
-            ("reason", |row| text(row, "/reason")),
+            ("reason", |row| text(row, "/why")),
             ("check p50/p99", |row| {
                 let times = &row["check_times"];
                 let of = |name: &str| number(times, name);
@@ -188,6 +196,10 @@ fn servers_shown() -> Shown {
             "/agent/says",
             "/health",
             "/reason",
+            "/why",
+            "/held_s",
+            "/agent/reason",
+            "/agent/problem",
             "/check_times/checks",
             "/check_times/p50_ms",
             "/check_times/p99_ms",
@@ -199,7 +211,10 @@ fn servers_shown() -> Shown {
         ],
         degraded: |row| {
             let agent = row.pointer("/agent/wish").is_some_and(|wish| wish != "ready");
-            row["operator"] == "ready" && !is(row, "/eligible") && (!agent || is(row, "/agent/overruled"))
+            let unwanted = !is(row, "/eligible") && (!agent || is(row, "/agent/overruled"));
+            // Down, and it gets flows: its pool is in panic.
+            let disbelieved = row["health"] == "down" && is(row, "/eligible");
+            row["operator"] == "ready" && (unwanted || disbelieved)
         },
     }
 }
@@ -313,7 +328,7 @@ mod tests {
         let server = json!({
             "pool": "web", "name": "s1", "address": "10.0.0.1:80", "weight": 10, "weight_now": 2.5, "backup": true,
             "operator": "drain", "operator_file": "ready", "said": { "reason": "kernel update", "since": 1, "until": null },
-            "agent": { "says": "50%" }, "health": "up", "reason": "connected", "eligible": false, "flows": 3, "flows_max": 9,
+            "agent": { "says": "50%", "reason": null, "problem": null }, "health": "up", "reason": "connected", "why": "connected; agent: up, 50%", "held_s": null, "eligible": false, "flows": 3, "flows_max": 9,
             "next_hop": "10.0.0.1 by port lan", "neighbour": "02:00:00:00:00:01",
             "check_times": { "checks": 2, "p50_ms": 0.25, "p99_ms": 1.5 },
         });
@@ -328,7 +343,7 @@ mod tests {
                 "drain: kernel update, backup",
                 "50%",
                 "up",
-                "connected",
+                "connected; agent: up, 50%",
                 "0.2/1.5 ms",
                 "3/9",
                 "10.0.0.1 by port lan (02:00:00:00:00:01)"
@@ -341,14 +356,21 @@ mod tests {
     #[test]
     fn a_pool_in_panic_is_a_reason_to_look_though_all_its_servers_get_flows() {
         let shown = pools_shown();
-        let pool = |panic: Option<&str>| json!({ "servers_eligible": 3, "servers": 3, "below_min_servers": false, "panic": panic });
+        let pool = |panic: Option<&str>| json!({ "pool": "web", "servers_eligible": 3, "servers_up": 1, "servers": 3, "below_min_servers": false, "panic": panic });
         assert!(!(shown.degraded)(&pool(None)));
         assert!((shown.degraded)(&pool(Some("all"))));
         let up = shown.columns.iter().find(|(name, _)| *name == "up").unwrap().1;
         assert_eq!(
             (up(&pool(None)), up(&pool(Some("all")))),
-            ("3 of 3".to_owned(), "3 of 3 (panic: all)".to_owned())
+            ("3 of 3".to_owned(), "1 of 3 (panic: all)".to_owned())
         );
+        let shown = services_shown();
+        assert!(!(shown.degraded)(&pool(None)) && (shown.degraded)(&pool(Some("all"))));
+        let up = shown.columns.iter().find(|(name, _)| *name == "up").unwrap().1;
+        assert_eq!(up(&pool(Some("all"))), "1 of 3 (panic: all)");
+        let server = |health: &str| json!({ "operator": "ready", "health": health, "eligible": true });
+        let degraded = servers_shown().degraded;
+        assert!(degraded(&server("down")) && !degraded(&server("up")), "a dead one that gets flows");
     }
 
     #[test]

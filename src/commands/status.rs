@@ -136,8 +136,11 @@ fn services(status: &Status) -> String {
 
 /// The pool, or the sockets of this node; of nodes both.
 fn served_by(s: &ServiceStatus) -> String {
-    let pool =
-        (!s.pool.is_empty()).then(|| format!("{} ({} of {} up)", s.pool, s.servers_eligible, s.servers));
+    let pool = (!s.pool.is_empty()).then(|| match &s.panic {
+        // Whoever gets flows now, dead ones among them, says nothing of the servers.
+        Some(then) => format!("{} ({} of {} up, panic: {then})", s.pool, s.servers_up, s.servers),
+        None => format!("{} ({} of {} up)", s.pool, s.servers_eligible, s.servers),
+    });
     let socket = s.listening.map(|listens| if listens { "listening" } else { "nobody listens" }.to_owned());
     pool.into_iter().chain(socket).collect::<Vec<_>>().join(", ")
 }
@@ -187,25 +190,6 @@ fn operator(server: &ServerStatus) -> String {
     if server.backup { format!("{text}, backup") } else { text }
 }
 
-/// What the check says or was reported, for how long that counts or is not believed, and what the agent says.
-fn reason(server: &ServerStatus) -> String {
-    let left = server.reported.as_ref().map(|report| format!(", {} s left", report.left_s));
-    let held =
-        server.held_s.map(|left| format!("; held down for {left:.0} s more: it came and went too often"));
-    let found = format!("{}{}{}", server.reason, left.unwrap_or_default(), held.unwrap_or_default());
-    let Some(agent) = &server.agent else { return found };
-    let why = agent.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-    let notes = [
-        (agent.overruled && agent.wish != "ready")
-            .then(|| "the operator's command stands above it".to_owned()),
-        agent.weight_kept.then(|| "maglev keeps the weight".to_owned()),
-        agent.ignored.as_ref().map(|words| format!("ignored: {words}")),
-        agent.problem.as_ref().map(|problem| format!("no answer now: {problem}")),
-    ];
-    let notes: String = notes.into_iter().flatten().map(|note| format!("; {note}")).collect();
-    format!("{found}; agent: {}{why}{notes}", agent.says)
-}
-
 /// Nothing where no table is configured.
 fn persistence(status: &Status) -> String {
     if status.persistence.is_empty() {
@@ -231,7 +215,7 @@ fn servers(pools: &[PoolStatus]) -> String {
                 weight(s),
                 operator(s),
                 s.health.clone(),
-                reason(s),
+                s.why.clone(),
                 s.flows_max.map_or_else(|| s.flows.to_string(), |max| format!("{}/{max}", s.flows)),
                 format!("{} ({})", s.next_hop, s.neighbour.as_deref().unwrap_or("unresolved")),
             ]

@@ -51,7 +51,8 @@ fn a_scrape_tells_what_happened() {
     needs_ringlead!();
     let lab = Lab::new("metrics");
     let mut farm = Farm::start(&lab);
-    let service = Service::standard(Mode::Nat, Protocol::Udp, Family::V4);
+    let mut service = Service::standard(Mode::Nat, Protocol::Udp, Family::V4);
+    service.pool_lines = "panic = { below = 20, then = \"none\" }\n".to_owned();
     let other = Service::standard(Mode::Nat, Protocol::Tcp, Family::V4);
     let alone = Exchange::new(service.listen).times(1, 1).timeout(Duration::from_millis(300));
     assert!(!lab.within(Node::Client, || alone.hold()).perfect(), "it answers without a balancer");
@@ -142,6 +143,9 @@ fn everything_named_exists(scrape: &Scrape) {
 
 /// Without a server the node lives and is not ready, and what it drops is the service's.
 fn none_is_not_ready(lab: &Lab, farm: &mut Farm, service: &Service) {
+    let of_pool = |name: &str| scrape(lab).value(name, &[("pool", service.name.as_str())]);
+    let panic = || [of_pool("ringlead_pool_panic"), of_pool("ringlead_pool_servers_up")];
+    assert_eq!(panic(), [Some(0.0), Some(2.0)]);
     farm.kill(1);
     farm.kill(3);
     // Another service of the same servers may lack them a moment earlier.
@@ -150,6 +154,7 @@ fn none_is_not_ready(lab: &Lab, farm: &mut Farm, service: &Service) {
         let (status, said) = get(lab, "/readyz", &[]);
         status == 503 && said.starts_with("not ready\n") && said.contains(&line)
     });
+    assert_eq!(panic(), [Some(1.0), Some(0.0)]);
     assert_eq!(get(lab, "/healthz", &[]), (200, "alive\n".to_owned()));
     let talk = Exchange::new(service.listen).times(2, 1).timeout(Duration::from_millis(300));
     let labels = [("service", service.name.as_str()), ("reason", "no-server")];

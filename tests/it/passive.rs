@@ -148,6 +148,21 @@ fn panics_too(ringlead: &Ringlead, service: &Service, how: Value) {
     wait_until(PATIENCE, "the other pool's panic", || pool(ringlead, &service.name)["panic"] == how);
 }
 
+/// Every server gets flows, but not every one is up, and each listing says so.
+fn panic_is_a_reason_to_look(ringlead: &Ringlead, service: &Service) {
+    let file = ringlead.file().to_str().unwrap();
+    let listed = |of: &[&str]| ringlead.ask(&[of, &["-c", file]].concat());
+    for of in ["services", "pools"] {
+        let (code, said) = listed(&[of]);
+        assert!(code == 1 && said.contains("2 of 3 (panic: all)"), "{of}: {code}: {said}");
+    }
+    for form in [&["servers", &service.name][..], &["servers", &service.name, "--csv"]] {
+        let (code, said) = listed(form);
+        let told = said.contains("gets flows all the same: its pool is in panic");
+        assert!(code == 1 && told, "{form:?}: {code}: {said}");
+    }
+}
+
 #[test]
 fn a_pool_that_looks_dead_answers_as_declared() {
     needs_ringlead!();
@@ -183,6 +198,9 @@ fn a_pool_that_looks_dead_answers_as_declared() {
     assert_eq!(explained, (BTreeSet::from(['1', '2']), 0), "a computed one, also if it looks dead");
     let (code, said) = ringlead.ask(&["status", "-c", ringlead.file().to_str().unwrap()]);
     assert!(code == 1 && said.contains(&format!("PANIC in pool {}", nat.name)), "{code}: {said}");
+    let row = said.lines().find(|line| line.contains(&format!("{} (", nat.name)) && line.contains("panic"));
+    assert!(row.is_some_and(|row| row.contains("(2 of 3 up, panic: all)")), "the backup is up: {said}");
+    panic_is_a_reason_to_look(&ringlead, &nat);
     ringlead.reload(&config("none").0);
     panics(&ringlead, "none".into());
     lab.await_servers(&nat, &Lab::NOBODY.to_string());

@@ -29,6 +29,7 @@ mod signals;
 mod snat;
 mod start;
 mod state_file;
+mod state_words;
 pub mod status;
 mod stop;
 mod succeed;

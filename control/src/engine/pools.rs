@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::report::Reporter;
+use super::state_words::in_words;
 use super::status::{
     AgentStatus, CheckTimesStatus, ConnectionStatus, PoolStatus, ReportedStatus, SaidStatus, ServerStatus,
 };
@@ -161,10 +162,17 @@ impl Reporter {
             slow_start_s: pool.slow_start.map(|ramp| ramp.as_secs_f64()),
             min_servers: pool.servers_min,
             below_min_servers: strength.is_some_and(|strength| strength.below_min()),
+            servers_up: self.servers_up(pool),
             panic: self.plan.panic(&pool.name).map(|then| then.name().to_owned()),
             backups_in_use: strength.is_some_and(|strength| strength.uses_backups()),
             servers,
         }
+    }
+
+    /// Servers that their checks and agents find up.
+    pub(super) fn servers_up(&self, pool: &PoolConfig) -> usize {
+        let records = pool.servers.iter().filter_map(|of| self.plan.server(self.plan.server_id(pool, of)?));
+        records.filter(|record| record.is_up()).count()
     }
 
     /// Those that it took part in, not those of whoever had its id before.
@@ -203,6 +211,7 @@ impl Reporter {
             agent: AgentStatus::of(pool, record),
             health: record.health.name().to_owned(),
             reason: record.reason.clone(),
+            why: in_words(pool, record, super::monotonic()),
             health_source: record.source.name().to_owned(),
             reported: record.reported.as_ref().map(ReportedStatus::of),
             check_times: self.check_times.of(id.0).map(CheckTimesStatus::of),

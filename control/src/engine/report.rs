@@ -114,6 +114,8 @@ impl Reporter {
                 .and_then(|at| config.persistence.get(at))
                 .map(|table| table.name.clone()),
             servers_eligible: records.filter(|record| self.plan.eligible(record)).count(),
+            servers_up: pool.map_or(0, |pool| self.servers_up(pool)),
+            panic: pool.and_then(|pool| self.plan.panic(&pool.name)).map(|then| then.name().to_owned()),
             servers: pool.map_or(0, |pool| pool.servers.len()),
             flows_created,
             packets_in,
@@ -259,6 +261,8 @@ pub(super) fn local_status(service: &LocalService, sockets: &Listening) -> Servi
         sorry: None,
         persistence: None,
         servers_eligible: 0,
+        servers_up: 0,
+        panic: None,
         servers: 0,
         flows_created: 0,
         packets_in: 0,

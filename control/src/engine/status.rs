@@ -129,8 +129,14 @@ pub struct ServiceStatus {
     pub sorry: Option<String>,
     /// The persistence table that knows its clients.
     pub persistence: Option<String>,
-    /// Servers that may get new flows.
+    /// Servers that may get new flows: in a panic that sends to all, dead ones too.
     pub servers_eligible: usize,
+    /// Servers that their checks and agents find up, whatever an operator or a panic makes of that.
+    #[serde(default)]
+    pub servers_up: usize,
+    /// Whom its pool's panic sends new flows to: `all`, `none` or `backup`; `None`: there is no panic.
+    #[serde(default)]
+    pub panic: Option<String>,
     /// All servers.
     pub servers: usize,
     /// Flows created.
@@ -162,6 +168,9 @@ pub struct PoolStatus<S = Vec<ServerStatus>> {
     pub min_servers: usize,
     /// Whether there are fewer.
     pub below_min_servers: bool,
+    /// Servers that their checks and agents find up, whatever an operator or a panic makes of that.
+    #[serde(default)]
+    pub servers_up: usize,
     /// Whom its panic sends new flows to: `all`, `none` or `backup`; `None`: there is no panic.
     #[serde(default)]
     pub panic: Option<String>,
@@ -200,8 +209,12 @@ pub struct ServerStatus {
     pub agent: Option<AgentStatus>,
     /// `up`, `down`, `unknown` or `unchecked`.
     pub health: String,
-    /// Why, in words.
+    /// Why, in words: what the last change of `health` came from.
     pub reason: String,
+    /// All that there is to say of its state: the reason, for how long that counts or good checks are not believed yet, what its
+    /// agent says, and a panic that sends flows to it all the same.
+    #[serde(default)]
+    pub why: String,
     /// Who says so: `check`, `passive` (clients' connections), `report` or `nobody`.
     #[serde(default)]
     pub health_source: String,

@@ -24,6 +24,9 @@ pub(super) fn write(figures: &Figures, page: &mut Page<'_, '_>) -> fmt::Result {
     page.gauges("ringlead_server_flows", "Flows of now.", flows)?;
     let help = "The weight of now: less than the configured one while a server starts slowly.";
     page.gauges("ringlead_server_weight", help, of_each(figures, |server| server.weight_now))?;
+    let help = "For how long good checks do not bring it up yet, because it has come and gone too often; 0: they do.";
+    let held = of_each(figures, |server| server.held_s.unwrap_or_default());
+    page.gauges("ringlead_server_flap_hold_seconds", help, held)?;
     pools(figures, page)?;
     let [resolved, unresolved] = figures.next_hops;
     let hops = [([("state", "resolved")], resolved), ([("state", "unresolved")], unresolved)];
@@ -37,7 +40,11 @@ fn pools(figures: &Figures, page: &mut Page<'_, '_>) -> fmt::Result {
     let help = "Whether fewer servers that are no backups may get flows than min-servers says.";
     page.gauges("ringlead_pool_below_min_servers", help, of_pools(|pool| u64::from(pool.below_min_servers)))?;
     let help = "Whether backup servers get flows.";
-    page.gauges("ringlead_pool_backups_in_use", help, of_pools(|pool| u64::from(pool.backups_in_use)))
+    page.gauges("ringlead_pool_backups_in_use", help, of_pools(|pool| u64::from(pool.backups_in_use)))?;
+    let help = "Servers that their checks and agents find up, whatever an operator or a panic makes of that.";
+    page.gauges("ringlead_pool_servers_up", help, of_pools(|pool| pool.servers_up as u64))?;
+    let help = "Whether most servers look dead, and new flows go where the pool's panic says.";
+    page.gauges("ringlead_pool_panic", help, of_pools(|pool| u64::from(pool.panic.is_some())))
 }
 
 fn each(figures: &Figures) -> impl Iterator<Item = (&PoolStatus, &ServerStatus)> {

@@ -2,6 +2,8 @@
 
 use super::explain::{ExplainedServer, Explainer};
 use crate::config::{PanicThen, PoolConfig, ServerConfig};
+use crate::engine::monotonic;
+use crate::engine::state_words::{agent_why, found_in_words};
 use crate::plan::{Out, ServerRecord};
 use ringlead_flow::ServerId;
 use ringlead_l4::drops::Reason;
@@ -142,9 +144,9 @@ impl Reasons<'_> {
                 let said = plan.said(&pool.name, &record.key.name);
                 format!("{}{}", state.name(), quoted(said.and_then(|said| said.reason.as_deref())))
             }
-            Out::Health(health) => format!("{}: {}", health.name(), record.reason),
-            Out::AgentSaysDown => "down: its agent says so".to_owned(),
-            Out::Agent(state) => format!("{}: its agent wants that", state.name()),
+            Out::Health(health) => format!("{}: {}", health.name(), found_in_words(record, monotonic())),
+            Out::AgentSaysDown => format!("down: its agent says so{}", agent_why(record)),
+            Out::Agent(state) => format!("{}: its agent wants that{}", state.name(), agent_why(record)),
             Out::Panic(PanicThen::Backup) => "panic: only the pool's backups get flows".to_owned(),
             Out::Panic(PanicThen::Nobody | PanicThen::All) => {
                 "panic: no server of the pool gets flows".to_owned()
