@@ -5,6 +5,7 @@ pub mod explain;
 mod filter;
 pub mod flows;
 pub mod list;
+mod nobody;
 pub mod persist;
 mod reasons;
 pub mod reported;

@@ -36,6 +36,7 @@ mod snat;
 mod test_flow;
 mod tick;
 mod translate;
+mod tries;
 mod tunnel;
 mod turn;
 mod wide;

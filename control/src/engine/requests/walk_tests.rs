@@ -58,7 +58,7 @@ server = [{ name = "a", address = "10.0.0.4:53" }]
 "#;
 
 /// A daemon without workers, whose servers are all up and reached.
-fn walk(flows_max: usize) -> FlowWalk {
+pub(super) fn walk(flows_max: usize) -> FlowWalk {
     walk_of(TEXT, flows_max)
 }
 
@@ -81,7 +81,15 @@ pub(super) fn id(walk: &FlowWalk, pool: &str, server: &str) -> ServerId {
 }
 
 /// A flow of client 172.16.x.y number `n`, silent for `idle` ticks.
-fn add(walk: &FlowWalk, service: &str, at: [u8; 4], server: (&str, u8), n: u32, way: u8, idle: u32) {
+pub(super) fn add(
+    walk: &FlowWalk,
+    service: &str,
+    at: [u8; 4],
+    server: (&str, u8),
+    n: u32,
+    way: u8,
+    idle: u32,
+) {
     let [_, _, c, d] = n.to_be_bytes();
     let (port, proto) = if service == "dns" { (53, 17) } else { (80, 6) };
     let sport = 4000 + u16::try_from(n >> 16).unwrap();
