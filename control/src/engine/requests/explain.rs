@@ -208,7 +208,7 @@ impl Explainer {
             decided_by: Some(choice_text(&seen.choice).to_owned()),
             server: server.map(|id| self.name(id)),
             candidates,
-            drop: drop_of(&seen).map(|reason| Drop::from(reason).name().to_owned()),
+            drop: drop_of(service, &seen).map(|reason| Drop::from(reason).name().to_owned()),
             slot: seen.slot.filter(|_| slots.is_some()),
             slots,
             flow: seen.flow.map(|flow| row(&self.walk.plan, tables, &self.walk.ports, &flow, now)),

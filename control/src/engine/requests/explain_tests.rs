@@ -3,14 +3,21 @@
 use super::explain::ExplainAnswer;
 use super::flows::FlowWalk;
 use super::walk_tests::{add, explain, id, walk, walk_of};
+use crate::engine::monotonic;
+use crate::health::AgentReply;
 use crate::plan::{Health, NodeDrain, Obstacle, Plan, Unreachable, Way};
 use std::sync::Arc;
+use std::time::Duration;
 
 const CLIENT: &str = "172.16.0.1:4000";
 
 /// A pool of three and a backup, of which `a` and `b` are down.
 fn half_dead(then: &str) -> FlowWalk {
-    let text = format!(
+    half_dead_of(&half_dead_text(then))
+}
+
+fn half_dead_text(then: &str) -> String {
+    format!(
         r#"version = 1
 [dataplane]
 cores = [0]
@@ -36,14 +43,61 @@ server = [
 [health.tcp]
 type = "tcp"
 "#
-    );
-    let mut walk = walk_of(&text, 64);
+    )
+}
+
+fn half_dead_of(text: &str) -> FlowWalk {
+    let mut walk = walk_of(text, 64);
     for (name, health) in [("a", Health::Down), ("b", Health::Down), ("c", Health::Up), ("d", Health::Up)] {
         let server = id(&walk, "web", name);
         Arc::make_mut(&mut walk.plan).set_health(server, health, "refused".to_owned());
     }
     publish(&mut walk, |_| ());
     walk
+}
+
+/// What a worker counts is what is told: a reset goes out in the frame's place, for every other answer the frame is dropped as
+/// `no-server`.
+#[test]
+fn a_packet_that_nobody_takes_is_told_to_be_counted_as_a_worker_counts_it() {
+    for (answer, says, drop) in [
+        ("reset", "gets a TCP reset (answered: No server was available", "answered"),
+        ("drop", "is dropped (no-server: ", "no-server"),
+        ("icmp-unreachable", "gets an ICMP unreachable (no-server: ", "no-server"),
+    ] {
+        let text = half_dead_text("none").replace("mode", &format!("on-no-server = \"{answer}\"\nmode"));
+        let told = explain(half_dead_of(&text), CLIENT, "web", "tcp").unwrap();
+        assert!(told.says.contains(says), "{}", told.says);
+        assert_eq!(told.drop.as_deref(), Some(drop), "{answer}");
+    }
+}
+
+/// A hold and an agent's reason are told as everywhere, not the failure that is over.
+#[test]
+fn who_is_held_down_or_out_by_its_agent_is_told_so() {
+    let agent = "agent = \"words\"\nserver";
+    let text =
+        half_dead_text("none").replace("server =", &format!("{agent} =")).replace("below = 60", "below = 10")
+            + "[health.words]\ntype = \"agent\"\nport = 9000\n";
+    let mut walk = half_dead_of(&text);
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| id(&walk, "web", name));
+    publish(&mut walk, |plan| {
+        plan.set_held(a, Some(monotonic() + Duration::from_secs(100)));
+        for (server, line) in [(c, "down # disk is full"), (d, "maint # new disk")] {
+            plan.set_health(server, Health::Up, "HTTP 200".to_owned());
+            plan.hear_agent(server, &AgentReply::parse(line), Duration::ZERO);
+        }
+        plan.set_held(b, None);
+    });
+    let answer = explain(walk, CLIENT, "web", "tcp").unwrap();
+    let [held, others @ ..] = &reasons(&answer)[..] else { panic!("no servers") };
+    assert!(
+        held.starts_with("down: held down for ") && held.ends_with("the last time by: refused"),
+        "{held}"
+    );
+    let by_agent =
+        ["down: its agent says so (\"disk is full\")", "offline: its agent wants that (\"new disk\")"];
+    assert_eq!(others, [&["down: refused"][..], &by_agent].concat());
 }
 
 fn publish(walk: &mut FlowWalk, change: impl FnOnce(&mut Plan)) {

@@ -8,12 +8,21 @@ use ringlead_l4::foresee::{Choice, Foreseen};
 use ringlead_l4::tables::{OnNoServer, Service};
 
 /// The drop reason of a packet that nobody gets, or that, though `choice` names somebody, a worker may drop.
-pub(super) fn drop_of(seen: &Foreseen) -> Option<Reason> {
-    match seen.choice {
+pub(super) fn drop_of(service: &Service, seen: &Foreseen) -> Option<Reason> {
+    let reason = match seen.choice {
         Choice::Nobody(Reason::OwnNode) => None,
         Choice::Nobody(reason) => Some(reason),
         Choice::Flow(_) => None,
         Choice::Client(_) | Choice::Algorithm(_) | Choice::AnyOf(_) => seen.unless,
+    };
+    reason.map(|reason| counted(service, reason))
+}
+
+/// What a worker counts once it has given the declared answer: a reset takes the place of a frame that no server can take.
+fn counted(service: &Service, reason: Reason) -> Reason {
+    match (reason, service.on_no_server) {
+        (Reason::NoServer, OnNoServer::Reset) => Reason::Answered,
+        (reason, _) => reason,
     }
 }
 
@@ -31,7 +40,7 @@ impl Explainer {
     /// What a choice that names somebody leaves unsaid: that a worker may end its tries before, or that the flow has no entry.
     pub(super) fn unless(&self, service: &Service, seen: &Foreseen) -> String {
         let full = full_text(seen);
-        let Some(reason) = drop_of(seen) else {
+        let Some(reason) = drop_of(service, seen) else {
             let without = |full| format!("; {full}, so its packets are forwarded without an entry");
             return full.map(without).unwrap_or_default();
         };
@@ -57,8 +66,9 @@ fn full_text(seen: &Foreseen) -> Option<String> {
 }
 
 fn ends(service: &Service, reason: Reason) -> String {
+    let reason = counted(service, reason);
     let answer = match service.on_no_server {
-        _ if !matches!(reason, Reason::NoServer | Reason::SnatExhausted) => "is dropped",
+        _ if !matches!(reason, Reason::NoServer | Reason::Answered | Reason::SnatExhausted) => "is dropped",
         OnNoServer::Drop => "is dropped",
         OnNoServer::Reset => "gets a TCP reset",
         OnNoServer::Unreachable => "gets an ICMP unreachable",
