@@ -310,7 +310,14 @@ fn open_rest(
     let modes: Vec<String> = ports.iter().map(mode_of).collect();
     for (port, mode) in ports.iter().zip(&modes) {
         let (name, queues) = (port.config.name.as_str(), port.queues.len());
-        tracing::info!(event = "port", port = name, device = port.config.device, mode, queues);
+        tracing::info!(
+            event = "port",
+            port = name,
+            device = port.config.device,
+            mode,
+            queues,
+            "the port is attached"
+        );
     }
     Ok((threads, sockets, modes))
 }

@@ -92,7 +92,18 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
     farm.kill(1);
     told("health", &format!("{server}\"took_ms\":"));
     wait_until(LIMIT, "the server down", || {
-        events.output().lines().any(|line| line.contains(&server) && line.contains("\"up\":false"))
+        let told = events.output();
+        let down = told.lines().find(|line| line.contains(&server) && line.contains("\"up\":false"));
+        let down: Option<Value> = down.map(|line| serde_json::from_str(line).unwrap());
+        down.inspect(|down| {
+            let says = format!("{}/s1 is down: ", service.name);
+            assert!(
+                down["message"].as_str().unwrap().starts_with(&says) && down["level"] == "warn",
+                "{down}"
+            );
+            assert!(down["fields"]["took_ms"].is_u64(), "{down}");
+        })
+        .is_some()
     });
     wait_until(LIMIT, "flows that chose again", || {
         datagrams.iter().for_each(|socket| _ = socket.send(b"again"));
@@ -111,6 +122,10 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
     let drained = format!("{}/s1", service.name);
     lab.must_run(Node::Balancer, &binary, &["server", "drain", &drained, "--reason", "kernel", "-c", &path]);
     told("operator-command", "\"uid\":0");
+    let asked = events.output();
+    let asked = asked.lines().find(|line| line.contains("operator-command")).unwrap();
+    let asked: Value = serde_json::from_str(asked).unwrap();
+    assert_eq!(asked["fields"]["arguments"]["reason"], "kernel", "{asked}");
     told("operator", "\"reason\":\"kernel\"");
 
     reload(&daemon, &heard, &file, &text);

@@ -34,15 +34,21 @@ impl Engine {
         let (says, why) = (agent.in_words(), agent.why.as_deref());
         match (answer, change) {
             (Err(problem), _) => {
+                // It may well have answered, but nothing that is known.
                 tracing::warn!(
                     event = "agent",
                     server = name,
                     problem,
                     says,
-                    "no answer: what it last said stands"
+                    "nothing new from the agent of {name}: what it last said stands: {problem}"
                 );
             }
-            (Ok(_), AgentChange::State) => tracing::info!(event = "agent", server = name, says, why),
+            (Ok(_), AgentChange::State) if agent.down => {
+                tracing::warn!(event = "agent", server = name, says, why, "the agent of {name} says: {says}");
+            }
+            (Ok(_), AgentChange::State) => {
+                tracing::info!(event = "agent", server = name, says, why, "the agent of {name} says: {says}");
+            }
             (Ok(_), _) => tracing::debug!(event = "agent", server = name, says, why),
         }
         if change == AgentChange::Weight {
@@ -50,8 +56,13 @@ impl Engine {
             let pool = pools.iter().find(|pool| pool.name == server.key.pool);
             if pool.is_some_and(keeps_weights) {
                 if self.agents.keeping.insert(server.key.pool.clone()) {
-                    let why = "with maglev nodes choose alike, so no node changes weights by what it hears: they stay as configured";
-                    tracing::warn!(event = "agent", pool = server.key.pool, server = name, says, why);
+                    tracing::warn!(
+                        event = "agent",
+                        pool = server.key.pool,
+                        server = name,
+                        says,
+                        "with maglev nodes choose alike, so no node changes weights by what it hears: they stay as configured"
+                    );
                 }
             } else {
                 self.agents.weights_due = true;

@@ -4,7 +4,7 @@ use super::Engine;
 use super::agent::agent_specs;
 use crate::config::{CheckConfig, Config, Mode, Via};
 use crate::health::{CheckSpec, HealthEvent, PathProbe, Probe, Prober, Road, in_words};
-use crate::plan::{Health, Plan, tunnel_of};
+use crate::plan::{Health, Plan, ServerRecord, Source, tunnel_of};
 use ringlead_flow::ServerId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -37,9 +37,7 @@ impl Engine {
         let plan = Arc::make_mut(&mut self.plan);
         let changed = plan.set_health(id, health, event.reason.clone());
         if changed && let Some(server) = self.plan.server(id) {
-            let (name, took_ms) =
-                (format!("{}/{}", server.key.pool, server.key.name), event.took.as_millis());
-            tracing::info!(event = "health", server = name, up = event.up, reason = event.reason, took_ms);
+            tell_turn(server, Some(event.took), None);
         }
         self.hold_down(id, event.held);
         changed
@@ -74,6 +72,39 @@ impl Engine {
         }
         self.checker.reconcile(specs.values().cloned().collect());
         self.specs = specs;
+    }
+}
+
+/// Says that a server has gone up or down: down is what somebody should look at.
+pub(super) fn tell_turn(server: &ServerRecord, took: Option<Duration>, rises: Option<u32>) {
+    let (name, reason) = (format!("{}/{}", server.key.pool, server.key.name), server.reason.as_str());
+    let source = (server.source != Source::Check).then(|| server.source.name());
+    let took_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    if server.health.is_up() {
+        let up = true;
+        tracing::info!(
+            event = "health",
+            server = name,
+            up,
+            reason,
+            source,
+            took_ms,
+            rises,
+            "{name} is up: {reason}"
+        );
+    } else {
+        let up = false;
+        let says = if server.health == Health::Down { "down" } else { "not known to be up" };
+        tracing::warn!(
+            event = "health",
+            server = name,
+            up,
+            reason,
+            source,
+            took_ms,
+            rises,
+            "{name} is {says}: {reason}"
+        );
     }
 }
 
@@ -136,4 +167,42 @@ fn roads(config: &Config, pool: usize, check: &CheckConfig) -> Vec<Road> {
         }
     }
     roads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::logs::heard::entries;
+    use tracing::Level;
+
+    const FILE: &str = "version = 1\n[dataplane]\ncores = [0]\n[port.wan]\ndevice = \"eth0\"\n\
+        [health.t]\ntype = \"tcp\"\n\
+        [pool.web]\nalgorithm = \"maglev\"\nhealth = \"t\"\nserver = [{ name = \"a\", address = \"10.0.0.1:80\" }]\n";
+
+    #[test]
+    fn a_server_that_goes_down_is_a_warning_in_words_and_one_that_comes_up_is_not() {
+        let mut plan = Plan::new(config::parse("test.toml", FILE).unwrap().0).unwrap();
+        let id = plan.configured("web", "a").unwrap().0.id;
+        for (health, level, says) in [
+            (Health::Down, Level::WARN, "web/a is down: refused"),
+            (Health::Up, Level::INFO, "web/a is up: refused"),
+        ] {
+            plan.set_health(id, health, "refused".to_owned());
+            let server = plan.server(id).unwrap();
+            let told = entries(|| tell_turn(server, Some(Duration::from_millis(7)), None));
+            let [entry] = &told[..] else { panic!("{told:?}") };
+            assert_eq!((entry.level, entry.message.as_str()), (level, says));
+            let fields: Vec<_> = entry.fields.iter().map(|(name, value)| (*name, value.clone())).collect();
+            let up = (health == Health::Up).into();
+            assert_eq!(
+                fields,
+                [("server", "web/a".into()), ("up", up), ("reason", "refused".into()), ("took_ms", 7.into())]
+            );
+        }
+        plan.set_failing(id, "passive".to_owned());
+        let told = entries(|| tell_turn(plan.server(id).unwrap(), None, Some(2)));
+        let fields: Vec<_> = told[0].fields.iter().map(|(name, _)| *name).collect();
+        assert_eq!(fields, ["server", "up", "reason", "source", "rises"]);
+    }
 }

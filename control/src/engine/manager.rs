@@ -1,7 +1,9 @@
 //! What the service manager hears of the loop.
 
 use super::{Engine, monotonic};
+use crate::config::ServiceConfig;
 use crate::notify::{Manager, Notify};
+use crate::plan::Plan;
 use std::time::{Duration, Instant};
 
 /// How often the words for the manager are made anew: they count all servers.
@@ -53,18 +55,102 @@ impl Engine {
 
     /// `serving 3 services, 5 of 6 servers up; the last reload was refused`.
     fn in_words(&self) -> String {
-        let config = self.plan.config();
-        let services = config.services.len() + config.local.len();
-        let (mut servers, mut up) = (0_usize, 0_usize);
-        for server in self.plan.servers().filter(|server| !server.ghost) {
-            servers += 1;
-            up += usize::from(server.health.is_up());
-        }
         let silent = match self.silent.len() {
             0 => String::new(),
             silent => format!("; {silent} workers are silent"),
         };
         let refused = self.last_reload.error.as_ref().map_or("", |_| "; the last reload was refused");
-        format!("serving {services} services, {up} of {servers} servers up{silent}{refused}")
+        format!("{}{silent}{refused}", serving(&self.plan))
+    }
+}
+
+/// `serving 7 of 9 services (2 have no server), 5 of 6 servers up; 1 pools are in panic`. Whether somebody listens for a service of
+/// layer l7 is not looked up for this.
+fn serving(plan: &Plan) -> String {
+    let config = plan.config();
+    let (mut servers, mut up) = (0_usize, 0_usize);
+    for server in plan.servers().filter(|server| !server.ghost) {
+        servers += 1;
+        up += usize::from(server.is_up());
+    }
+    // Services share pools, so each is counted through once.
+    let serves: Vec<bool> = config.pools.iter().map(|pool| has_server(plan, &pool.name)).collect();
+    let without =
+        |service: &&ServiceConfig| !service.pools().any(|pool| serves.get(pool).copied().unwrap_or_default());
+    let (all, idle) =
+        (config.services.len() + config.local.len(), config.services.iter().filter(without).count());
+    let services = match idle {
+        0 => format!("{all} services"),
+        idle => format!("{} of {all} services ({idle} without a server)", all - idle),
+    };
+    let panics = match config.pools.iter().filter(|pool| plan.panic(&pool.name).is_some()).count() {
+        0 => String::new(),
+        panics => format!("; pools in panic: {panics}"),
+    };
+    format!("serving {services}, {up} of {servers} servers up{panics}")
+}
+
+/// Whether somebody of a pool may get new flows.
+fn has_server(plan: &Plan, pool: &str) -> bool {
+    plan.strength(pool).is_some_and(|strength| strength.primaries_eligible + strength.backups_eligible > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::plan::Health;
+
+    const FILE: &str = r#"version = 1
+[dataplane]
+cores = [0]
+[port.net]
+device = "eth0"
+[service.a]
+listen = "192.0.2.10:80"
+protocol = "tcp"
+mode = "nat"
+pool = "one"
+[service.b]
+listen = "192.0.2.11:80"
+protocol = "tcp"
+mode = "nat"
+pool = "one"
+on-no-server = "sorry:two"
+[service.c]
+listen = "192.0.2.12:80"
+protocol = "tcp"
+mode = "nat"
+pool = "two"
+[pool.one]
+algorithm = "round-robin"
+health = "t"
+server = [{ name = "s1", address = "10.0.0.1:80" }]
+[pool.two]
+algorithm = "round-robin"
+health = "t"
+panic = { below = 100, then = "all" }
+server = [{ name = "s2", address = "10.0.0.2:80" }]
+[health.t]
+type = "tcp"
+"#;
+
+    #[test]
+    fn services_that_nobody_serves_are_told_apart() {
+        let mut plan = Plan::new(config::parse("t.toml", FILE).unwrap().0).unwrap();
+        let ids =
+            [("one", "s1"), ("two", "s2")].map(|(pool, name)| plan.configured(pool, name).unwrap().0.id);
+        let mut said = |states: [Health; 2]| {
+            for (id, health) in ids.into_iter().zip(states) {
+                plan.set_health(id, health, "said".to_owned());
+            }
+            drop(plan.snapshot());
+            serving(&plan)
+        };
+        assert_eq!(said([Health::Up; 2]), "serving 3 services, 2 of 2 servers up");
+        let without = "serving 2 of 3 services (1 without a server), 1 of 2 servers up";
+        assert_eq!(said([Health::Down, Health::Up]), without, "the sorry pool serves b");
+        let panic = "serving 3 services, 1 of 2 servers up; pools in panic: 1";
+        assert_eq!(said([Health::Up, Health::Down]), panic);
     }
 }

@@ -81,7 +81,10 @@ impl Engine {
                         "the port's Ethernet address changed: restart ringlead"
                     );
                 }
-                tracing::info!(event = "port", port = name, up);
+                match up {
+                    true => tracing::info!(event = "port", port = name, up, "the port's link is up"),
+                    false => tracing::warn!(event = "port", port = name, up, "the port's link is down"),
+                }
                 (needs.addresses, needs.missing) = (true, true);
                 (needs.routes, needs.neighbours) = (true, true);
             }

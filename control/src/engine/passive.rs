@@ -1,6 +1,7 @@
 //! Production traffic as a witness: servers whose clients' connections fail are taken down, until their checks say otherwise.
 
 use super::Engine;
+use super::health::tell_turn;
 use super::pools::attempted;
 use crate::config::{OperatorState, PassiveConfig, PoolConfig};
 use crate::health::Fallen;
@@ -76,9 +77,7 @@ impl Engine {
 
     fn tell_fall(&self, id: ServerId, rises: u32) {
         let Some(record) = self.plan.server(id) else { return };
-        let server = format!("{}/{}", record.key.pool, record.key.name);
-        let (reason, source) = (record.reason.as_str(), Source::Passive.name());
-        tracing::info!(event = "health", server, up = false, reason, source, rises);
+        tell_turn(record, None, Some(rises));
     }
 }
 

@@ -24,6 +24,8 @@ const WEIGHTS_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct PoolWatch {
     /// The pools that were told to be short of servers.
     weak: BTreeSet<String>,
+    /// The pools that had somebody for new flows.
+    serving: BTreeSet<String>,
     /// The pools whose panic was told.
     panics: BTreeSet<String>,
     /// When the last snapshot was built.
@@ -42,13 +44,14 @@ impl Engine {
     /// Says once when a pool has fewer servers than it should, and once when it has enough again. After each snapshot.
     pub(super) fn watch_pools(&mut self) {
         self.pools.built = Some(Instant::now());
-        let mut weak = BTreeSet::new();
+        let (mut weak, mut serving) = (BTreeSet::new(), BTreeSet::new());
         for pool in &self.plan.config().pools {
             self.pools.tell_panic(pool, &self.plan);
             let Some(strength) = self.plan.strength(&pool.name) else { continue };
             let was_weak = self.pools.weak.contains(&pool.name);
             let (name, min_servers) = (pool.name.as_str(), strength.servers_min);
             let (eligible, backups) = (strength.primaries_eligible, strength.backups_eligible);
+            self.pools.tell_end(name, eligible + backups > 0, &mut serving);
             match (strength.below_min(), was_weak) {
                 (true, false) => tracing::warn!(
                     event = "pool",
@@ -67,7 +70,7 @@ impl Engine {
                 weak.insert(pool.name.clone());
             }
         }
-        self.pools.weak = weak;
+        (self.pools.weak, self.pools.serving) = (weak, serving);
         let names = self.plan.config().pools.iter().map(|pool| pool.name.as_str());
         let names: BTreeSet<&str> = names.collect();
         self.pools.panics.retain(|pool| names.contains(pool.as_str()));
@@ -75,6 +78,19 @@ impl Engine {
 }
 
 impl PoolWatch {
+    /// Says once that nobody is left for new flows; not at the start, when nobody was there before.
+    fn tell_end(&self, pool: &str, serves: bool, serving: &mut BTreeSet<String>) {
+        if serves {
+            serving.insert(pool.to_owned());
+        } else if self.serving.contains(pool) {
+            tracing::warn!(
+                event = "pool",
+                pool,
+                "no server of pool {pool} is left: its services give new flows their on-no-server answer"
+            );
+        }
+    }
+
     /// Says once when a panic begins, and once when it is over.
     fn tell_panic(&mut self, pool: &PoolConfig, plan: &Plan) {
         let (name, Alive { ready, up }) = (pool.name.as_str(), plan.alive(pool));

@@ -167,7 +167,14 @@ fn note(request: &Request) {
     }
     let (uid, pid) = request.caller.map_or((None, None), |caller| (Some(caller.uid), caller.pid));
     let arguments = Value::Object(request.arguments.clone()).to_string();
-    tracing::info!(event = "operator-command", command = name, arguments, uid, pid);
+    tracing::info!(
+        event = "operator-command",
+        command = name,
+        arguments,
+        uid,
+        pid,
+        "the command `{name}` was given"
+    );
 }
 
 /// Whether the request's socket may carry its command.

@@ -52,7 +52,12 @@ impl Entry {
 
     /// Bytes that it takes, about.
     pub(super) fn size(&self) -> usize {
-        let texts: usize = self.fields.iter().filter_map(|(_, value)| value.as_str()).map(str::len).sum();
+        let bytes = |value: &Value| match value {
+            Value::String(text) => text.len(),
+            Value::Object(_) | Value::Array(_) => value.to_string().len(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        };
+        let texts: usize = self.fields.iter().map(|(_, value)| bytes(value)).sum();
         size_of::<Self>() + self.message.len() + texts + self.fields.len() * size_of::<(&str, Value)>()
     }
 
@@ -79,6 +84,11 @@ impl Entry {
 
     fn put(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
+            // A command's own words are JSON already; those that were cut are not any more.
+            (name @ "arguments", Value::String(text)) => {
+                let object: Option<Map<String, Value>> = serde_json::from_str(&text).ok();
+                self.fields.push((name, object.map_or(Value::String(text), Value::Object)));
+            }
             ("message", Value::String(text)) => self.message = text,
             ("event", Value::String(name)) => self.event = Some(name),
             (name, value) => self.fields.push((name, value)),
@@ -110,6 +120,14 @@ impl Visit for Entry {
         self.put(field, value.into());
     }
 
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.put(field, u64::try_from(value).map_or_else(|_| value.to_string().into(), Value::from));
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.put(field, i64::try_from(value).map_or_else(|_| value.to_string().into(), Value::from));
+    }
+
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, value.into());
     }
@@ -127,6 +145,27 @@ fn cut(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::heard::entries;
+    use serde_json::json;
+
+    #[test]
+    fn times_are_numbers_and_arguments_an_object() {
+        let arguments = json!({ "pool": "web", "for_s": 60 });
+        let told = entries(|| {
+            let took_ms = std::time::Duration::from_millis(7).as_millis();
+            tracing::info!(took_ms, huge = u128::MAX, below = -7_i128, arguments = arguments.to_string());
+            tracing::info!(arguments = "{\"cut", why = "{}");
+        });
+        let fields = told.iter().map(|entry| Value::Object(entry.to_json())["fields"].clone());
+        let huge = u128::MAX.to_string();
+        let numbers = json!({ "took_ms": 7, "huge": huge, "below": -7, "arguments": arguments });
+        let texts = json!({ "arguments": "{\"cut", "why": "{}" });
+        assert_eq!(fields.collect::<Vec<_>>(), [numbers, texts]);
+        assert!(
+            told[0].size() - told[0].fields.len() * size_of::<(&str, Value)>()
+                > size_of::<Entry>() + huge.len()
+        );
+    }
 
     #[test]
     fn long_texts_are_cut_between_characters() {

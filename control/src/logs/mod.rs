@@ -8,6 +8,8 @@
 
 mod entry;
 mod flows;
+#[cfg(test)]
+pub(crate) mod heard;
 mod journal;
 mod kinds;
 mod layer;

@@ -1,6 +1,7 @@
 //! Central reporting: a monitoring system says whether a server is up, for a time, and that counts before what is found here.
 
 use super::super::Engine;
+use super::super::health::tell_turn;
 use super::super::operator::{REASON_MAX, parsed, unix_now};
 use crate::plan::{Health, Reported, Source};
 use crate::reports::ReportCall;
@@ -182,9 +183,7 @@ impl Engine {
 
     fn tell_report(&self, id: ServerId) {
         let Some(record) = self.plan.server(id) else { return };
-        let server = format!("{}/{}", record.key.pool, record.key.name);
-        let (up, reason, source) = (record.health.is_up(), record.reason.as_str(), record.source.name());
-        tracing::info!(event = "health", server, up, reason, source);
+        tell_turn(record, None, None);
     }
 }
 
