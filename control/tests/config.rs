@@ -11,6 +11,8 @@ mod classic;
 mod diff;
 #[path = "config/diff_flows.rs"]
 mod diff_flows;
+#[path = "config/edited.rs"]
+mod edited;
 #[path = "config/included.rs"]
 mod included;
 #[path = "config/limits.rs"]
