@@ -106,7 +106,7 @@ impl Drop for Admitted {
 fn peer(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        as_it_is => as_it_is,
+        as_it_is @ (IpAddr::V4(_) | IpAddr::V6(_)) => as_it_is,
     }
 }
 
