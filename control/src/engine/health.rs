@@ -37,7 +37,7 @@ impl Engine {
         let plan = Arc::make_mut(&mut self.plan);
         let changed = plan.set_health(id, health, event.reason.clone());
         if changed && let Some(server) = self.plan.server(id) {
-            tell_turn(server, Some(event.took), None);
+            tell_turn(server, Finding { took: Some(event.took), ..Finding::default() });
         }
         self.hold_down(id, event.held);
         changed
@@ -75,8 +75,22 @@ impl Engine {
     }
 }
 
+/// What led to a server's state, beside its reason.
+#[derive(Debug, Default)]
+pub(super) struct Finding {
+    /// How long the check took.
+    pub(super) took: Option<Duration>,
+    /// So many times `rise` good checks bring it up again.
+    pub(super) rises: Option<u32>,
+    /// Who reported it.
+    pub(super) peer: Option<String>,
+    /// By which line of the file of tokens.
+    pub(super) token_line: Option<u32>,
+}
+
 /// Says that a server has gone up or down: down is what somebody should look at.
-pub(super) fn tell_turn(server: &ServerRecord, took: Option<Duration>, rises: Option<u32>) {
+pub(super) fn tell_turn(server: &ServerRecord, found: Finding) {
+    let Finding { took, rises, peer, token_line } = found;
     let (name, reason) = (format!("{}/{}", server.key.pool, server.key.name), server.reason.as_str());
     let source = (server.source != Source::Check).then(|| server.source.name());
     let took_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
@@ -90,6 +104,8 @@ pub(super) fn tell_turn(server: &ServerRecord, took: Option<Duration>, rises: Op
             source,
             took_ms,
             rises,
+            peer,
+            token_line,
             "{name} is up: {reason}"
         );
     } else {
@@ -103,6 +119,8 @@ pub(super) fn tell_turn(server: &ServerRecord, took: Option<Duration>, rises: Op
             source,
             took_ms,
             rises,
+            peer,
+            token_line,
             "{name} is {says}: {reason}"
         );
     }
@@ -190,7 +208,9 @@ mod tests {
         ] {
             plan.set_health(id, health, "refused".to_owned());
             let server = plan.server(id).unwrap();
-            let told = entries(|| tell_turn(server, Some(Duration::from_millis(7)), None));
+            let told = entries(|| {
+                tell_turn(server, Finding { took: Some(Duration::from_millis(7)), ..Finding::default() })
+            });
             let [entry] = &told[..] else { panic!("{told:?}") };
             assert_eq!((entry.level, entry.message.as_str()), (level, says));
             let fields: Vec<_> = entry.fields.iter().map(|(name, value)| (*name, value.clone())).collect();
@@ -201,7 +221,8 @@ mod tests {
             );
         }
         plan.set_failing(id, "passive".to_owned());
-        let told = entries(|| tell_turn(plan.server(id).unwrap(), None, Some(2)));
+        let told =
+            entries(|| tell_turn(plan.server(id).unwrap(), Finding { rises: Some(2), ..Finding::default() }));
         let fields: Vec<_> = told[0].fields.iter().map(|(name, _)| *name).collect();
         assert_eq!(fields, ["server", "up", "reason", "source", "rises"]);
     }

@@ -1,7 +1,7 @@
 //! Production traffic as a witness: servers whose clients' connections fail are taken down, until their checks say otherwise.
 
 use super::Engine;
-use super::health::tell_turn;
+use super::health::{Finding, tell_turn};
 use super::pools::attempted;
 use crate::config::{OperatorState, PassiveConfig, PoolConfig};
 use crate::health::Fallen;
@@ -77,7 +77,7 @@ impl Engine {
 
     fn tell_fall(&self, id: ServerId, rises: u32) {
         let Some(record) = self.plan.server(id) else { return };
-        tell_turn(record, None, Some(rises));
+        tell_turn(record, Finding { rises: Some(rises), ..Finding::default() });
     }
 }
 
