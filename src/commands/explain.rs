@@ -6,6 +6,7 @@ use super::listing::refused;
 use crate::cli::ExplainArgs;
 use ringlead_control::config::codes;
 use ringlead_l4::drops::Drop;
+use ringlead_l4::ends::Why;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -29,25 +30,29 @@ fn explain_code(code: &str) -> ExitCode {
         None => {
             let asked = code.escape_debug();
             eprintln!(
-                "ringlead explain: there is no code {asked}: configuration codes are C000 and on, drops D000 and on, or names"
+                "ringlead explain: there is no code {asked}: configuration codes are C000 and on, drops D000 and on, or names, as are ends of flows"
             );
             ExitCode::from(2)
         }
     }
 }
 
-/// Of a code in capital or small letters, or of a drop's name.
+/// Of a code in capital or small letters, or of the name of a drop or of a flow's end.
 fn text(code: &str) -> Option<String> {
     let upper = code.to_ascii_uppercase();
     if let (Some(what), Some(advice)) = (codes::explain(&upper), codes::advice(&upper)) {
         return Some(format!("{upper}: {what}\n{advice}"));
     }
+    if let Some((name, why)) = Why::ALL.iter().find(|(name, _)| name.eq_ignore_ascii_case(code)) {
+        return Some(format!("{name}: how a flow ended (`end` in the flow log)\n{}", why.text()));
+    }
     let drop = Drop::all().find(|drop| number(*drop) == upper || drop.name().eq_ignore_ascii_case(code))?;
     Some(format!(
-        "{} {}: frames that are dropped for this reason\n{}",
+        "{} {}: frames that are dropped for this reason\n{}\n{}",
         number(drop),
         drop.name(),
-        drop.text()
+        drop.text(),
+        drop.advice()
     ))
 }
 
@@ -69,7 +74,13 @@ mod tests {
         for drop in Drop::all() {
             let said = text(&number(drop)).unwrap();
             assert!(drop.text().len() > 20 && said.contains(drop.text()), "{said}");
+            assert!(said.lines().count() == 3 && said.ends_with(drop.advice()), "what to do: {said}");
             assert_eq!(text(drop.name()), Some(said));
+        }
+        for (name, why) in Why::ALL {
+            let said = text(name).unwrap();
+            assert!(why.text().len() > 40 && said.ends_with(why.text()), "{said}");
+            assert!(Drop::all().all(|drop| drop.name() != name), "{name} means two things");
         }
         for unknown in ["", "C999", "D999", "D1", "nothing"] {
             assert_eq!(text(unknown), None);

@@ -1,19 +1,97 @@
 //! Tables, CSV and words for values: how listings look. On a terminal a table fits its width, elsewhere nothing is cut or wrapped.
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Width};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 
 /// A table of a header and rows.
 pub(super) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    made(head, rows, colour).to_string()
+    // Without a terminal there is no width to fit.
+    fitted(head, rows, colour, Table::new().width())
+}
+
+/// Columns that a narrow terminal can do without, the least important first; other commands and `--json` have what they say.
+const LEAST: [&str; 21] = [
+    "slots",
+    "hash",
+    "tables",
+    "tx invalid",
+    "check p50/p99",
+    "next hop",
+    "persistence",
+    "on no server",
+    "agent",
+    "weight",
+    "packets out",
+    "packets in",
+    "flows made",
+    "protocol",
+    "mode",
+    "layer",
+    "backups",
+    "min-servers",
+    "algorithm",
+    "driver",
+    "beat",
+];
+/// Below this many characters a sentence is not worth a column.
+const SENTENCE_MIN: usize = 20;
+
+/// A table that is no wider than that, in whole words as far as they fit: columns go before words are broken, and are named.
+fn fitted(head: &[&str], rows: Vec<Vec<String>>, colour: bool, width: Option<u16>) -> String {
+    let Some(width) = width else { return made(head, rows, colour).to_string() };
+    let least: Vec<usize> = (0..head.len()).map(|column| least_width(column, head, &rows)).collect();
+    let left_out = left_out(head, &least, usize::from(width));
+    let keeps = |column: &usize| !left_out.contains(column);
+    let kept: Vec<usize> = (0..head.len()).filter(keeps).collect();
+    let of = |row: &Vec<String>| kept.iter().filter_map(|column| row.get(*column).cloned()).collect();
+    let names: Vec<&str> = kept.iter().filter_map(|column| head.get(*column).copied()).collect();
+    let mut table = made(&names, rows.iter().map(of).collect(), colour);
+    table.set_width(width);
+    if total(&least, &left_out) <= usize::from(width) {
+        let least = kept.iter().filter_map(|column| u16::try_from(*least.get(*column)?).ok());
+        table.set_constraints(least.map(|least| ColumnConstraint::LowerBoundary(Width::Fixed(least))));
+    }
+    let missing: Vec<&str> = left_out.iter().filter_map(|column| head.get(*column).copied()).collect();
+    if missing.is_empty() {
+        return table.to_string();
+    }
+    format!("{table}\n(no room for: {})", missing.join(", "))
+}
+
+/// How wide a column is at least, with a blank on either side: as its longest word, and of a sentence as some of them.
+fn least_width(column: usize, head: &[&str], rows: &[Vec<String>]) -> usize {
+    let cells = rows.iter().filter_map(|row| row.get(column).map(String::as_str));
+    let cells = cells.chain(head.get(column).copied());
+    let word = |cell: &str| cell.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
+    let sentence = matches!(head.get(column), Some(&("reason" | "why" | "what it means")));
+    let some = |cell: &str| if sentence { cell.chars().count().min(SENTENCE_MIN) } else { 0 };
+    cells.map(|cell| word(cell).max(some(cell))).max().unwrap_or(0) + 2
+}
+
+/// The columns that must go for the others to have their width, the least important first.
+fn left_out(head: &[&str], least: &[usize], width: usize) -> Vec<usize> {
+    let mut left_out = Vec::new();
+    for title in LEAST {
+        if total(least, &left_out) <= width {
+            break;
+        }
+        left_out.extend(head.iter().position(|column| *column == title));
+    }
+    left_out
+}
+
+/// The width of all columns but some, with the gaps between them.
+fn total(least: &[usize], left_out: &[usize]) -> usize {
+    let kept = least.iter().enumerate().filter(|(column, _)| !left_out.contains(column));
+    let (columns, sum) = kept.fold((0, 0), |(columns, sum), (_, least)| (columns + 1, sum + least));
+    sum + columns
 }
 
 fn made(head: &[&str], rows: Vec<Vec<String>>, colour: bool) -> Table {
     let mut table = Table::new();
-    // Without a terminal there is no width to fit.
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(head.iter().map(Cell::new));
     for row in rows {
@@ -123,6 +201,29 @@ mod tests {
         let mut piped = made(&["server", "reason"], rows, false);
         piped.force_no_tty();
         assert!(piped.to_string().contains("connection refused by the server after the first byte"));
+    }
+
+    #[test]
+    fn columns_go_before_words_are_broken_and_are_named() {
+        let head = ["server", "address", "weight", "health", "reason", "check p50/p99", "next hop"];
+        let why = "held down for 9 s more: it came and went too often, the last time by: HTTP 500";
+        let hop = "10.2.0.11 by port lan (12:75:ea:62:58:be)";
+        let row = ["web/web1", "[2001:db8:2::11]:8080", "10", "down", why, "0.5/0.5 ms", hop];
+        let rows = || vec![row.map(str::to_owned).to_vec()];
+        let narrow = fitted(&head, rows(), false, Some(80));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+        let words = narrow.split_whitespace().collect::<Vec<_>>();
+        for word in ["web/web1", "[2001:db8:2::11]:8080", "down"].into_iter().chain(why.split_whitespace()) {
+            assert!(words.contains(&word), "{word} in {narrow}");
+        }
+        assert!(narrow.lines().count() < 12, "{narrow}");
+        assert!(narrow.ends_with("(no room for: check p50/p99, next hop)"), "{narrow}");
+        let piped = fitted(&head, rows(), false, None);
+        assert!(row.iter().all(|cell| piped.contains(cell)) && !piped.contains("no room"), "{piped}");
+        let wide = fitted(&head, rows(), false, Some(200));
+        assert!(row.iter().all(|cell| wide.contains(cell)) && !wide.contains("no room"), "{wide}");
+        let tiny = fitted(&head, rows(), false, Some(30));
+        assert!(tiny.contains("(no room for: "), "what does not fit is broken, not lost: {tiny}");
     }
 
     #[test]

@@ -47,6 +47,34 @@ impl Why {
         ("killed", Self::Killed),
     ];
 
+    /// What happened, and what to look at, in a sentence or two.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Fin => {
+                "Both ends closed the connection; of dsr and tunnel flows, whose answers pass elsewhere, the client did. Nothing to do."
+            }
+            Self::Reset => {
+                "The last segment was a TCP reset, of the client's or the server's. Where many end so, look whether the server's program accepts connections, and at its limits."
+            }
+            Self::Idle => {
+                "Neither end sent anything for longer than the timer of the flow's state. Where connections should outlive that, raise `timeouts`, or have the ends send keep-alives."
+            }
+            Self::ChosenAgain => {
+                "The client's next packet was given another server, because the flow's one is down, or takes no new flows and the connection had ended. ringlead servers has the reason."
+            }
+            Self::ServiceRemoved => {
+                "A reload took the flow's service out of the configuration, or renamed it. ringlead events --kind reload tells which one."
+            }
+            Self::ServerEnded => {
+                "Both ends were reset, because the flow's server is down and its pool says on-server-down = \"reset\", or because an operator closed it. ringlead events --kind health and --kind operator tell which."
+            }
+            Self::Killed => {
+                "An operator ended it with ringlead flow kill. ringlead events --kind flows tells when."
+            }
+        }
+    }
+
     /// Its name in files.
     #[must_use]
     pub fn name(self) -> &'static str {
