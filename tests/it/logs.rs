@@ -92,20 +92,7 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
     let datagrams = datagrams(&lab, &config.services[1]);
     farm.kill(1);
     told("health", &format!("{server}\"took_ms\":"));
-    wait_until(LIMIT, "the server down", || {
-        let told = events.output();
-        let down = told.lines().find(|line| line.contains(&server) && line.contains("\"up\":false"));
-        let down: Option<Value> = down.map(|line| serde_json::from_str(line).unwrap());
-        down.inspect(|down| {
-            let says = format!("{}/s1 is down: ", service.name);
-            assert!(
-                down["message"].as_str().unwrap().starts_with(&says) && down["level"] == "warn",
-                "{down}"
-            );
-            assert!(down["fields"]["took_ms"].is_u64(), "{down}");
-        })
-        .is_some()
-    });
+    wait_until(LIMIT, "the server down", || down_is_told(&events.output(), &server, service));
     wait_until(LIMIT, "flows that chose again", || {
         datagrams.iter().for_each(|socket| _ = socket.send(b"again"));
         lines(&flows).iter().any(|line| {
@@ -123,10 +110,7 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
     let drained = format!("{}/s1", service.name);
     lab.must_run(Node::Balancer, &binary, &["server", "drain", &drained, "--reason", "kernel", "-c", &path]);
     told("operator-command", "\"uid\":0");
-    let asked = events.output();
-    let asked = asked.lines().find(|line| line.contains("operator-command")).unwrap();
-    let asked: Value = serde_json::from_str(asked).unwrap();
-    assert_eq!(asked["fields"]["arguments"]["reason"], "kernel", "{asked}");
+    arguments_are_an_object(&events.output());
     told("operator", "\"reason\":\"kernel\"");
 
     reload(&daemon, &heard, &file, &text);
@@ -141,6 +125,24 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
     assert!(daemon.wait(LIMIT).is_some_and(|status| status.success()), "{}", daemon.output());
     let all = lab.run(Node::Balancer, &binary, &["events", "-c", &path]);
     assert_eq!(all.status.code(), Some(2), "nobody answers any more");
+}
+
+/// Whether the server's fall is told, and that as a warning in words, with a time that is a number.
+fn down_is_told(told: &str, server: &str, service: &Service) -> bool {
+    let down = told.lines().find(|line| line.contains(server) && line.contains("\"up\":false"));
+    let Some(down) = down else { return false };
+    let down: Value = serde_json::from_str(down).unwrap();
+    let says = format!("{}/s1 is down: ", service.name);
+    assert!(down["message"].as_str().unwrap().starts_with(&says) && down["level"] == "warn", "{down}");
+    assert!(down["fields"]["took_ms"].is_u64(), "{down}");
+    true
+}
+
+/// A command's words are fields, not a text that looks like them.
+fn arguments_are_an_object(told: &str) {
+    let asked = told.lines().find(|line| line.contains("operator-command")).unwrap();
+    let asked: Value = serde_json::from_str(asked).unwrap();
+    assert_eq!(asked["fields"]["arguments"]["reason"], "kernel", "{asked}");
 }
 
 /// A reload that works, and one that does not.
