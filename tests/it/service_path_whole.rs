@@ -47,7 +47,8 @@ fn file(lab: &Lab) -> String {
     config.services = PORTS.iter().flat_map(|(kind, _)| services(kind)).collect();
     let mut text = config.render();
     for (kind, port) in PORTS {
-        let times = "interval = \"400ms\"\ntimeout = \"350ms\"\nrise = 1\nfall = 2\nflaps = 0\n";
+        // A machine that stalls for a second takes nobody down.
+        let times = "interval = \"400ms\"\ntimeout = \"350ms\"\nrise = 1\nfall = 4\nflaps = 0\n";
         let _ = write!(
             text,
             "[health.{kind}]\ntype = \"{kind}\"\nport = {port}\nvia = \"service-path\"\n{times}"
