@@ -2,8 +2,8 @@
 
 use super::daemon::{control, running};
 use crate::cli::DiffArgs;
+use crate::out;
 use ringlead_control::config::{Side, diff};
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Compares a file with another one, or with what the daemon has. Exit status 0: the same; 1: different; 2: no answer, or a file
@@ -16,8 +16,7 @@ pub(crate) fn run(args: &DiffArgs) -> ExitCode {
             } else {
                 found.lines().iter().map(|line| format!("{line}\n")).collect()
             };
-            // A closed pipe is the reader's choice.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            out::print(&text);
             if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
         Err(why) => {

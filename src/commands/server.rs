@@ -2,6 +2,7 @@
 
 use super::daemon;
 use crate::cli::{LeaveArgs, ReportArgs, Reported, SayArgs, ServerArgs, ServerCommand, Then, WeightArgs};
+use crate::out;
 use ringlead_control::admin::client;
 use ringlead_control::config::OperatorState;
 use ringlead_control::engine::operator::{SayAnswer, SayRequest, WaitAnswer, WaitRequest};
@@ -10,7 +11,6 @@ use ringlead_control::engine::weight::{WeightAnswer, WeightRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -75,10 +75,10 @@ impl<'a> Told<'a> {
             eprintln!("ringlead server: {warning}");
         }
         if self.json {
-            print(&json!(answer).to_string());
+            out::line(&json!(answer).to_string());
         } else {
             let (server, old, new) = (&answer.server, answer.old.name(), answer.new.name());
-            print(&format!("{server}: {old} -> {new}, {}", flows_left(answer.flows)));
+            out::line(&format!("{server}: {old} -> {new}, {}", flows_left(answer.flows)));
         }
         Ok(answer)
     }
@@ -108,11 +108,6 @@ impl<'a> Told<'a> {
     }
 }
 
-/// A line. A closed pipe is the reader's choice.
-fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
 fn say(args: &SayArgs, state: OperatorState) -> Result<ExitCode, String> {
     Told::of(&args.server)?.say(Some(state), args.reason.as_ref(), args.lasting)?;
     Ok(ExitCode::SUCCESS)
@@ -127,12 +122,12 @@ fn weigh(args: &WeightArgs) -> Result<ExitCode, String> {
         eprintln!("ringlead server: {warning}");
     }
     if told.json {
-        print(&json!(answer).to_string());
+        out::line(&json!(answer).to_string());
     } else {
         let moved = answer.slots_moved_percent.map_or_else(String::new, |percent| {
             format!(": {percent:.1} % of Maglev slots move, 0 established flows move")
         });
-        print(&format!("{}: weight {} -> {}{moved}", answer.server, answer.old, answer.new));
+        out::line(&format!("{}: weight {} -> {}{moved}", answer.server, answer.old, answer.new));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -158,10 +153,10 @@ fn report(args: &ReportArgs) -> Result<ExitCode, String> {
     };
     let answer: ReportAnswer = told.ask("report", &request)?;
     if told.json {
-        print(&json!(answer).to_string());
+        out::line(&json!(answer).to_string());
     } else {
         let lasting = answer.for_s.map(|seconds| format!(", reported for {seconds} s")).unwrap_or_default();
-        print(&format!("{}: {} -> {}{lasting}", answer.server, answer.old, answer.new));
+        out::line(&format!("{}: {} -> {}{lasting}", answer.server, answer.old, answer.new));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -174,9 +169,9 @@ fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
     let begin = Instant::now();
     let waited = told.wait(time)?;
     if told.json {
-        print(&json!(waited).to_string());
+        out::line(&json!(waited).to_string());
     } else {
-        print(&format!("{}/{}: {} after the wait", told.pool, told.server, flows_left(waited.flows)));
+        out::line(&format!("{}/{}: {} after the wait", told.pool, told.server, flows_left(waited.flows)));
     }
     if waited.state != state {
         return Err(format!("somebody made it {} meanwhile: nothing else is done", waited.state.name()));
