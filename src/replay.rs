@@ -16,7 +16,7 @@ use ringlead_l4::{Shared, Worker, WorkerConfig};
 use ringlead_wire::Vid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -35,7 +35,9 @@ impl Side {
         parse_whole(name, text).map(Self::of)
     }
 
-    fn of(loaded: Loaded) -> Self {
+    /// What has been loaded.
+    #[must_use]
+    pub fn of(loaded: Loaded) -> Self {
         // What was written by `effective` is TOML.
         let effective = toml::from_str(&loaded.effective).unwrap_or_default();
         Self { config: loaded.config, effective }

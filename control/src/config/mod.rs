@@ -14,6 +14,7 @@ mod check;
 pub mod codes;
 pub mod diagnostics;
 mod diff;
+pub mod edit;
 mod effective;
 mod files;
 pub mod model;

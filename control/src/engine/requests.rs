@@ -74,7 +74,7 @@ impl Engine {
             "config" => {
                 let offset = request.arguments.get("offset").map_or(Some(0), Value::as_u64);
                 let offset = offset.and_then(|offset| usize::try_from(offset).ok());
-                tell(answer, self.undo.page(offset.unwrap_or(usize::MAX)));
+                tell(answer, self.undo.page(offset.unwrap_or(usize::MAX), &self.config_path));
             }
             "server-wait" => {
                 if let Err((answer, why)) = self.wait_for_flows(&request.arguments, answer) {

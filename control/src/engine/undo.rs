@@ -47,11 +47,23 @@ pub(super) struct Undo {
     previous: Option<Kept>,
     /// When the last reload is undone.
     deadline: Option<Instant>,
+    /// Whether the last reload changed something: else there is nothing about it to undo.
+    changed: bool,
 }
 
 impl Undo {
     pub(super) fn new(running: Written) -> Self {
-        Self { running, generation: 1, previous: None, deadline: None }
+        Self { running, generation: 1, previous: None, deadline: None, changed: false }
+    }
+
+    /// Notes what another configuration has taken the place of, if it differs: what a reload that changes nothing meets stays the way
+    /// back, as often as it comes.
+    fn note(&mut self, last: Kept) {
+        self.changed = last.text.effective != self.running.effective;
+        if self.changed {
+            self.generation += 1;
+            self.previous = Some(last);
+        }
     }
 
     /// What the configuration in force was read from.
@@ -69,8 +81,8 @@ impl Undo {
         self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// The text from a byte on, as much as fits into an answer.
-    pub(super) fn page(&self, offset: usize) -> Result<Value, String> {
+    /// The text from a byte on, as much as fits into an answer, with the file that a reload reads (none where its path is no text).
+    pub(super) fn page(&self, offset: usize, file: &Path) -> Result<Value, String> {
         let rest =
             self.running.effective.get(offset..).ok_or("`offset` is not a place in the configuration")?;
         let mut end = rest.len().min(PAGE);
@@ -78,7 +90,10 @@ impl Undo {
             end -= 1;
         }
         let next = (end < rest.len()).then_some(offset + end);
-        Ok(json!({ "generation": self.generation, "text": rest.get(..end), "next": next }))
+        let (waits_s, file) = (self.waits_s(Instant::now()), std::path::absolute(file).ok());
+        let file = file.as_deref().and_then(Path::to_str);
+        let (generation, text) = (self.generation, rest.get(..end));
+        Ok(json!({ "generation": generation, "text": text, "next": next, "file": file, "waits_s": waits_s }))
     }
 }
 
@@ -87,8 +102,7 @@ impl Engine {
     pub(super) async fn adopt(&mut self, config: Config, text: Written) -> Result<(), String> {
         let last = Kept { config: self.plan.config().clone(), text: self.undo.running.clone() };
         self.take_over(config, text).await?;
-        self.undo.generation += 1;
-        self.undo.previous = Some(last);
+        self.undo.note(last);
         Ok(())
     }
 
@@ -146,6 +160,13 @@ impl Engine {
     pub(super) async fn undo(&mut self) -> Result<(), String> {
         if self.undo.deadline.take().is_some() {
             self.note_trial(false).await;
+            if !self.undo.changed {
+                tracing::info!(
+                    event = "undo",
+                    "the reload on trial had changed nothing, and nothing changes"
+                );
+                return Ok(());
+            }
         }
         let kept = self.undo.previous.clone().ok_or("there is nothing to undo: no reload was taken over")?;
         match self.adopt(kept.config, kept.text).await {
@@ -194,13 +215,35 @@ mod tests {
         let undo = undo(&text);
         let (mut got, mut offset, mut pages) = (String::new(), Some(0), 0);
         while let Some(at) = offset {
-            let page = undo.page(at).unwrap();
+            let page = undo.page(at, Path::new("/etc/x.toml")).unwrap();
+            assert_eq!((&page["file"], &page["waits_s"]), (&json!("/etc/x.toml"), &Value::Null));
             got.push_str(page["text"].as_str().unwrap());
             offset = page["next"].as_u64().map(|next| usize::try_from(next).unwrap());
             pages += 1;
         }
         assert_eq!((got == text, pages), (true, 3));
-        assert!(undo.page(2).is_err() && undo.page(usize::MAX).is_err());
+        let page = |offset| undo.page(offset, Path::new("x.toml"));
+        assert!(page(2).is_err() && page(usize::MAX).is_err());
+        let file = page(0).unwrap()["file"].as_str().map(std::path::PathBuf::from);
+        assert!(file.is_some_and(|file| file.is_absolute() && file.ends_with("x.toml")));
+    }
+
+    #[test]
+    fn a_reload_that_changes_nothing_leaves_the_way_back() {
+        let kept = |undo: &Undo| {
+            let config = crate::config::parse("x.toml", crate::config::EXAMPLE).unwrap().0;
+            Kept { config, text: undo.running.clone() }
+        };
+        let mut undo = undo("first");
+        for (effective, previous, generation) in
+            [("second", "first", 2), ("second", "first", 2), ("third", "second", 3)]
+        {
+            let last = kept(&undo);
+            undo.running.effective = Arc::from(effective);
+            undo.note(last);
+            assert_eq!(undo.previous.as_ref().map(|kept| &*kept.text.effective), Some(previous));
+            assert_eq!(undo.generation, generation, "{effective}");
+        }
     }
 
     #[test]
