@@ -34,11 +34,27 @@ pub fn control_socket(path: impl AsRef<Path>) -> Result<PathBuf, Diagnostics> {
             Some(_) | None => whole &= errors.is_empty() || !text.contains(UNIX),
         }
     }
+    let mut texts = source.parts().filter_map(|part| source.text.get(part));
+    if let Some(socket) = texts.find_map(alone) {
+        return Ok(socket);
+    }
     if whole && !found.has_errors() {
         return Ok(PathBuf::from(CONTROL_DEFAULT));
     }
     // Everything that is wrong, and among it what hides the socket; with nothing wrong after all, there is none to hide.
     super::load(path).map(|(config, _)| config.node.control)
+}
+
+/// By the lines of `[node]` alone, where what is wrong before them has taken them along.
+fn alone(text: &str) -> Option<PathBuf> {
+    let mut lines = text.lines().skip_while(|line| line.trim() != "[node]");
+    let table: Vec<&str> = lines.next().into_iter().collect();
+    let keys = lines.take_while(|line| !line.trim_start().starts_with('['));
+    let table = table.into_iter().chain(keys).collect::<Vec<_>>().join("\n");
+    let (tree, _) = DeTable::parse_recoverable(&table);
+    let node = tree.get_ref().get("node")?.get_ref().as_table()?;
+    let socket = node.get("control")?.get_ref().as_str()?;
+    Some(socket.strip_prefix(UNIX).unwrap_or(socket).into())
 }
 
 #[cfg(test)]
@@ -79,7 +95,7 @@ mod tests {
         let usual = Ok(PathBuf::from(CONTROL_DEFAULT));
         assert_eq!(named("none", "version = 1\n[pool.web\nwhat is this\n", None), usual);
         assert_eq!(named("node", "[node]\nname = \"x\"\n[port.wan]\n", None), usual);
-        let hidden = "a = '''\n[node]\ncontrol = \"unix:/run/a.sock\"\n";
+        let hidden = "a = '''\nnode.control = \"unix:/run/a.sock\"\n";
         assert!(named("hidden", hidden, None).unwrap_err().contains("error[C0"));
         let missing = named("missing", "include = \"b.toml\"\n", None).unwrap_err();
         assert!(missing.contains("cannot include"), "{missing}");
