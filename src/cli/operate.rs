@@ -11,9 +11,10 @@ use std::time::Duration;
 pub(crate) enum ServerCommand {
     /// Take new flows.
     Ready(SayArgs),
-    /// Take no new flows but those of sticky clients; established flows go on.
+    /// Take no new flows but those of sticky clients; established flows go on, also over `run --take-over`. A stop and a start
+    /// meanwhile break them: without its flow a connection's server is computed over those that take new ones.
     Drain(LeaveArgs),
-    /// Take no new flow at all; established flows go on.
+    /// Take no new flow at all; established flows go on as with drain.
     Offline(LeaveArgs),
     /// Give it another weight, 1 to 256. Flows that it has stay. With maglev say it on every node, or they choose differently.
     Weight(WeightArgs),

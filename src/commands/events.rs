@@ -1,6 +1,7 @@
 //! `ringlead events`: what happened, and with `-f` what happens.
 
 use super::daemon;
+use super::render::{csv_head, csv_row};
 use crate::cli::EventsArgs;
 use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::logs::{EventsAnswer, EventsRequest, WAIT_MAX, tame};
@@ -14,6 +15,8 @@ use std::time::Duration;
 /// Between two tries while no daemon answers.
 const RETRY: Duration = Duration::from_millis(500);
 
+const CSV: [&str; 6] = ["/seq", "/time", "/level", "/event", "/message", "/fields"];
+
 /// Prints events. Exit status: 0; 2 when nobody answers, or the question is refused.
 pub(crate) fn events(args: &EventsArgs) -> ExitCode {
     match show(args) {
@@ -22,6 +25,45 @@ pub(crate) fn events(args: &EventsArgs) -> ExitCode {
         Err(Ended::Refused(why)) => {
             eprintln!("ringlead events: {why}");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// How events are printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Words,
+    Json,
+    Csv,
+}
+
+impl Form {
+    fn of(args: &EventsArgs) -> Self {
+        match (args.json, args.csv) {
+            (true, _) => Self::Json,
+            (_, true) => Self::Csv,
+            _ => Self::Words,
+        }
+    }
+
+    /// Tells something that is no event.
+    fn note(self, out: &mut impl Write, object: &Value, words: &str) -> io::Result<()> {
+        match self {
+            Self::Words => writeln!(out, "({words})"),
+            Self::Json => writeln!(out, "{object}"),
+            // It is no row.
+            Self::Csv => {
+                eprintln!("ringlead events: {words}");
+                Ok(())
+            }
+        }
+    }
+
+    fn event(self, out: &mut impl Write, event: &Value) -> io::Result<()> {
+        match self {
+            Self::Words => writeln!(out, "{}", in_words(event)),
+            Self::Json => writeln!(out, "{event}"),
+            Self::Csv => write!(out, "{}", csv_row(&CSV, event)),
         }
     }
 }
@@ -40,7 +82,8 @@ impl From<io::Error> for Ended {
 
 fn show(args: &EventsArgs) -> Result<(), Ended> {
     let socket = daemon::socket(&args.daemon).map_err(Ended::Refused)?;
-    let (mut since, mut started, mut away) = (args.since, None, false);
+    let (mut since, mut started, mut away, mut headed) = (args.since, None, false, false);
+    let form = Form::of(args);
     loop {
         let wait = if args.follow && started.is_some() { WAIT_MAX } else { Duration::ZERO };
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
@@ -57,14 +100,14 @@ fn show(args: &EventsArgs) -> Result<(), Ended> {
         };
         away = false;
         if started.as_ref().is_some_and(|known| *known != answer.started) {
-            tell_of_another(&answer.started, since, args.json)?;
+            tell_of_another(&answer.started, since, form)?;
             // It counts from the start.
             if std::mem::take(&mut since) != 0 {
                 started = Some(answer.started);
                 continue;
             }
         }
-        print(&answer, args.json)?;
+        print(&answer, form, !std::mem::replace(&mut headed, true))?;
         (since, started) = (answer.next, Some(answer.started));
         if !answer.more && !args.follow {
             return Ok(());
@@ -73,16 +116,12 @@ fn show(args: &EventsArgs) -> Result<(), Ended> {
 }
 
 /// What the last daemon said after the last answer is known to nobody: its events went with it.
-fn tell_of_another(started: &str, after: u64, json: bool) -> io::Result<()> {
+fn tell_of_another(started: &str, after: u64, form: Form) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if json {
-        writeln!(out, "{}", json!({ "restarted": started, "unknown-after": after }))?;
-    } else {
-        writeln!(
-            out,
-            "(another daemon since {started}; events of the last one after {after} may be missing)"
-        )?;
-    }
+    let object = json!({ "restarted": started, "unknown-after": after });
+    let words =
+        format!("another daemon since {started}; events of the last one after {after} may be missing");
+    form.note(&mut out, &object, &words)?;
     out.flush()
 }
 
@@ -108,22 +147,18 @@ fn ask(socket: &Path, request: &EventsRequest) -> Result<EventsAnswer, ClientErr
     serde_json::from_value(answer).map_err(|error| ClientError::BadAnswer(error.to_string()))
 }
 
-fn print(answer: &EventsAnswer, json: bool) -> io::Result<()> {
+/// `first`: nothing was printed before.
+fn print(answer: &EventsAnswer, form: Form, first: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
+    if first && form == Form::Csv {
+        write!(out, "{}", csv_head(&CSV))?;
+    }
     if answer.lost > 0 {
         let lost = answer.lost;
-        if json {
-            writeln!(out, "{}", json!({ "lost": lost }))?;
-        } else {
-            writeln!(out, "({lost} older events are kept no more)")?;
-        }
+        form.note(&mut out, &json!({ "lost": lost }), &format!("{lost} older events are kept no more"))?;
     }
     for event in &answer.events {
-        if json {
-            writeln!(out, "{event}")?;
-        } else {
-            writeln!(out, "{}", in_words(event))?;
-        }
+        form.event(&mut out, event)?;
     }
     out.flush()
 }
@@ -142,4 +177,18 @@ fn in_words(event: &Value) -> String {
         line.push_str(&format!("  {name}={}", tame(&value.to_string())));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_row_and_what_is_none_is_not() {
+        let mut out = Vec::new();
+        let event = json!({ "seq": 7, "time": "t", "level": "info", "event": "health", "message": "", "fields": { "up": "false" } });
+        Form::Csv.note(&mut out, &json!({ "lost": 3 }), "3 older events are kept no more").unwrap();
+        Form::Csv.event(&mut out, &event).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "7,t,info,health,,\"{\"\"up\"\":\"\"false\"\"}\"\n");
+    }
 }

@@ -60,6 +60,7 @@ impl Engine {
         self.sync_checks();
         self.first_results().await;
         self.publish().await;
+        self.tell_drained();
         self.note_neighbours().await;
         self.sync_addresses(true).await;
         self.refresh_local().await;
