@@ -2,12 +2,12 @@
 
 use super::daemon::{control, running};
 use crate::cli::DiffArgs;
+use crate::out;
 use ringlead_control::admin::client;
 use ringlead_control::config::{Affected, Diff, FlowGroup, Side, diff};
 use ringlead_control::engine::requests::tally::TallyAnswer;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -21,8 +21,7 @@ pub(crate) fn run(args: &DiffArgs) -> ExitCode {
             } else {
                 found.lines().iter().map(|line| format!("{line}\n")).collect()
             };
-            // A closed pipe is the reader's choice.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            out::print(&text);
             if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
         Err(why) => {

@@ -3,10 +3,10 @@
 use super::daemon;
 use super::render::{csv_head, csv_row};
 use crate::cli::EventsArgs;
+use crate::out;
 use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::logs::{EventsAnswer, EventsRequest, WAIT_MAX, tame};
 use serde_json::{Value, json};
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread::sleep;
@@ -20,7 +20,6 @@ const CSV: [&str; 6] = ["/seq", "/time", "/level", "/event", "/message", "/field
 /// Prints events. Exit status: 0; 2 when nobody answers, or the question is refused.
 pub(crate) fn events(args: &EventsArgs) -> ExitCode {
     match show(args) {
-        // A closed pipe is the reader's choice.
         Ok(()) | Err(Ended::Unread) => ExitCode::SUCCESS,
         Err(Ended::Refused(why)) => {
             eprintln!("ringlead events: {why}");
@@ -46,24 +45,24 @@ impl Form {
         }
     }
 
-    /// Tells something that is no event.
-    fn note(self, out: &mut impl Write, object: &Value, words: &str) -> io::Result<()> {
+    /// Something that is no event.
+    fn note(self, object: &Value, words: &str) -> String {
         match self {
-            Self::Words => writeln!(out, "({words})"),
-            Self::Json => writeln!(out, "{object}"),
+            Self::Words => format!("({words})\n"),
+            Self::Json => format!("{object}\n"),
             // It is no row.
             Self::Csv => {
                 eprintln!("ringlead events: {words}");
-                Ok(())
+                String::new()
             }
         }
     }
 
-    fn event(self, out: &mut impl Write, event: &Value) -> io::Result<()> {
+    fn event(self, event: &Value) -> String {
         match self {
-            Self::Words => writeln!(out, "{}", in_words(event)),
-            Self::Json => writeln!(out, "{event}"),
-            Self::Csv => write!(out, "{}", csv_row(&CSV, event)),
+            Self::Words => format!("{}\n", in_words(event)),
+            Self::Json => format!("{event}\n"),
+            Self::Csv => csv_row(&CSV, event),
         }
     }
 }
@@ -72,12 +71,6 @@ impl Form {
 enum Ended {
     Unread,
     Refused(String),
-}
-
-impl From<io::Error> for Ended {
-    fn from(_: io::Error) -> Self {
-        Self::Unread
-    }
 }
 
 fn show(args: &EventsArgs) -> Result<(), Ended> {
@@ -100,14 +93,14 @@ fn show(args: &EventsArgs) -> Result<(), Ended> {
         };
         away = false;
         if started.as_ref().is_some_and(|known| *known != answer.started) {
-            tell_of_another(&answer.started, since, form)?;
+            print(&of_another(&answer.started, since, form))?;
             // It counts from the start.
             if std::mem::take(&mut since) != 0 {
                 started = Some(answer.started);
                 continue;
             }
         }
-        print(&answer, form, !std::mem::replace(&mut headed, true))?;
+        print(&text(&answer, form, !std::mem::replace(&mut headed, true)))?;
         (since, started) = (answer.next, Some(answer.started));
         if !answer.more && !args.follow {
             return Ok(());
@@ -116,13 +109,11 @@ fn show(args: &EventsArgs) -> Result<(), Ended> {
 }
 
 /// What the last daemon said after the last answer is known to nobody: its events went with it.
-fn tell_of_another(started: &str, after: u64, form: Form) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn of_another(started: &str, after: u64, form: Form) -> String {
     let object = json!({ "restarted": started, "unknown-after": after });
     let words =
         format!("another daemon since {started}; events of the last one after {after} may be missing");
-    form.note(&mut out, &object, &words)?;
-    out.flush()
+    form.note(&object, &words)
 }
 
 /// Whether a daemon may come back.
@@ -147,20 +138,19 @@ fn ask(socket: &Path, request: &EventsRequest) -> Result<EventsAnswer, ClientErr
     serde_json::from_value(answer).map_err(|error| ClientError::BadAnswer(error.to_string()))
 }
 
+fn print(text: &str) -> Result<(), Ended> {
+    if out::print(text) { Ok(()) } else { Err(Ended::Unread) }
+}
+
 /// `first`: nothing was printed before.
-fn print(answer: &EventsAnswer, form: Form, first: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    if first && form == Form::Csv {
-        write!(out, "{}", csv_head(&CSV))?;
-    }
+fn text(answer: &EventsAnswer, form: Form, first: bool) -> String {
+    let mut text = if first && form == Form::Csv { csv_head(&CSV) } else { String::new() };
     if answer.lost > 0 {
         let lost = answer.lost;
-        form.note(&mut out, &json!({ "lost": lost }), &format!("{lost} older events are kept no more"))?;
+        text.push_str(&form.note(&json!({ "lost": lost }), &format!("{lost} older events are kept no more")));
     }
-    for event in &answer.events {
-        form.event(&mut out, event)?;
-    }
-    out.flush()
+    answer.events.iter().for_each(|event| text.push_str(&form.event(event)));
+    text
 }
 
 /// `12  2026-11-21T12:04:00.123456Z  info   health  server="app/s1" up=false …`.
@@ -185,10 +175,9 @@ mod tests {
 
     #[test]
     fn an_event_is_a_row_and_what_is_none_is_not() {
-        let mut out = Vec::new();
         let event = json!({ "seq": 7, "time": "t", "level": "info", "event": "health", "message": "", "fields": { "up": "false" } });
-        Form::Csv.note(&mut out, &json!({ "lost": 3 }), "3 older events are kept no more").unwrap();
-        Form::Csv.event(&mut out, &event).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "7,t,info,health,,\"{\"\"up\"\":\"\"false\"\"}\"\n");
+        assert_eq!(Form::Csv.note(&json!({ "lost": 3 }), "3 older events are kept no more"), "");
+        assert_eq!(Form::Csv.event(&event), "7,t,info,health,,\"{\"\"up\"\":\"\"false\"\"}\"\n");
+        assert_eq!(Form::Json.note(&json!({ "lost": 3 }), "3 older"), "{\"lost\":3}\n");
     }
 }

@@ -3,8 +3,8 @@
 
 use super::explain_flow;
 use super::listing::refused;
-use super::render::print;
 use crate::cli::ExplainArgs;
+use crate::out::print;
 use ringlead_control::config::codes;
 use ringlead_l4::drops::Drop;
 use serde_json::{Value, json};
@@ -31,8 +31,7 @@ fn explain_code(code: &str, json: bool) -> ExitCode {
             ),
         );
     };
-    // A closed pipe is the reader's choice.
-    let _ = print(&if json { format!("{:#}\n", meant.json()) } else { format!("{}\n", meant.text()) });
+    print(&if json { format!("{:#}\n", meant.json()) } else { format!("{}\n", meant.text()) });
     ExitCode::SUCCESS
 }
 

@@ -1,8 +1,9 @@
 //! `ringlead explain tcp|udp CLIENT SERVICE`: which server a new flow would get, why, why not the others, and the way there.
 
 use super::listing::{Asked, refused};
-use super::render::{csv_head, csv_row, print, table};
+use super::render::{csv_head, csv_row, table};
 use crate::cli::ExplainArgs;
+use crate::out::print;
 use ringlead_control::engine::requests::explain::ExplainAnswer;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -26,8 +27,7 @@ pub(super) fn explain(args: &ExplainArgs, protocol: &str, client: &str, service:
             return refused("explain", &format!("the daemon's answer is of another version: {error}"));
         }
     };
-    // A closed pipe is the reader's choice.
-    let _ = print(&match (args.json, args.csv) {
+    print(&match (args.json, args.csv) {
         (true, _) => format!("{answer:#}\n"),
         (_, true) => csv(&answer),
         _ => said(&read),

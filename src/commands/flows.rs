@@ -1,8 +1,9 @@
 //! `ringlead flows`: the flows that match, in the table's order or sorted.
 
 use super::listing::{Asked, Shown, Watch, refused};
-use super::render::{csv_head, csv_row, print, text};
+use super::render::{csv_head, csv_row, text};
 use crate::cli::FlowsArgs;
+use crate::out::print;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::io::IsTerminal;
@@ -72,7 +73,8 @@ fn once(args: &FlowsArgs, watch: &mut Watch) -> Result<bool, String> {
     Ok(watch.show(&said))
 }
 
-fn count(asked: &Asked, mut request: Value) -> Result<u64, String> {
+/// How many match a request with `count`.
+pub(super) fn count(asked: &Asked, mut request: Value) -> Result<u64, String> {
     let (mut flows, mut cursor) = (0, json!(0));
     while !cursor.is_null() {
         request["cursor"] = cursor;

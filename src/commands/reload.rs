@@ -2,10 +2,10 @@
 
 use super::daemon::ask;
 use crate::cli::{ChangeArgs, ReloadArgs};
+use crate::out;
 use ringlead_control::engine::CONFIRM_S_MAX;
 use ringlead_control::engine::status::ReloadStatus;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Has the daemon read its file again; exit status 2 with the reason when it refuses.
@@ -43,8 +43,7 @@ fn change(name: &str, args: &ChangeArgs, request: &Value, done: &str) -> ExitCod
         (false, None) => done.to_owned(),
         (false, Some(left)) => format!("{done}: {left} s to `ringlead confirm`, or it is undone"),
     };
-    // A closed pipe is the reader's choice.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    out::line(&text);
     ExitCode::SUCCESS
 }
 

@@ -1,7 +1,9 @@
 //! `ringlead server`: an operator takes a server out and back, and waits for its flows.
 
-use super::{daemon, server_edit};
+use super::listing::Asked;
+use super::{daemon, flows, server_edit};
 use crate::cli::{LeaveArgs, ReportArgs, Reported, SayArgs, ServerArgs, ServerCommand, Then, WeightArgs};
+use crate::out;
 use ringlead_control::admin::client;
 use ringlead_control::config::OperatorState;
 use ringlead_control::engine::operator::{SayAnswer, SayRequest, WaitAnswer, WaitRequest};
@@ -10,7 +12,6 @@ use ringlead_control::engine::weight::{WeightAnswer, WeightRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -68,10 +69,10 @@ impl<'a> Told<'a> {
             eprintln!("ringlead server: {warning}");
         }
         if self.json {
-            print(&json!(answer).to_string());
+            out::line(&json!(answer).to_string());
         } else {
             let (server, old, new) = (&answer.server, answer.old.name(), answer.new.name());
-            print(&format!("{server}: {old} -> {new}, {}", flows_left(answer.flows)));
+            out::line(&format!("{server}: {old} -> {new}, {}", flows_left(answer.flows)));
         }
         Ok(answer)
     }
@@ -107,11 +108,6 @@ pub(super) fn named(text: &str) -> Result<(&str, &str), String> {
     parts.ok_or_else(|| format!("`{text}` is no POOL/SERVER; `ringlead status` lists them"))
 }
 
-/// A line. A closed pipe is the reader's choice.
-pub(super) fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
 fn say(args: &SayArgs, state: OperatorState) -> Result<ExitCode, String> {
     Told::of(&args.server)?.say(Some(state), args.reason.as_ref(), args.lasting)?;
     Ok(ExitCode::SUCCESS)
@@ -126,12 +122,12 @@ fn weigh(args: &WeightArgs) -> Result<ExitCode, String> {
         eprintln!("ringlead server: {warning}");
     }
     if told.json {
-        print(&json!(answer).to_string());
+        out::line(&json!(answer).to_string());
     } else {
         let moved = answer.slots_moved_percent.map_or_else(String::new, |percent| {
             format!(": {percent:.1} % of Maglev slots move, 0 established flows move")
         });
-        print(&format!("{}: weight {} -> {}{moved}", answer.server, answer.old, answer.new));
+        out::line(&format!("{}: weight {} -> {}{moved}", answer.server, answer.old, answer.new));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -157,10 +153,10 @@ fn report(args: &ReportArgs) -> Result<ExitCode, String> {
     };
     let answer: ReportAnswer = told.ask("report", &request)?;
     if told.json {
-        print(&json!(answer).to_string());
+        out::line(&json!(answer).to_string());
     } else {
         let lasting = answer.for_s.map(|seconds| format!(", reported for {seconds} s")).unwrap_or_default();
-        print(&format!("{}: {} -> {}{lasting}", answer.server, answer.old, answer.new));
+        out::line(&format!("{}: {} -> {}{lasting}", answer.server, answer.old, answer.new));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -172,10 +168,14 @@ fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
     let Some(time) = args.wait else { return Ok(ExitCode::SUCCESS) };
     let begin = Instant::now();
     let waited = told.wait(time)?;
+    let over = if waited.flows == 0 { 0 } else { flows_over(&args.say.server)? };
     if told.json {
-        print(&json!(waited).to_string());
+        let mut waited = json!(waited);
+        waited["flows_over"] = json!(over);
+        out::line(&waited.to_string());
     } else {
-        print(&format!("{}/{}: {} after the wait", told.pool, told.server, flows_left(waited.flows)));
+        let left = flows_after(waited.flows, over);
+        out::line(&format!("{}/{}: {left} after the wait", told.pool, told.server));
     }
     if waited.state != state {
         return Err(format!("somebody made it {} meanwhile: nothing else is done", waited.state.name()));
@@ -190,10 +190,43 @@ fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
         told.say(then, reason, left)?;
     }
     // Whoever closes has decided what becomes of the flows that are left.
-    let done = waited.flows == 0 || then == Some(OperatorState::Closed);
+    let done = u64::from(waited.flows) <= over || then == Some(OperatorState::Closed);
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// How many of a server's flows have ended at both ends, and are kept for late segments only.
+fn flows_over(args: &ServerArgs) -> Result<u64, String> {
+    let asked = Asked::of(&args.daemon)?;
+    let of = |state: &str| {
+        let filter = json!({ "server": args.server, "state": state });
+        flows::count(&asked, json!({ "command": "flows", "filter": filter, "count": true }))
+    };
+    Ok(of("closed")? + of("reset")?)
+}
+
+/// "20 flows left, all of them closed and kept for late segments".
+fn flows_after(flows: u32, over: u64) -> String {
+    let left = flows_left(flows);
+    match over {
+        0 => left,
+        _ if over >= u64::from(flows) => format!("{left}, all of them closed and kept for late segments"),
+        _ => format!("{left}, {over} of them closed and kept for late segments"),
+    }
 }
 
 pub(super) fn flows_left(flows: u32) -> String {
     if flows == 1 { "1 flow left".to_owned() } else { format!("{flows} flows left") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_that_are_over_are_told_apart() {
+        assert_eq!(flows_after(0, 0), "0 flows left");
+        assert_eq!(flows_after(20, 20), "20 flows left, all of them closed and kept for late segments");
+        assert_eq!(flows_after(20, 3), "20 flows left, 3 of them closed and kept for late segments");
+        assert_eq!(flows_after(1, 0), "1 flow left");
+    }
 }

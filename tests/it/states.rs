@@ -6,6 +6,7 @@ use ringlead_tests::{
     ringlead_binary, tcp_transfers, wait_until,
 };
 use serde_json::Value;
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -130,10 +131,21 @@ fn a_wait_that_is_too_short_says_what_is_left() {
     let (ringlead, _) = start(&lab, std::slice::from_ref(&one), "");
     lab.await_servers(&one, "1");
     let name = format!("{}/s1", one.name);
-    let output = tell(ringlead.file(), &["drain", &name, "--wait", "500ms"]);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.ends_with(" left after the wait\n") && !said.contains(" 0 flows left after"), "{said}");
+    let open = lab.within(Node::Client, || TcpStream::connect(one.listen)).expect("a connection");
+    let drain = || {
+        let output = tell(ringlead.file(), &["drain", &name, "--wait", "500ms"]);
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (status, said) = drain();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.ends_with(" after the wait\n") && !said.contains(" 0 flows left after"), "{said}");
+    assert!(!said.contains("all of them"), "{said}");
+    drop(open);
+    wait_until(Duration::from_secs(20), "only closed ones are left", || {
+        let (status, said) = drain();
+        status == Some(0)
+            && said.contains(" left, all of them closed and kept for late segments after the wait")
+    });
 }
 
 /// By reload, SIGTERM, take-over, SIGKILL; a time that is over ends it, and `clear` does.

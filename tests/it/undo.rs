@@ -43,6 +43,16 @@ fn a_reload_stays_when_confirmed_and_returns_when_undone_or_forgotten() {
     assert_eq!(ask(&["undo"]).0, 0);
     lab.await_servers(service, "12");
 
+    // What changes nothing leaves the way back, also by SIGHUP; on trial it is nothing that could be undone.
+    assert_eq!((ask(&["reload"]).0, ask(&["reload"]).0), (0, 0));
+    lab.await_servers(service, "123");
+    assert_eq!(ask(&["undo"]).0, 0);
+    lab.await_servers(service, "12");
+    assert_eq!((ask(&["undo"]).0, ask(&["reload", "--confirm", "1h"]).0, ask(&["undo"]).0), (0, 0, 0));
+    lab.await_servers(service, "123");
+    assert_eq!(ask(&["undo"]).0, 0);
+    lab.await_servers(service, "12");
+
     assert_eq!(ask(&["reload", "--confirm", "1s"]).0, 0);
     wait_until(Duration::from_secs(30), "the reload is undone", || !waits());
     lab.await_servers(service, "12");
