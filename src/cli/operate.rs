@@ -14,7 +14,7 @@ pub(crate) enum ServerCommand {
     /// Take no new flows but those of sticky clients; established flows go on, also over `run --take-over`. A stop and a start
     /// meanwhile break them: without its flow a connection's server is computed over those that take new ones.
     Drain(LeaveArgs),
-    /// Take no new flow at all; established flows go on as with drain.
+    /// Take no new flow at all; established flows go on.
     Offline(LeaveArgs),
     /// Give it another weight, 1 to 256. Flows that it has stay. With maglev say it on every node, or they choose differently.
     Weight(WeightArgs),
@@ -199,8 +199,8 @@ pub(crate) struct LeaveArgs {
     /// The state.
     #[command(flatten)]
     pub(crate) say: SayArgs,
-    /// Wait until the server has no flow left, so long at most (`10m`). Exit status 1: some are left that are not closed at both
-    /// ends.
+    /// Wait until the server has no flow left, so long at most (`10m`), over restarts and take-overs too. Exit status 1: some are left.
+    /// Ctrl-C ends the wait: the state stays, and what `--then` says is not done.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) wait: Option<Duration>,
     /// What to do when the wait is over, whether flows are left or not.

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &DiffArgs) -> ExitCode {
     match compare(args) {
         Ok(found) => {
-            let text = if args.daemon.json {
+            let text = if args.json {
                 format!("{:#}\n", found.to_json())
             } else {
                 found.lines().iter().map(|line| format!("{line}\n")).collect()
@@ -39,7 +39,7 @@ fn compare(args: &DiffArgs) -> Result<Diff, String> {
         return Ok(diff(&old, &new));
     }
     let refused = |why| format!("ringlead config diff: {why}");
-    let socket = control(&args.daemon.daemon).map_err(refused)?;
+    let socket = control(&args.daemon).map_err(refused)?;
     let text = running(&socket).map_err(refused)?;
     let old = Side::parse("the daemon's configuration", &text).map_err(|found| found.render(colour))?;
     let found = diff(&old, &new);

@@ -117,7 +117,7 @@ fn of_another(started: &str, after: u64, form: Form) -> String {
 }
 
 /// Whether a daemon may come back.
-fn is_away(error: &ClientError) -> bool {
+pub(super) fn is_away(error: &ClientError) -> bool {
     match error {
         ClientError::NoDaemon { .. }
         | ClientError::NoAnswer

@@ -38,7 +38,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     match out::failure() {
         None => ended,
         Some(why) => {
-            eprintln!("ringlead: not all of the output could be written: {why}");
+            eprintln!("ringlead: the output could not be written: {why}");
             ExitCode::from(2)
         }
     }
