@@ -1,11 +1,13 @@
 //! Which server a packet without a flow gets, and the flow that it then has.
 
+use crate::chosen::Chosen;
 use crate::drops::Reason;
+use crate::ends::EndQueue;
 use crate::neighbours::Neighbours;
 use crate::tables::{Chooser, Delivery, Pool, Server, Service, Tables, Way, protocol};
 use arrayvec::ArrayVec;
 use ringlead_flow::snat::{Mapping, SnatPool, SnatRandom};
-use ringlead_flow::{FlowSpec, FlowTable, Hit, Inserted, Link, Packed, ServerId, Side, Tick, Tuple};
+use ringlead_flow::{Account, FlowSpec, FlowTable, Hit, Inserted, Link, Packed, ServerId, Side, Tick, Tuple};
 use ringlead_pick::{Cursor, Loads};
 use ringlead_wire::{Kind, Meta};
 
@@ -65,6 +67,7 @@ pub(crate) struct Request<'a> {
     pub flows: &'a FlowTable,
     pub loads: &'a Loads,
     pub neighbours: &'a Neighbours,
+    pub ends: &'a EndQueue,
     pub service: &'a Service,
     pub tuple: &'a Tuple,
     pub meta: &'a Meta,
@@ -72,6 +75,8 @@ pub(crate) struct Request<'a> {
     /// The choice that was made ahead.
     pub picked: Option<ServerId>,
     pub now: Tick,
+    /// The same time, in microseconds.
+    pub now_us: u64,
     /// Whose share of the source ports is taken from.
     pub worker: usize,
 }
@@ -140,7 +145,7 @@ impl Request<'_> {
             if let Some(outcome) = self.of_nodes(id) {
                 return outcome;
             }
-            match self.give(pool, id, sources, hit) {
+            match self.give((pool, id, tried.len()), sources, hit) {
                 Given::Outcome(outcome) => return outcome,
                 Given::Taken => taken = true,
                 Given::Never => {}
@@ -179,7 +184,7 @@ impl Request<'_> {
         let mut tried = Tried::new();
         while !tried.is_full() {
             let Some(id) = pick(self.tables, self.loads, pool, self.tuple, &tried, cursor) else { break };
-            if let Given::Outcome(outcome) = self.give(pool, id, sources, hit) {
+            if let Given::Outcome(outcome) = self.give((pool, id, tried.len()), sources, hit) {
                 return outcome;
             }
             tried.push(id);
@@ -198,14 +203,21 @@ impl Request<'_> {
         (flow.side == Side::Client).then_some(Outcome::Flow(false))
     }
 
-    /// Gives the packet a flow to one server, if it can have one there.
-    fn give(&self, pool: &Pool, id: ServerId, sources: &mut Sources<'_>, hit: &mut Hit) -> Given {
+    /// Gives the packet a flow to one server, if it can have one there. `choice`: of which pool, which one, and after how many.
+    fn give(
+        &self,
+        choice @ (pool, id, _): (&Pool, ServerId, usize),
+        sources: &mut Sources<'_>,
+        hit: &mut Hit,
+    ) -> Given {
         let Some(server) = self.tables.server(id) else { return Given::Never };
+        let account = self.ends.account(self.tables, self.tuple, self.now_us, || self.chosen(choice));
+        let begun = (id, account);
         let inserted = self.loads.count(id.0, pool.limit(id), || {
             let inserted = match &self.service.delivery {
-                Delivery::Snat(ports) => self.insert_with_port(ports, id, server, sources, hit),
-                Delivery::Nat => Ok(self.insert(id, Some(answers(server, self.tuple)), hit)),
-                Delivery::Dsr | Delivery::Tunnel(_) => Ok(self.insert(id, None, hit)),
+                Delivery::Snat(ports) => self.insert_with_port(ports, begun, server, sources, hit),
+                Delivery::Nat => Ok(self.insert(begun, Some(answers(server, self.tuple)), hit)),
+                Delivery::Dsr | Delivery::Tunnel(_) => Ok(self.insert(begun, None, hit)),
             };
             (inserted == Ok(Made::New), inserted)
         });
@@ -233,7 +245,7 @@ impl Request<'_> {
     fn insert_with_port(
         &self,
         ports: &SnatPool,
-        id: ServerId,
+        begun: (ServerId, Option<Account>),
         server: &Server,
         sources: &mut Sources<'_>,
         hit: &mut Hit,
@@ -245,7 +257,7 @@ impl Request<'_> {
             let ours = ahead.or_else(|| ports.take(self.worker, protocol, v4, sources.random));
             let Some(ours) = ours else { return Err(Reason::SnatExhausted) };
             let answers = Tuple { dst: ours.ip, dport: ours.port, ..answers(server, self.tuple) };
-            let made = self.insert(id, Some(answers), hit);
+            let made = self.insert(begun, Some(answers), hit);
             if made == Made::New {
                 return Ok(made);
             }
@@ -257,7 +269,21 @@ impl Request<'_> {
         Ok(Made::Taken)
     }
 
-    fn insert(&self, server_id: ServerId, server: Option<Tuple>, hit: &mut Hit) -> Made {
+    /// Why a server: for a flow whose account is about to be opened.
+    #[cold]
+    fn chosen(&self, (pool, id, tried): (&Pool, ServerId, usize)) -> Chosen {
+        let is_sorry = !std::ptr::eq(pool, &*self.service.pool);
+        let known = || known(self.tables, self.loads, self.service, self.tuple, self.now);
+        let is_known = !is_sorry && tried == 0 && known() == Some(id);
+        Chosen::of(pool, is_sorry, is_known, tried, !begins(self.meta))
+    }
+
+    fn insert(
+        &self,
+        (server_id, account): (ServerId, Option<Account>),
+        server: Option<Tuple>,
+        hit: &mut Hit,
+    ) -> Made {
         let crosses = server.is_some_and(|answers| answers.src.is_v4() != self.tuple.src.is_v4());
         let spec = FlowSpec {
             client: *self.tuple,
@@ -267,6 +293,7 @@ impl Request<'_> {
             profile: self.service.profile,
             link: self.link,
             first: self.meta.flags,
+            account,
         };
         let (flow, made) = match self.flows.insert(&spec, self.now) {
             Inserted::New(flow) => (flow, Made::New),

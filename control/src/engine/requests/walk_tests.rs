@@ -103,6 +103,7 @@ fn add(walk: &FlowWalk, service: &str, at: [u8; 4], server: (&str, u8), n: u32, 
         link: Link { mac: [2, 0, 0, 0, 0, 9], port: 0, vlans: 0, vlan: [0, 0] },
         marks: 0b11,
         idle,
+        account: None,
     };
     walk.shared.adopt(&walk.shared.tables.load(), &inherited, now_tick()).unwrap();
 }
