@@ -43,10 +43,10 @@ fn both_ends_packets_and_bytes_are_counted_from_the_first_to_the_last() {
         let mut rig = counting(&Plan::default());
         let client = if v6 { "[2001:db8:9::1]:1000" } else { CLIENT };
         let syn = from_client(Packet::tcp(client, service).flags(TcpFlags::SYN));
-        let data = from_client(Packet::tcp(client, service).payload(&[7; 900]));
+        let data = from_client(Packet::tcp(client, service).payload([7; 900]));
         let began = rig.now;
         let server = server_of(&rig.one(WAN, &syn).1);
-        let answer = from_server(server, Packet::tcp(server_address(server, v6), client).payload(&[8; 100]));
+        let answer = from_server(server, Packet::tcp(server_address(server, v6), client).payload([8; 100]));
         rig.now += 3_000_000;
         let answers = [answer.build(), answer.build()];
         assert_eq!(rig.send(LAN, &answers).len(), 2, "{:?}", rig.drops());
@@ -69,7 +69,7 @@ fn every_mode_counts() {
     for service in [DSR4, DSR6, TUNNEL44, TUNNEL46, TUNNEL64, TUNNEL66] {
         let mut rig = counting(&Plan::default());
         let client = if service.starts_with('[') { "[2001:db8:9::1]:1000" } else { CLIENT };
-        let data = from_client(Packet::tcp(client, service).payload(&[7; 100]));
+        let data = from_client(Packet::tcp(client, service).payload([7; 100]));
         rig.one(WAN, &data);
         rig.one(WAN, &data);
         let bytes = data.build().len() as u64;
