@@ -8,8 +8,8 @@ pub(crate) use listings::{
     PersistArgs, ServersArgs,
 };
 pub(crate) use operate::{
-    LeaveArgs, NodeArgs, NodeCommand, NodeDrainArgs, ReportArgs, Reported, SayArgs, ServerArgs,
-    ServerCommand, Then, WeightArgs,
+    AddArgs, EditArgs, FirstState, LeaveArgs, NodeArgs, NodeCommand, NodeDrainArgs, RemoveArgs, ReportArgs,
+    Reported, SayArgs, ServerArgs, ServerCommand, Then, WeightArgs,
 };
 
 use clap::{Args, Parser, Subcommand};

@@ -21,12 +21,11 @@ pub(crate) enum ServerCommand {
     Clear(ServerArgs),
     /// Say for a monitoring system whether it is up; counts before ringlead's own checks, and ends by itself.
     Report(ReportArgs),
-    /// Not a command: says how to add a server.
-    #[command(hide = true)]
-    Add(EditArgs),
-    /// Not a command: says how to remove a server.
-    #[command(hide = true)]
-    Remove(EditArgs),
+    /// Write another server into the configuration file, and have the daemon take it over. A file that would be refused stays as
+    /// it is.
+    Add(AddArgs),
+    /// Take a server out of the configuration file, and have the daemon take that over. Its flows go on until they end.
+    Remove(RemoveArgs),
 }
 
 /// A weight.
@@ -40,12 +39,67 @@ pub(crate) struct WeightArgs {
     pub(crate) weight: u16,
 }
 
-/// Whatever was meant by it.
+/// A server that is to be.
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    /// A pool of the file, and the new server's name.
+    #[arg(value_name = "POOL/SERVER", add = ArgValueCandidates::new(complete::pools_of_servers))]
+    pub(crate) server: String,
+    /// Where it serves: `10.0.0.13:8080`, `[2001:db8::13]:8080`.
+    #[arg(value_name = "ADDRESS:PORT")]
+    pub(crate) address: String,
+    /// Its share of new flows beside the others' weights. Default: 1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) weight: Option<u16>,
+    /// What it begins as. Default: ready.
+    #[arg(long)]
+    pub(crate) state: Option<FirstState>,
+    /// At so many flows it gets no new one; not with maglev. Default: any number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_flows: Option<u32>,
+    /// It gets flows only while fewer than the pool's `min-servers` others can serve.
+    #[arg(long)]
+    pub(crate) backup: bool,
+    #[command(flatten)]
+    pub(crate) edit: EditArgs,
+}
+
+/// What the file may say of a server's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum FirstState {
+    /// It takes flows.
+    Ready,
+    /// It takes no new flows but those of sticky clients.
+    Drain,
+    /// It takes no new flow at all.
+    Offline,
+}
+
+/// A server that is to go.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// The server.
+    #[arg(value_name = "POOL/SERVER", add = ArgValueCandidates::new(complete::servers))]
+    pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) edit: EditArgs,
+}
+
+/// A change of the configuration file.
 #[derive(Debug, Args)]
 pub(crate) struct EditArgs {
-    /// Anything.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) rest: Vec<String>,
+    /// Whose file it is. Without `-c` the daemon says which one it has.
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
+    /// Show what would be written and what would change then, and write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Although the file has other changes that are not in force yet: those come into force, too.
+    #[arg(long)]
+    pub(crate) also_pending: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `ringlead node`.

@@ -52,6 +52,11 @@ pub(crate) fn pools() -> Vec<CompletionCandidate> {
     names("pools", |row| text(row, "/name"), |row| text(row, "/algorithm"))
 }
 
+/// The running pools, for the name of a server that is to be in one.
+pub(crate) fn pools_of_servers() -> Vec<CompletionCandidate> {
+    names("pools", |row| format!("{}/", text(row, "/name")), |row| text(row, "/algorithm"))
+}
+
 /// The running servers.
 pub(crate) fn servers() -> Vec<CompletionCandidate> {
     let name = |row: &Value| format!("{}/{}", text(row, "/pool"), text(row, "/name"));

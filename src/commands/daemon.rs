@@ -30,8 +30,24 @@ pub(super) fn ask(args: &SocketArgs, request: &Value) -> Result<Value, String> {
     client::request(&control(args)?, request).map_err(|error| error.to_string())
 }
 
-/// The daemon's configuration in its effective form, page by page, begun again when it changes meanwhile.
+/// What the daemon has in force.
+#[derive(Debug, Default)]
+pub(super) struct InForce {
+    /// Its configuration in its effective form.
+    pub(super) text: String,
+    /// The file that a reload reads; `None`: its path is no text, or the daemon is of a version that does not say.
+    pub(super) file: Option<PathBuf>,
+    /// For how many seconds yet a reload waits for its confirmation; `None`: none waits.
+    pub(super) waits_s: Option<u64>,
+}
+
+/// The daemon's configuration in its effective form.
 pub(super) fn running(socket: &Path) -> Result<String, String> {
+    in_force(socket).map(|in_force| in_force.text)
+}
+
+/// What the daemon has in force, page by page, begun again when it changes meanwhile.
+pub(super) fn in_force(socket: &Path) -> Result<InForce, String> {
     let (mut text, mut offset, mut generation) = (String::new(), 0, None);
     for _ in 0..PAGES_MAX {
         let request = json!({ "command": "config", "offset": offset });
@@ -51,7 +67,10 @@ pub(super) fn running(socket: &Path) -> Result<String, String> {
         );
         match page.get("next").and_then(Value::as_u64) {
             Some(next) => offset = next,
-            None => return Ok(text),
+            None => {
+                let file = page.get("file").and_then(Value::as_str).map(PathBuf::from);
+                return Ok(InForce { text, file, waits_s: page.get("waits_s").and_then(Value::as_u64) });
+            }
         }
     }
     Err("the daemon's configuration changes all the time".to_owned())

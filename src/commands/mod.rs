@@ -20,6 +20,7 @@ mod persist;
 mod reload;
 mod render;
 mod server;
+mod server_edit;
 mod status;
 
 pub(crate) use flows::sorting;

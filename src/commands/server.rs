@@ -1,6 +1,6 @@
 //! `ringlead server`: an operator takes a server out and back, and waits for its flows.
 
-use super::daemon;
+use super::{daemon, server_edit};
 use crate::cli::{LeaveArgs, ReportArgs, Reported, SayArgs, ServerArgs, ServerCommand, Then, WeightArgs};
 use ringlead_control::admin::client;
 use ringlead_control::config::OperatorState;
@@ -18,10 +18,6 @@ use std::time::{Duration, Instant};
 /// The longest that one question waits; the daemon answers before that, too.
 const ASK_MAX: Duration = Duration::from_secs(20);
 
-/// What `add` and `remove` say: a server that is in no file would be gone after the next reload, or there for ever.
-const BY_FILE: &str = "servers are added and removed in the file: edit [pool.NAME], look with `ringlead config diff`, \
-     then `ringlead reload --confirm 60s`; a removed server keeps its flows until they end";
-
 /// Tells the daemon. Exit status 0: done; 1: flows are left after the wait; 2: refused, or no answer.
 pub(crate) fn server(command: &ServerCommand) -> ExitCode {
     let done = match command {
@@ -31,8 +27,8 @@ pub(crate) fn server(command: &ServerCommand) -> ExitCode {
         ServerCommand::Weight(args) => weigh(args),
         ServerCommand::Clear(args) => clear(args),
         ServerCommand::Report(args) => report(args),
-        ServerCommand::Add(_) => Err(BY_FILE.to_owned()),
-        ServerCommand::Remove(_) => Err(BY_FILE.to_owned()),
+        ServerCommand::Add(args) => server_edit::add(args),
+        ServerCommand::Remove(args) => server_edit::remove(args),
     };
     done.unwrap_or_else(|why| {
         eprintln!("ringlead server: {why}");
@@ -50,10 +46,7 @@ struct Told<'a> {
 
 impl<'a> Told<'a> {
     fn of(args: &'a ServerArgs) -> Result<Self, String> {
-        let parts =
-            args.server.split_once('/').filter(|(pool, server)| !pool.is_empty() && !server.is_empty());
-        let (pool, server) = parts
-            .ok_or_else(|| format!("`{}` is no POOL/SERVER; `ringlead status` lists them", args.server))?;
+        let (pool, server) = named(&args.server)?;
         Ok(Self { control: daemon::socket(&args.daemon)?, pool, server, json: args.json })
     }
 
@@ -108,8 +101,14 @@ impl<'a> Told<'a> {
     }
 }
 
+/// `POOL/SERVER`.
+pub(super) fn named(text: &str) -> Result<(&str, &str), String> {
+    let parts = text.split_once('/').filter(|(pool, server)| !pool.is_empty() && !server.is_empty());
+    parts.ok_or_else(|| format!("`{text}` is no POOL/SERVER; `ringlead status` lists them"))
+}
+
 /// A line. A closed pipe is the reader's choice.
-fn print(line: &str) {
+pub(super) fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
@@ -195,6 +194,6 @@ fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn flows_left(flows: u32) -> String {
+pub(super) fn flows_left(flows: u32) -> String {
     if flows == 1 { "1 flow left".to_owned() } else { format!("{flows} flows left") }
 }

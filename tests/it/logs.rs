@@ -94,19 +94,8 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
     wait_until(LIMIT, "the server down", || {
         events.output().lines().any(|line| line.contains(&server) && line.contains("\"up\":false"))
     });
-    wait_until(LIMIT, "flows that chose again", || {
-        datagrams.iter().for_each(|socket| _ = socket.send(b"again"));
-        lines(&flows).iter().any(|line| {
-            let fields = &line["fields"];
-            let server = fields["server"].as_str().unwrap_or_default();
-            let ended =
-                fields["end"] == "chosen-again" && server == format!("{}/s1", config.services[1].name);
-            if ended {
-                assert_counted(fields);
-            }
-            ended
-        })
-    });
+    let counted = await_choice(&flows, &datagrams, &format!("{}/s1", config.services[1].name));
+    assert_counted(&counted);
     farm.bring_back(1);
     wait_until(LIMIT, "the server up again", || {
         let all = events.output();
@@ -169,6 +158,18 @@ fn await_ends(flows: &Path, service: &Service, closed: Vec<(SocketAddr, char, &'
             })
         });
     }
+}
+
+/// Waits until a flow of datagrams has left a server that is down; what the flow log says of it.
+fn await_choice(flows: &Path, datagrams: &[UdpSocket], server: &str) -> Value {
+    let mut found = None;
+    wait_until(LIMIT, "flows that chose again", || {
+        datagrams.iter().for_each(|socket| _ = socket.send(b"again"));
+        let fits = |fields: &&Value| fields["end"] == "chosen-again" && fields["server"] == server;
+        found = lines(flows).iter().map(|line| &line["fields"]).find(fits).cloned();
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 /// What the client sent and what the server did: packets and bytes.

@@ -42,6 +42,7 @@ mod programs;
 mod refusals;
 mod reload;
 mod reports;
+mod server_edit;
 mod service_path;
 mod service_path_upgrade;
 mod service_path_whole;

@@ -63,6 +63,24 @@ impl Source {
         self.parts.len()
     }
 
+    /// The name of a file, by its number.
+    pub(super) fn part_name(&self, part: usize) -> &str {
+        self.parts.get(part).map_or("", |part| &part.name)
+    }
+
+    /// The same with another text in the place of one file's.
+    pub(super) fn with_part(&self, part: usize, text: &str) -> Self {
+        let mut texts = self.parts().enumerate().map(|(number, span)| {
+            let own = self.text.get(span).unwrap_or_default();
+            (self.part_name(number), if number == part { text } else { own })
+        });
+        let (name, first) = texts.next().unwrap_or_default();
+        let mut source = Self::new(name, first);
+        texts.for_each(|(name, text)| source.append(name, text));
+        source.whole = self.whole;
+        source
+    }
+
     /// The number of the file that a byte is in.
     fn part(&self, at: usize) -> usize {
         self.parts.partition_point(|part| part.start <= at).saturating_sub(1)
@@ -144,5 +162,9 @@ mod tests {
         assert_eq!(place(13), ("y", 1, 1));
         assert_eq!(place(19), ("y", 2, 1));
         assert_eq!(place(25), ("y", 3, 1));
+        let edited = source.with_part(2, "e = 5");
+        assert_eq!(edited.text, "a = 1\nb = 2\n\ne = 5");
+        assert_eq!((edited.part_name(2), edited.name(13), edited.line(13)), ("y", "y", 1));
+        assert_eq!(source.with_part(0, "").text, "\n\nc = 3\nd = 4\n");
     }
 }

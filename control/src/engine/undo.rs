@@ -69,8 +69,8 @@ impl Undo {
         self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// The text from a byte on, as much as fits into an answer.
-    pub(super) fn page(&self, offset: usize) -> Result<Value, String> {
+    /// The text from a byte on, as much as fits into an answer, with the file that a reload reads (none where its path is no text).
+    pub(super) fn page(&self, offset: usize, file: &Path) -> Result<Value, String> {
         let rest =
             self.running.effective.get(offset..).ok_or("`offset` is not a place in the configuration")?;
         let mut end = rest.len().min(PAGE);
@@ -78,7 +78,10 @@ impl Undo {
             end -= 1;
         }
         let next = (end < rest.len()).then_some(offset + end);
-        Ok(json!({ "generation": self.generation, "text": rest.get(..end), "next": next }))
+        let (waits_s, file) = (self.waits_s(Instant::now()), std::path::absolute(file).ok());
+        let file = file.as_deref().and_then(Path::to_str);
+        let (generation, text) = (self.generation, rest.get(..end));
+        Ok(json!({ "generation": generation, "text": text, "next": next, "file": file, "waits_s": waits_s }))
     }
 }
 
@@ -194,13 +197,17 @@ mod tests {
         let undo = undo(&text);
         let (mut got, mut offset, mut pages) = (String::new(), Some(0), 0);
         while let Some(at) = offset {
-            let page = undo.page(at).unwrap();
+            let page = undo.page(at, Path::new("/etc/x.toml")).unwrap();
+            assert_eq!((&page["file"], &page["waits_s"]), (&json!("/etc/x.toml"), &Value::Null));
             got.push_str(page["text"].as_str().unwrap());
             offset = page["next"].as_u64().map(|next| usize::try_from(next).unwrap());
             pages += 1;
         }
         assert_eq!((got == text, pages), (true, 3));
-        assert!(undo.page(2).is_err() && undo.page(usize::MAX).is_err());
+        let page = |offset| undo.page(offset, Path::new("x.toml"));
+        assert!(page(2).is_err() && page(usize::MAX).is_err());
+        let file = page(0).unwrap()["file"].as_str().map(std::path::PathBuf::from);
+        assert!(file.is_some_and(|file| file.is_absolute() && file.ends_with("x.toml")));
     }
 
     #[test]

@@ -73,8 +73,8 @@ pub struct Count {
 /// call or reads a clock.
 #[derive(Debug)]
 pub struct FlowTable {
-    v4: Table<V4>,
-    v6: Table<V6>,
+    pub(crate) v4: Table<V4>,
+    pub(crate) v6: Table<V6>,
 }
 
 impl FlowTable {

@@ -25,6 +25,11 @@ impl Shard {
         Self { head: AtomicU64::new(pack(0, first)), flows: AtomicUsize::new(0), cursor: AtomicU32::new(0) }
     }
 
+    /// Whether it has no free entry just now.
+    pub(crate) fn is_full(&self) -> bool {
+        first(self.head.load(Relaxed)).is_none()
+    }
+
     /// Takes an entry out of the list and asks for the memory of the next one; `None` when it is empty or too busy.
     pub(crate) fn pop<'a, K: Key>(&self, entry: impl Fn(u32) -> Entry<'a, K>) -> Option<u32> {
         let mut head = self.head.load(Acquire);

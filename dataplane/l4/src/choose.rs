@@ -5,19 +5,15 @@ use crate::drops::Reason;
 use crate::ends::EndQueue;
 use crate::neighbours::Neighbours;
 use crate::tables::{Chooser, Delivery, Pool, Server, Service, Tables, Way, protocol};
-use arrayvec::ArrayVec;
+use crate::tries::tries;
 use ringlead_flow::snat::{Mapping, SnatPool, SnatRandom};
 use ringlead_flow::{Account, FlowSpec, FlowTable, Hit, Inserted, Link, Packed, ServerId, Side, Tick, Tuple};
 use ringlead_pick::{Cursor, Loads};
 use ringlead_wire::{Kind, Meta};
+use std::ops::ControlFlow::{Break, Continue};
 
-/// How many servers are tried when the reply's addresses and ports are already another flow's.
-pub(crate) const CHOICES: usize = 4;
 /// How many source ports are tried for one server.
 const PORTS: u32 = 4;
-
-/// Servers that have been tried for one packet.
-type Tried = ArrayVec<ServerId, CHOICES>;
 
 /// What scheduling one packet came to.
 pub(crate) enum Outcome {
@@ -135,22 +131,26 @@ impl Request<'_> {
         if !recomputes && !begins(self.meta) {
             return Outcome::Drop(Reason::UnknownFlow);
         }
-        let (mut tried, mut taken) = (Tried::new(), false);
+        let mut taken = false;
         // A packet before this one in the burst may have made the client known.
         let known = || known(self.tables, self.loads, self.service, self.tuple, self.now);
         let mut ahead = self.picked.or_else(known);
-        while !tried.is_full() {
-            let again = |cursor| pick(self.tables, self.loads, pool, self.tuple, &tried, cursor);
-            let Some(id) = ahead.take().or_else(|| again(&mut *cursor)) else { break };
+        let next = |tried: &[ServerId]| {
+            ahead.take().or_else(|| pick(self.tables, self.loads, pool, self.tuple, tried, cursor))
+        };
+        let outcome = tries(next, |id, before| {
             if let Some(outcome) = self.of_nodes(id) {
-                return outcome;
+                return Break(outcome);
             }
-            match self.give((pool, id, tried.len()), sources, hit) {
-                Given::Outcome(outcome) => return outcome,
+            match self.give((pool, id, before), sources, hit) {
+                Given::Outcome(outcome) => return Break(outcome),
                 Given::Taken => taken = true,
                 Given::Never => {}
             }
-            tried.push(id);
+            Continue(())
+        });
+        if let Some(outcome) = outcome {
+            return outcome;
         }
         if taken { Outcome::Drop(Reason::TupleTaken) } else { self.sorry(cursor, sources, hit) }
     }
@@ -181,15 +181,12 @@ impl Request<'_> {
             return outcome;
         }
         let Some(pool) = &self.service.sorry else { return Outcome::Refuse(Reason::NoServer) };
-        let mut tried = Tried::new();
-        while !tried.is_full() {
-            let Some(id) = pick(self.tables, self.loads, pool, self.tuple, &tried, cursor) else { break };
-            if let Given::Outcome(outcome) = self.give((pool, id, tried.len()), sources, hit) {
-                return outcome;
-            }
-            tried.push(id);
-        }
-        Outcome::Refuse(Reason::NoServer)
+        let next = |tried: &[ServerId]| pick(self.tables, self.loads, pool, self.tuple, tried, cursor);
+        let outcome = tries(next, |id, before| match self.give((pool, id, before), sources, hit) {
+            Given::Outcome(outcome) => Break(outcome),
+            Given::Taken | Given::Never => Continue(()),
+        });
+        outcome.unwrap_or(Outcome::Refuse(Reason::NoServer))
     }
 
     /// The flow that a packet before this one in the burst has made, or another worker has: it may have taken what this
@@ -229,16 +226,11 @@ impl Request<'_> {
             Ok(Made::New) => Outcome::Flow(true),
             Ok(Made::Existing) => Outcome::Flow(false),
             Ok(Made::Taken) => return Given::Taken,
-            Ok(Made::Full | Made::Contended) if self.goes_without(pool) => Outcome::Stateless(id),
+            Ok(Made::Full | Made::Contended) if goes_without(self.service, pool) => Outcome::Stateless(id),
             Ok(Made::Full) => Outcome::Drop(Reason::TableFull),
             Ok(Made::Contended) => Outcome::Drop(Reason::Contended),
             Err(reason) => self.made_meanwhile(hit).unwrap_or(Outcome::Refuse(reason)),
         })
-    }
-
-    /// Whether the packets of a flow that cannot be stored all find the same server of the pool, who answers by itself.
-    fn goes_without(&self, pool: &Pool) -> bool {
-        self.service.recomputes() && pool.chooser.recomputes() && !self.service.delivery.is_two_sided()
     }
 
     /// snat: with a source port of this worker's share. The flow table has the last word on a port.
@@ -316,6 +308,11 @@ impl Request<'_> {
             sticky.put(&sticky.key(self.tuple.src, self.service.pool.salt), id.0, self.now.0);
         }
     }
+}
+
+/// Whether the packets of a flow that cannot be stored all find the same server of the pool, who answers by itself.
+pub(crate) fn goes_without(service: &Service, pool: &Pool) -> bool {
+    service.recomputes() && pool.chooser.recomputes() && !service.delivery.is_two_sided()
 }
 
 /// The algorithm's server for a packet, and, where some have been tried in vain, its next.

@@ -3,14 +3,18 @@
 //! By the same tables, look-ups and algorithms as the packet's own. What depends on a worker's turn or its random numbers
 //! cannot be told ahead; then it is told among whom.
 
-use crate::choose::{CHOICES, answers, may_return, pick};
+use crate::choose::{answers, goes_without, may_return, pick};
 use crate::drops::Reason;
 use crate::ending::of_segment;
 use crate::lookup::must_choose_again;
 use crate::shared::Shared;
-use crate::tables::{Chooser, Delivery, Ends, Pool, Service, Tables, protocol};
-use ringlead_flow::{Flow, Hit, Packed, ServerId, Side, Tick, Tuple};
+use crate::tables::{Chooser, Delivery, Ends, Pool, Server, Service, Tables, protocol};
+use crate::tries::tries;
+use ringlead_flow::snat::SnatPool;
+use ringlead_flow::{Flow, Hit, Packed, Room, ServerId, Side, Tick, Tuple};
 use ringlead_wire::Protocol;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow::{Break, Continue};
 
 pub use crate::ending::Step;
 
@@ -57,14 +61,19 @@ pub struct Foreseen {
     pub stands_in: bool,
     /// Who gets it.
     pub choice: Choice,
+    /// Why it may get nobody although `choice` names somebody: it depends on the worker, its turns and its random numbers.
+    pub unless: Option<Reason>,
+    /// The family's flow table, where that has no room for the flow.
+    pub full: Option<Room>,
 }
 
 /// What the first packet of this tuple (a SYN or a datagram of the client's) would get. For control: it allocates.
 #[must_use]
 pub fn foresee(shared: &Shared, tables: &Tables, service: &Service, tuple: &Tuple, now: Tick) -> Foreseen {
     let asked = Asked { shared, tables, service, tuple, now, flow: None };
-    let flow = asked.flow();
-    let asked = Asked { flow, ..asked };
+    let had = asked.flow();
+    let asked = Asked { flow: had, ..asked };
+    let flow = had.filter(|flow| tables.has_service(flow.service));
     let remembered = asked.remembered();
     let slot = match &service.pool.chooser {
         Chooser::Maglev { table, by } => {
@@ -83,6 +92,8 @@ pub fn foresee(shared: &Shared, tables: &Tables, service: &Service, tuple: &Tupl
         taken: Vec::new(),
         stands_in: false,
         choice: Choice::Nobody(Reason::NoServer),
+        unless: None,
+        full: None,
     };
     seen.choice = match flow {
         Some(flow) if !is_given_up(tables, &flow) => Choice::Flow(flow.server_id),
@@ -97,14 +108,55 @@ fn is_given_up(tables: &Tables, flow: &Flow) -> bool {
     ends || must_choose_again(tables, &Hit::from(flow))
 }
 
-/// Whether a server can have the flow.
+/// What comes of trying a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fits {
-    Yes,
+    /// It gets the packet; for this reason not from every worker.
+    Yes(Option<Reason>),
+    /// It gets the packet, whose flow has no room.
+    Without(Room),
+    /// The tries end: there is no room for the flow.
+    Full(Room),
+    /// The tries end: the packet is dropped, or answered as declared.
+    Ends(Reason),
     /// The reply's addresses and ports are another flow's already.
     Taken,
     /// It has no room, or nobody knows the way to it.
     No,
+}
+
+impl Fits {
+    const fn goes_on(self) -> bool {
+        matches!(self, Self::Taken | Self::No)
+    }
+}
+
+/// Whom the tries in one pool meet.
+#[derive(Default)]
+struct Met {
+    able: Vec<ServerId>,
+    taken: Vec<ServerId>,
+    /// Why they may end with nobody.
+    ends: Option<Reason>,
+    full: Option<Room>,
+}
+
+impl Met {
+    fn note(&mut self, id: ServerId, fits: Fits) {
+        let (list, ends, full) = match fits {
+            Fits::Yes(unless) => (Some(&mut self.able), unless, None),
+            Fits::Without(room) => (Some(&mut self.able), None, Some(room)),
+            Fits::Full(room) => (None, Some(Reason::TableFull), Some(room)),
+            Fits::Ends(reason) => (None, Some(reason), None),
+            Fits::Taken => (Some(&mut self.taken), None, None),
+            Fits::No => (None, None, None),
+        };
+        if let Some(list) = list.filter(|list| !list.contains(&id)) {
+            list.push(id);
+        }
+        self.ends = self.ends.or(ends);
+        self.full = self.full.or(full);
+    }
 }
 
 struct Asked<'a> {
@@ -113,18 +165,18 @@ struct Asked<'a> {
     service: &'a Service,
     tuple: &'a Tuple,
     now: Tick,
-    /// The tuple's flow: where it is given up, its server's answers are not in the way.
+    /// The tuple's flow: where it is given up, neither its server's answers nor its entry are in the way.
     flow: Option<Flow>,
 }
 
 impl Asked<'_> {
-    /// The flow that the client's packets have, of a service that is still there.
+    /// The flow that the client's packets have.
     fn flow(&self) -> Option<Flow> {
         let flows = &self.shared.flows;
         let wide = || flows.lookup_widened(&Packed::from(self.tuple), self.now).map(|hit| hit.flow());
         let flow = flows.lookup(self.tuple, self.now);
         let flow = flow.or_else(|| if self.tables.mixed { wide() } else { None })?;
-        (flow.side == Side::Client && self.tables.has_service(flow.service)).then_some(flow)
+        (flow.side == Side::Client).then_some(flow)
     }
 
     fn remembered(&self) -> Option<Remembered> {
@@ -143,104 +195,131 @@ impl Asked<'_> {
             return Choice::Nobody(Reason::OwnNode);
         }
         let client = seen.remembered.filter(|known| known.counts).map(|known| known.server);
-        if let Some(id) = client {
-            if self.service.own == Some(id) {
-                return Choice::Nobody(Reason::OwnNode);
-            }
-            match self.fits(&self.service.pool, id) {
-                Fits::Yes => return Choice::Client(id),
-                Fits::Taken => seen.taken.push(id),
-                Fits::No => {}
-            }
-        }
         if let Some(choice) = self.among(&self.service.pool, client, seen) {
             return choice;
         }
-        if !seen.taken.is_empty() {
-            return Choice::Nobody(Reason::TupleTaken);
-        }
         let Some(sorry) = &self.service.sorry else { return Choice::Nobody(Reason::NoServer) };
         seen.stands_in = true;
-        self.among(sorry, None, seen).unwrap_or(Choice::Nobody(Reason::NoServer))
+        // Whom the sorry pool's servers cannot take is refused.
+        let refused = |reason| if reason == Reason::TupleTaken { Reason::NoServer } else { reason };
+        let choice = self.among(sorry, None, seen).unwrap_or(Choice::Nobody(Reason::NoServer));
+        seen.unless = seen.unless.map(refused);
+        if let Choice::Nobody(reason) = choice { Choice::Nobody(refused(reason)) } else { choice }
     }
 
-    /// The algorithm's choice of a pool; `None`: nobody of it can have the flow. As `serve` goes on: those that it may name
-    /// first, and where all of them are taken, those that it names then, as often as a packet is worth.
-    fn among(&self, pool: &Pool, tried: Option<ServerId>, seen: &mut Foreseen) -> Option<Choice> {
-        let mut tried: Vec<ServerId> = tried.into_iter().collect();
-        let mut able = Vec::new();
-        while able.is_empty() && tried.len() < CHOICES {
-            let may = self.candidates(pool, &tried);
-            let Some(may) = may else { return self.computed(pool, tried, seen) };
-            if may.is_empty() {
-                break;
-            }
-            for id in may {
-                match self.fits(pool, id) {
-                    Fits::Yes => able.push(id),
-                    Fits::Taken if !seen.taken.contains(&id) => seen.taken.push(id),
-                    Fits::Taken | Fits::No => {}
-                }
-                tried.push(id);
-            }
-        }
-        match able.as_slice() {
-            [] => None,
-            [one] => Some(Choice::Algorithm(*one)),
-            _ => Some(Choice::AnyOf(able)),
-        }
+    /// What the tries in a pool come to; `None`: nobody of it can have the flow, and no answer is in the way.
+    ///
+    /// They are the worker's own, with bad luck: as long as a turn or a draw can name a server that cannot have the flow, it does.
+    /// So whoever can have it is met on the way, and it shows whether a worker may end its tries before.
+    fn among(&self, pool: &Pool, client: Option<ServerId>, seen: &mut Foreseen) -> Option<Choice> {
+        let (mut ahead, mut met, mut is_taken) = (client, Met::default(), false);
+        let next = |tried: &[ServerId]| {
+            let may = ahead.take().map_or_else(|| self.candidates(pool, tried), |id| vec![id]);
+            let may: Vec<(ServerId, Fits)> = may.into_iter().map(|id| (id, self.fits(pool, id))).collect();
+            may.iter().for_each(|(id, fits)| met.note(*id, *fits));
+            let in_vain = may.iter().filter(|(_, fits)| fits.goes_on());
+            // Of two at random the worse is named only while another one is as bad: so it comes first.
+            let unlucky = in_vain.max_by_key(|(id, _)| self.shared.loads.get(id.0));
+            unlucky.or(may.first()).map(|(id, _)| *id)
+        };
+        let decided = tries(next, |id, _| {
+            let fits = self.fits(pool, id);
+            is_taken |= fits == Fits::Taken;
+            if fits.goes_on() { Continue(()) } else { Break(()) }
+        });
+        let in_vain = if is_taken { Reason::TupleTaken } else { Reason::NoServer };
+        let ends = met.ends.or_else(|| decided.is_none().then_some(in_vain));
+        seen.full = met.full;
+        seen.taken.extend(met.taken);
+        let choice = match met.able.as_slice() {
+            [] => return ends.filter(|reason| *reason != Reason::NoServer).map(Choice::Nobody),
+            [one] if Some(*one) == client => Choice::Client(*one),
+            [one] => Choice::Algorithm(*one),
+            _ => Choice::AnyOf(met.able),
+        };
+        seen.unless = ends;
+        Some(choice)
     }
 
-    /// Maglev's choice, and its next ones where the first cannot have the flow.
-    fn computed(&self, pool: &Pool, mut tried: Vec<ServerId>, seen: &mut Foreseen) -> Option<Choice> {
-        while tried.len() < CHOICES {
-            let id = pick(self.tables, &self.shared.loads, pool, self.tuple, &tried, &mut None)?;
-            if self.service.own == Some(id) {
-                return Some(Choice::Nobody(Reason::OwnNode));
-            }
-            match self.fits(pool, id) {
-                Fits::Yes => return Some(Choice::Algorithm(id)),
-                Fits::Taken if !seen.taken.contains(&id) => seen.taken.push(id),
-                Fits::Taken | Fits::No => {}
-            }
-            tried.push(id);
-        }
-        None
-    }
-
-    /// Whom the algorithm may name after these; `None`: it computes the one (Maglev).
-    fn candidates(&self, pool: &Pool, tried: &[ServerId]) -> Option<Vec<ServerId>> {
+    /// Whom the algorithm may name after these.
+    fn candidates(&self, pool: &Pool, tried: &[ServerId]) -> Vec<ServerId> {
+        let loads = &self.shared.loads;
         let id = |member: usize| pool.members.get(member).copied();
-        let load = |member: usize| id(member).map_or(u32::MAX, |id| self.shared.loads.get(id.0));
-        let has_room = |id: &ServerId| pool.has_room(&self.shared.loads, *id);
-        let may = |member: usize| id(member).is_some_and(|id| !tried.contains(&id) && has_room(&id));
-        match &pool.chooser {
-            Chooser::Maglev { .. } => None,
-            Chooser::RoundRobin(_) => {
-                Some((0..pool.members.len()).filter(|member| may(*member)).filter_map(id).collect())
+        let load = |member: usize| id(member).map_or(u32::MAX, |id| loads.get(id.0));
+        let may =
+            |member: usize| id(member).is_some_and(|id| !tried.contains(&id) && pool.has_room(loads, id));
+        let members = match &pool.chooser {
+            Chooser::Maglev { .. } => {
+                return pick(self.tables, loads, pool, self.tuple, tried, &mut None).into_iter().collect();
             }
-            Chooser::RandomTwo(members) => {
-                Some(members.candidates(load, may).into_iter().filter_map(id).collect())
+            Chooser::RoundRobin(turns) => {
+                let with_turns: BTreeSet<usize> = turns.sequence().iter().copied().map(usize::from).collect();
+                with_turns.into_iter().filter(|member| may(*member)).collect()
             }
-            Chooser::LeastFlows(members) => {
-                Some(members.equals(load, may).into_iter().filter_map(id).collect())
-            }
-        }
+            Chooser::RandomTwo(members) => members.candidates(load, may),
+            Chooser::LeastFlows(members) => members.equals(load, may),
+        };
+        members.into_iter().filter_map(id).collect()
     }
 
+    /// As `give` does, step by step.
     fn fits(&self, pool: &Pool, id: ServerId) -> Fits {
+        if self.service.own == Some(id) {
+            return Fits::Ends(Reason::OwnNode);
+        }
         let Some(server) = self.tables.server(id) else { return Fits::No };
         if !pool.has_room(&self.shared.loads, id) {
             return Fits::No;
         }
-        let taken = match &self.service.delivery {
+        let (answers, unless) = match &self.service.delivery {
             Delivery::Nat => {
-                let other = self.shared.flows.lookup(&answers(server, self.tuple), self.now);
-                other.is_some_and(|other| self.flow.is_none_or(|flow| flow.entry != other.entry))
+                let answers = answers(server, self.tuple);
+                if self.is_taken(&answers) {
+                    return Fits::Taken;
+                }
+                (Some(answers), None)
             }
-            // snat looks for another port; without replies there is nothing to be taken.
-            Delivery::Snat(_) | Delivery::Dsr | Delivery::Tunnel(_) => false,
+            // The port that is drawn is half of the tuple that its answers have.
+            Delivery::Snat(ports) => match self.ports(ports, server) {
+                Ports::None => return Fits::Ends(Reason::SnatExhausted),
+                Ports::Some => (None, Some(Reason::SnatExhausted)),
+                Ports::All => (None, None),
+            },
+            Delivery::Dsr | Delivery::Tunnel(_) => (None, None),
         };
-        if taken { Fits::Taken } else { Fits::Yes }
+        let two_sided = self.service.delivery.is_two_sided();
+        let v4 = self.tuple.is_v4() && (!two_sided || server.ip.is_v4());
+        // The flow that is given up leaves its place.
+        let leaves = |flow: Flow| v4 == (flow.client.is_v4() && flow.server.is_none_or(|of| of.is_v4()));
+        let room = self.shared.flows.room(self.tuple, answers.as_ref(), v4);
+        match room.fits || self.flow.is_some_and(leaves) {
+            true => Fits::Yes(unless),
+            false if goes_without(self.service, pool) => Fits::Without(room),
+            false => Fits::Full(room),
+        }
     }
+
+    /// Whether a server's answers would be taken for another flow's.
+    fn is_taken(&self, answers: &Tuple) -> bool {
+        let other = self.shared.flows.lookup(answers, self.now);
+        other.is_some_and(|other| self.flow.is_none_or(|flow| flow.entry != other.entry))
+    }
+
+    /// Which workers have a source port left for a server's family.
+    fn ports(&self, ports: &SnatPool, server: &Server) -> Ports {
+        let Some(protocol) = protocol(self.tuple.proto) else { return Ports::None };
+        let has = |worker: &usize| ports.free(*worker, protocol, server.ip.is_v4()) > 0;
+        match (0..ports.workers()).filter(has).count() {
+            0 => Ports::None,
+            some if some < ports.workers() => Ports::Some,
+            _ => Ports::All,
+        }
+    }
+}
+
+/// Which workers have a source port left.
+enum Ports {
+    None,
+    Some,
+    All,
 }

@@ -37,6 +37,7 @@ mod snat;
 mod test_flow;
 mod tick;
 mod translate;
+mod tries;
 mod tunnel;
 mod turn;
 mod wide;

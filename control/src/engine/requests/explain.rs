@@ -2,14 +2,14 @@
 
 use super::flows::{FlowRow, FlowWalk, row, seconds};
 use super::json;
+use super::nobody::drop_of;
 use super::reasons::{Reasons, choice_text};
-use crate::config::PanicThen;
 use crate::engine::{Engine, now_tick};
 use crate::plan::Reach;
 use ringlead_flow::{ServerId, Tuple};
 use ringlead_l4::drops::{Drop, Reason};
 use ringlead_l4::foresee::{Choice, Foreseen, Step, foresee};
-use ringlead_l4::tables::{OnNoServer, Service, Tables};
+use ringlead_l4::tables::{Service, Tables};
 use ringlead_wire::{Endpoint, Ip, Protocol};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -57,6 +57,9 @@ pub struct ExplainAnswer {
     pub server: Option<String>,
     /// Those of which one gets it, where that depends on a worker's turn or its random numbers.
     pub candidates: Vec<String>,
+    /// The drop reason under which it is counted if nobody gets it: that is certain without a `server` or `candidates`, and else
+    /// up to the worker, its turns and its random numbers.
+    pub drop: Option<String>,
     /// The slot of the pool's Maglev table.
     pub slot: Option<usize>,
     /// The slots of that table.
@@ -205,6 +208,7 @@ impl Explainer {
             decided_by: Some(choice_text(&seen.choice).to_owned()),
             server: server.map(|id| self.name(id)),
             candidates,
+            drop: drop_of(&seen).map(|reason| Drop::from(reason).name().to_owned()),
             slot: seen.slot.filter(|_| slots.is_some()),
             slots,
             flow: seen.flow.map(|flow| row(&self.walk.plan, tables, &self.walk.ports, &flow, now)),
@@ -223,7 +227,7 @@ impl Explainer {
         let again = self.given_up(seen);
         let slot =
             || reasons.slots().zip(seen.slot).map(|(slots, slot)| format!("Maglev slot {slot} of {slots}"));
-        match &seen.choice {
+        let said = match &seen.choice {
             Choice::Flow(id) => format!("an established flow goes to {}", self.name(*id)),
             Choice::Client(id) => format!("{again}the client comes back to {}", self.name(*id)),
             Choice::Algorithm(id) if seen.stands_in => {
@@ -242,25 +246,12 @@ impl Explainer {
                 format!("{again}a new flow goes to one of {}: {}", names.join(", "), reasons.turn())
             }
             Choice::Nobody(Reason::OwnNode) => {
-                "this node's own kernel takes it: of the nodes that share the service it is this one's, or none takes flows"
-                    .to_owned()
+                return "this node's own kernel takes it: of the nodes that share the service it is this one's, or none takes flows"
+                    .to_owned();
             }
-            Choice::Nobody(reason) => {
-                let answer = match service.on_no_server {
-                    OnNoServer::Drop => "is dropped",
-                    OnNoServer::Reset => "gets a TCP reset",
-                    OnNoServer::Unreachable => "gets an ICMP unreachable",
-                };
-                let drop = Drop::from(*reason);
-                let answer = if *reason == Reason::NoServer { answer } else { "is dropped" };
-                let panic = match self.walk.plan.panic(&service.pool.name) {
-                    Some(PanicThen::Nobody) => format!("pool {} is in panic, and then ", service.pool.name),
-                    Some(PanicThen::All | PanicThen::Backup) | None => String::new(),
-                };
-                let (name, text) = (drop.name(), drop.text());
-                format!("{again}{panic}nobody can take it: the packet {answer} ({name}: {text})")
-            }
-        }
+            Choice::Nobody(reason) => return format!("{again}{}", self.nobody(service, seen, *reason)),
+        };
+        said + &self.unless(service, seen)
     }
 
     /// What a first packet gives up, and what becomes of the connection if none comes.
@@ -356,6 +347,7 @@ fn blank(at: Endpoint, client: SocketAddr) -> ExplainAnswer {
         decided_by: None,
         server: None,
         candidates: Vec::new(),
+        drop: None,
         slot: None,
         slots: None,
         flow: None,

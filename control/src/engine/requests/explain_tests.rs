@@ -2,7 +2,7 @@
 
 use super::explain::ExplainAnswer;
 use super::flows::FlowWalk;
-use super::walk_tests::{explain, id, walk_of};
+use super::walk_tests::{add, explain, id, walk, walk_of};
 use crate::plan::{Health, NodeDrain, Obstacle, Plan, Unreachable, Way};
 use std::sync::Arc;
 
@@ -149,4 +149,25 @@ fn a_node_that_drains_is_told_to_and_where_nobody_else_is_takes_its_own() {
     });
     let answer = explain(walk, CLIENT, "edge", "tcp").unwrap();
     assert_eq!(answer.decided_by.as_deref(), Some("own-node"), "{}", answer.says);
+}
+
+#[test]
+fn a_full_flow_table_is_told_with_its_figures_and_the_reason_of_the_drop() {
+    let full = |flows_max: usize| {
+        let walk = walk(flows_max);
+        (0..u32::try_from(flows_max).unwrap())
+            .for_each(|n| add(&walk, "web", [10, 9, 0, 1], ("a", 1), n, 0, 0));
+        walk
+    };
+    let client = "172.17.0.1:4000";
+    let answer = explain(full(2), client, "web", "tcp").unwrap();
+    assert_eq!((answer.decided_by.as_deref(), answer.drop.as_deref()), (Some("nobody"), Some("table-full")));
+    let says = "the flow table is full: 0 of 2 entries free in this family (IPv4): nobody can take it: the packet is dropped (table-full: ";
+    assert!(answer.says.starts_with(says), "{}", answer.says);
+    assert_eq!(reasons(&answer), ["the flow table has no room"; 3]);
+    // dsr with Maglev needs no entry.
+    let answer = explain(full(2), client, "dns", "udp").unwrap();
+    assert_eq!((answer.server.as_deref(), answer.drop), (Some("dns/a"), None));
+    let says = "; the flow table is full: 0 of 2 entries free in this family (IPv4), so its packets are forwarded without an entry";
+    assert!(answer.says.ends_with(says), "{}", answer.says);
 }

@@ -118,6 +118,11 @@ impl Reasons<'_> {
         match (&self.seen.choice, &pool.chooser) {
             (Choice::Flow(_), _) => "the flow is another's".to_owned(),
             (Choice::Client(_), _) => "the client comes back to another".to_owned(),
+            (Choice::Nobody(Reason::TableFull), _) => "the flow table has no room".to_owned(),
+            (Choice::Nobody(Reason::SnatExhausted), _) => "no source port is free".to_owned(),
+            (Choice::Nobody(Reason::TupleTaken), _) => {
+                "not tried: a worker ends its tries before it".to_owned()
+            }
             (Choice::AnyOf(able), _) if able.contains(&record.id) => "may get it".to_owned(),
             (_, Chooser::Maglev { .. }) => "the slot is another's".to_owned(),
             (_, Chooser::LeastFlows(_)) => {

@@ -267,6 +267,25 @@ impl SnatPool {
         Usage { tcp: self.usage_of(Protocol::Tcp), udp: self.usage_of(Protocol::Udp) }
     }
 
+    /// How many workers have a share.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.shares.len()
+    }
+
+    /// Free ports of one transport and family in a worker's share: without one, [`take`](Self::take) finds none. Reads all of
+    /// the share's groups, so it is for diagnosis and not for the packet path.
+    #[must_use]
+    pub fn free(&self, worker: usize, protocol: Protocol, v4: bool) -> usize {
+        let Some((share, state)) = self.shares.get(worker) else { return 0 };
+        let free = |place| {
+            let (space, protocol, group, mask) = self.locate(share, place);
+            let filling = space.groups(protocol).get(usize::from(group))?.filling(mask);
+            Some((mask.count_ones() - filling.held - filling.quarantined) as usize)
+        };
+        self.class(share, state, protocol, v4).places.filter_map(free).sum()
+    }
+
     fn usage_of(&self, protocol: Protocol) -> PortUsage {
         let mut usage = PortUsage { total: self.spaces.len() * self.ports.len(), ..PortUsage::default() };
         for space in &self.spaces {

@@ -1,11 +1,13 @@
 //! What is foreseen of a first packet is what then happens to it, and foreseeing changes nothing.
 
+mod limits;
+
 use crate::rig::*;
 use ringlead_flow::{Flow, Tick, Tuple};
 use ringlead_l4::drops::Reason;
 use ringlead_l4::foresee::{Choice, Foreseen, Step, foresee};
 use ringlead_l4::tables::{Chooser, Delivery, Ends, Tables};
-use ringlead_pick::{LeastFlows, Maglev, Member, RoundRobin, Sticky, StickySpec};
+use ringlead_pick::{LeastFlows, Maglev, Member, RandomTwo, RoundRobin, Sticky, StickySpec};
 use ringlead_wire::build::Packet;
 use ringlead_wire::{Endpoint, Ip, Protocol, TcpFlags};
 use std::net::SocketAddr;
