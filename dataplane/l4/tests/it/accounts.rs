@@ -165,11 +165,12 @@ fn the_account_says_of_which_servers_one_was_chosen() {
 #[test]
 fn the_account_says_how_many_were_tried_before() {
     let mut rig = counting(&Plan::default());
-    let turns = |servers: &[usize]| {
-        pool_of(1, Chooser::RoundRobin(RoundRobin::new(&vec![1; servers.len()])), servers, false)
+    let turns = |index, servers: &[usize]| {
+        pool_of(index, Chooser::RoundRobin(RoundRobin::new(&vec![1; servers.len()])), servers, false)
     };
     let beside = "192.0.2.6:80";
-    let extras = [(AT, &[0][..]), (beside, &[0, 1])].map(|(at, to)| Extra::new(at, Delivery::Nat, turns(to)));
+    let extras = [(AT, 1, &[0][..]), (beside, 2, &[0, 1])]
+        .map(|(at, pool, to)| Extra::new(at, Delivery::Nat, turns(pool, to)));
     rig.publish(with_extras(tables(&Plan::default(), 2), &extras));
     // Of two turns one is the first server's.
     for (client, at) in
