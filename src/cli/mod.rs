@@ -121,7 +121,7 @@ pub(crate) struct CheckArgs {
     pub(crate) json: bool,
 }
 
-/// Where the daemon is.
+/// Where the daemon is, for a command whose `-c` is another file.
 #[derive(Debug, Args)]
 pub(crate) struct SocketArgs {
     /// The control socket.
@@ -136,7 +136,7 @@ pub(crate) struct SocketArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ChangeArgs {
     #[command(flatten)]
-    pub(crate) daemon: SocketArgs,
+    pub(crate) daemon: DaemonArgs,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -161,7 +161,10 @@ pub(crate) struct DiffArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) old: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) daemon: ChangeArgs,
+    pub(crate) daemon: SocketArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `ringlead config show`.
@@ -228,8 +231,8 @@ pub(crate) struct EventsArgs {
 /// The daemon that a command is for.
 #[derive(Debug, Args)]
 pub(crate) struct DaemonArgs {
-    /// The configuration file, for where the control socket is.
-    #[arg(short, long, value_name = "FILE", conflicts_with = "socket")]
+    /// The configuration file, for where the control socket is; nothing else in it need be right.
+    #[arg(short, long, alias = "socket-of", value_name = "FILE", conflicts_with = "socket")]
     pub(crate) config: Option<PathBuf>,
     /// The control socket.
     #[arg(short, long, value_name = "PATH", default_value = "/run/ringlead/control.sock")]

@@ -198,7 +198,8 @@ pub(crate) struct LeaveArgs {
     /// The state.
     #[command(flatten)]
     pub(crate) say: SayArgs,
-    /// Wait until the server has no flow left, so long at most (`10m`). Exit status 1: some are left.
+    /// Wait until the server has no flow left, so long at most (`10m`), over restarts and take-overs too. Exit status 1: some are left.
+    /// Ctrl-C ends the wait: the state stays, and what `--then` says is not done.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) wait: Option<Duration>,
     /// What to do when the wait is over, whether flows are left or not.

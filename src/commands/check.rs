@@ -3,11 +3,11 @@
 use super::config::colour;
 use super::daemon::running;
 use crate::cli::CheckArgs;
+use crate::out;
 use ringlead_control::config::{self, Config, Diagnostics, Loaded};
 use ringlead_control::engine::{EngineError, look, places};
 use ringlead_control::machine::Machine;
 use ringlead_flow::FlowTable;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,8 +56,7 @@ fn served(config: &Config) -> Vec<SocketAddr> {
 
 fn say(args: &CheckArgs, config: Option<&Config>, found: &Diagnostics) {
     if args.json {
-        // A closed pipe is the reader's choice.
-        let _ = writeln!(std::io::stdout(), "{:#}", found.to_json());
+        out::line(&format!("{:#}", found.to_json()));
     } else if found.has_errors() {
         eprintln!("{}", found.render(colour()));
     } else {
@@ -65,8 +64,7 @@ fn say(args: &CheckArgs, config: Option<&Config>, found: &Diagnostics) {
             eprintln!("{}\n", warning.render(colour()));
         }
         if let Some(config) = config {
-            // A closed pipe is the reader's choice.
-            let _ = writeln!(std::io::stdout(), "{}", summary(&args.file.config, config, args.here));
+            out::line(&summary(&args.file.config, config, args.here));
         }
     }
 }

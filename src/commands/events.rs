@@ -2,10 +2,10 @@
 
 use super::daemon;
 use crate::cli::EventsArgs;
+use crate::out;
 use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::logs::{EventsAnswer, EventsRequest, WAIT_MAX, tame};
 use serde_json::{Value, json};
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread::sleep;
@@ -17,7 +17,6 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Prints events. Exit status: 0; 2 when nobody answers, or the question is refused.
 pub(crate) fn events(args: &EventsArgs) -> ExitCode {
     match show(args) {
-        // A closed pipe is the reader's choice.
         Ok(()) | Err(Ended::Unread) => ExitCode::SUCCESS,
         Err(Ended::Refused(why)) => {
             eprintln!("ringlead events: {why}");
@@ -30,12 +29,6 @@ pub(crate) fn events(args: &EventsArgs) -> ExitCode {
 enum Ended {
     Unread,
     Refused(String),
-}
-
-impl From<io::Error> for Ended {
-    fn from(_: io::Error) -> Self {
-        Self::Unread
-    }
 }
 
 fn show(args: &EventsArgs) -> Result<(), Ended> {
@@ -57,14 +50,14 @@ fn show(args: &EventsArgs) -> Result<(), Ended> {
         };
         away = false;
         if started.as_ref().is_some_and(|known| *known != answer.started) {
-            tell_of_another(&answer.started, since, args.json)?;
+            print(&of_another(&answer.started, since, args.json))?;
             // It counts from the start.
             if std::mem::take(&mut since) != 0 {
                 started = Some(answer.started);
                 continue;
             }
         }
-        print(&answer, args.json)?;
+        print(&text(&answer, args.json))?;
         (since, started) = (answer.next, Some(answer.started));
         if !answer.more && !args.follow {
             return Ok(());
@@ -73,21 +66,15 @@ fn show(args: &EventsArgs) -> Result<(), Ended> {
 }
 
 /// What the last daemon said after the last answer is known to nobody: its events went with it.
-fn tell_of_another(started: &str, after: u64, json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn of_another(started: &str, after: u64, json: bool) -> String {
     if json {
-        writeln!(out, "{}", json!({ "restarted": started, "unknown-after": after }))?;
-    } else {
-        writeln!(
-            out,
-            "(another daemon since {started}; events of the last one after {after} may be missing)"
-        )?;
+        return format!("{}\n", json!({ "restarted": started, "unknown-after": after }));
     }
-    out.flush()
+    format!("(another daemon since {started}; events of the last one after {after} may be missing)\n")
 }
 
 /// Whether a daemon may come back.
-fn is_away(error: &ClientError) -> bool {
+pub(super) fn is_away(error: &ClientError) -> bool {
     match error {
         ClientError::NoDaemon { .. }
         | ClientError::NoAnswer
@@ -108,24 +95,23 @@ fn ask(socket: &Path, request: &EventsRequest) -> Result<EventsAnswer, ClientErr
     serde_json::from_value(answer).map_err(|error| ClientError::BadAnswer(error.to_string()))
 }
 
-fn print(answer: &EventsAnswer, json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn print(text: &str) -> Result<(), Ended> {
+    if out::print(text) { Ok(()) } else { Err(Ended::Unread) }
+}
+
+fn text(answer: &EventsAnswer, json: bool) -> String {
+    let mut text = String::new();
     if answer.lost > 0 {
         let lost = answer.lost;
-        if json {
-            writeln!(out, "{}", json!({ "lost": lost }))?;
-        } else {
-            writeln!(out, "({lost} older events are kept no more)")?;
-        }
+        text.push_str(&match json {
+            true => format!("{}\n", json!({ "lost": lost })),
+            false => format!("({lost} older events are kept no more)\n"),
+        });
     }
     for event in &answer.events {
-        if json {
-            writeln!(out, "{event}")?;
-        } else {
-            writeln!(out, "{}", in_words(event))?;
-        }
+        text.push_str(&if json { format!("{event}\n") } else { format!("{}\n", in_words(event)) });
     }
-    out.flush()
+    text
 }
 
 /// `12  2026-11-21T12:04:00.123456Z  info   health  server="app/s1" up=false …`.

@@ -4,9 +4,9 @@
 use super::explain_flow;
 use super::listing::refused;
 use crate::cli::ExplainArgs;
+use crate::out;
 use ringlead_control::config::codes;
 use ringlead_l4::drops::Drop;
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Of a code or of a flow, by the number of words.
@@ -22,8 +22,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> ExitCode {
 fn explain_code(code: &str) -> ExitCode {
     match text(code) {
         Some(text) => {
-            // A closed pipe is the reader's choice.
-            let _ = writeln!(std::io::stdout(), "{text}");
+            out::line(&text);
             ExitCode::SUCCESS
         }
         None => {

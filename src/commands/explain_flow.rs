@@ -1,8 +1,9 @@
 //! `ringlead explain tcp|udp CLIENT SERVICE`: which server a new flow would get, why, why not the others, and the way there.
 
 use super::listing::{Asked, refused};
-use super::render::{print, table};
+use super::render::table;
 use crate::cli::ExplainArgs;
+use crate::out::print;
 use ringlead_control::engine::requests::explain::ExplainAnswer;
 use serde_json::json;
 use std::process::ExitCode;
@@ -22,8 +23,7 @@ pub(super) fn explain(args: &ExplainArgs, protocol: &str, client: &str, service:
             return refused("explain", &format!("the daemon's answer is of another version: {error}"));
         }
     };
-    // A closed pipe is the reader's choice.
-    let _ = print(&if args.json { format!("{answer:#}\n") } else { said(&read) });
+    print(&if args.json { format!("{answer:#}\n") } else { said(&read) });
     if is_served(&read) { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 

@@ -1,8 +1,9 @@
 //! `ringlead flows`: the flows that match, in the table's order or sorted.
 
 use super::listing::{Asked, Shown, Watch, refused};
-use super::render::{csv_head, csv_row, print, text};
+use super::render::{csv_head, csv_row, text};
 use crate::cli::FlowsArgs;
+use crate::out::print;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::io::IsTerminal;

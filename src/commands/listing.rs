@@ -1,8 +1,9 @@
 //! What listings share: they are asked page by page, printed in one of three forms, and again when watched.
 
 use super::daemon;
-use super::render::{csv_head, csv_row, print, table};
+use super::render::{csv_head, csv_row, table};
 use crate::cli::{DaemonArgs, ListArgs};
+use crate::out::print;
 use ringlead_control::admin;
 use ringlead_control::admin::client::{self, ClientError};
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 use serde_json::Value;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 /// A table of a header and rows.
 pub(super) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
@@ -79,13 +79,6 @@ pub(super) fn number(row: &Value, pointer: &str) -> f64 {
 /// Whether the value at a JSON pointer is `true`.
 pub(super) fn is(row: &Value, pointer: &str) -> bool {
     row.pointer(pointer).and_then(Value::as_bool).unwrap_or_default()
-}
-
-/// Prints; `false` when nobody reads any more, which is the reader's choice.
-#[must_use]
-pub(super) fn print(text: &str) -> bool {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use super::{daemon, render};
 use crate::cli::StatusArgs;
+use crate::out;
 use ringlead_control::admin;
 use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::engine::status::{PoolStatus, ServerStatus, ServiceStatus, SnatPortsStatus, Status};
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Asks and prints. Exit status 0: every service has a server, or a listener; 1: some have none, or a pool is in panic; 2: no
@@ -21,8 +21,7 @@ pub(crate) fn status(args: &StatusArgs) -> ExitCode {
                     return refused(&format!("the daemon's answer is of another version: {error}"));
                 }
             };
-            // A closed pipe is the reader's choice.
-            let _ = writeln!(std::io::stdout(), "{text}");
+            out::line(&text);
             let degraded = status.is_ok_and(|status| {
                 status.services.iter().any(is_served_by_nobody)
                     || status.pools.iter().any(|pool| pool.panic.is_some())
