@@ -14,6 +14,7 @@ pub(crate) use operate::{
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A userspace load balancer on AF_XDP.
 #[derive(Debug, Parser)]
@@ -206,6 +207,12 @@ pub(crate) struct StatusArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Refused: it is several tables.
+    #[arg(long, hide = true)]
+    pub(crate) csv: bool,
+    /// Again and again, every so many seconds: in place on a terminal, one after the other elsewhere.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = listings::interval)]
+    pub(crate) watch: Option<Duration>,
 }
 
 /// `ringlead events`.
@@ -226,6 +233,9 @@ pub(crate) struct EventsArgs {
     /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print comma-separated values (RFC 4180), with a header; the event's fields are one column, as JSON.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
 }
 
 /// The daemon that a command is for.

@@ -11,7 +11,8 @@ use std::time::Duration;
 pub(crate) enum ServerCommand {
     /// Take new flows.
     Ready(SayArgs),
-    /// Take no new flows but those of sticky clients; established flows go on.
+    /// Take no new flows but those of sticky clients; established flows go on, also over `run --take-over`. A stop and a start
+    /// meanwhile break them: without its flow a connection's server is computed over those that take new ones.
     Drain(LeaveArgs),
     /// Take no new flow at all; established flows go on.
     Offline(LeaveArgs),
