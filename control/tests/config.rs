@@ -9,6 +9,8 @@ mod any_text;
 mod classic;
 #[path = "config/diff.rs"]
 mod diff;
+#[path = "config/diff_flows.rs"]
+mod diff_flows;
 #[path = "config/edited.rs"]
 mod edited;
 #[path = "config/included.rs"]

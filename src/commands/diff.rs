@@ -2,8 +2,13 @@
 
 use super::daemon::{control, running};
 use crate::cli::DiffArgs;
-use ringlead_control::config::{Side, diff};
+use ringlead_control::admin::client;
+use ringlead_control::config::{Affected, Diff, FlowGroup, Side, diff};
+use ringlead_control::engine::requests::tally::TallyAnswer;
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Compares a file with another one, or with what the daemon has. Exit status 0: the same; 1: different; 2: no answer, or a file
@@ -27,17 +32,37 @@ pub(crate) fn run(args: &DiffArgs) -> ExitCode {
     }
 }
 
-fn compare(args: &DiffArgs) -> Result<ringlead_control::config::Diff, String> {
+fn compare(args: &DiffArgs) -> Result<Diff, String> {
     let colour = super::config::colour();
     let new = Side::load(&args.file.config).map_err(|found| found.render(colour))?;
-    let old = match &args.old {
-        Some(path) => Side::load(path).map_err(|found| found.render(colour))?,
-        None => {
-            let text = control(&args.daemon.daemon)
-                .and_then(|socket| running(&socket))
-                .map_err(|why| format!("ringlead config diff: {why}"))?;
-            Side::parse("the daemon's configuration", &text).map_err(|found| found.render(colour))?
+    if let Some(path) = &args.old {
+        let old = Side::load(path).map_err(|found| found.render(colour))?;
+        return Ok(diff(&old, &new));
+    }
+    let refused = |why| format!("ringlead config diff: {why}");
+    let socket = control(&args.daemon.daemon).map_err(refused)?;
+    let text = running(&socket).map_err(refused)?;
+    let old = Side::parse("the daemon's configuration", &text).map_err(|found| found.render(colour))?;
+    let found = diff(&old, &new);
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let flows = tallied(&socket).map(|groups| Affected::of(&old, &new, groups));
+    Ok(found.with_flows(flows))
+}
+
+/// The open flows of the daemon, by what a reload may change for them.
+fn tallied(socket: &Path) -> Result<Vec<FlowGroup>, String> {
+    let (mut groups, mut cursor) = (BTreeMap::new(), Some(0));
+    while let Some(at) = cursor {
+        let request = json!({ "command": "flow-tally", "cursor": at });
+        let answer = client::request(socket, &request).map_err(|error| error.to_string())?;
+        let page: TallyAnswer = serde_json::from_value(answer)
+            .map_err(|error| format!("the daemon's answer is of another version: {error}"))?;
+        for row in page.rows {
+            *groups.entry(FlowGroup { flows: 0, ..row.clone() }).or_default() += row.flows;
         }
-    };
-    Ok(diff(&old, &new))
+        cursor = page.next;
+    }
+    Ok(groups.into_iter().map(|(group, flows)| FlowGroup { flows, ..group }).collect())
 }

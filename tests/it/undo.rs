@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use ringlead_tests::{Config, Farm, Lab, Mode, Ringlead, config, needs_ringlead, wait_until};
+use ringlead_tests::{Config, Farm, Lab, Mode, Protocol, Ringlead, config, needs_ringlead, wait_until};
 
 use crate::carries;
 
@@ -15,8 +15,12 @@ fn a_reload_stays_when_confirmed_and_returns_when_undone_or_forgotten() {
     carries::nothing_answers(&lab, Mode::Nat);
     let ringlead = Ringlead::start(&lab, &Config::standard(&lab).with_servers(&[1, 2]).render());
     let file = ringlead.file().display().to_string();
-    let [service, ..] = &carries::services(Mode::Nat)[..] else { panic!("no service") };
+    let services = carries::services(Mode::Nat);
+    let [service, ..] = &services[..] else { panic!("no service") };
     lab.await_servers(service, "12");
+    // UDP flows stay for a while.
+    let datagrams = services.iter().find(|service| service.protocol == Protocol::Udp).unwrap();
+    lab.await_servers(datagrams, "12");
     let there = ["--socket-of", &file];
     let ask = |command: &[&str]| ringlead.ask(&[command, &there].concat());
     let differs = || ask(&["config", "diff", "-c", &file]);
@@ -35,6 +39,7 @@ fn a_reload_stays_when_confirmed_and_returns_when_undone_or_forgotten() {
     assert_eq!(ask(&["confirm"]).0, 0);
     assert!(!waits());
     assert_eq!(ask(&["confirm"]).0, 2, "nothing waits any more");
+    flows_of_a_removed_server_are_counted(&lab, &ringlead, &file);
     assert_eq!(ask(&["undo"]).0, 0);
     lab.await_servers(service, "12");
 
@@ -49,6 +54,26 @@ fn a_reload_stays_when_confirmed_and_returns_when_undone_or_forgotten() {
     fs::write(&file, "version = 1\nnonsense = 1\n").unwrap();
     let (status, said) = ringlead.ask(&["reload", "-s", &socket]);
     assert!(status == 2 && said.contains("error[C001]: unknown key `nonsense`"), "{said}");
+}
+
+/// `config diff` asks the running tables: as many flows of the server go on as a listing has of it, and none ends or moves.
+fn flows_of_a_removed_server_are_counted(lab: &Lab, ringlead: &Ringlead, file: &str) {
+    let pool = carries::services(Mode::Nat).into_iter().find(|s| s.protocol == Protocol::Udp).unwrap().name;
+    let fewer = format!("{file}.fewer");
+    fs::write(&fewer, Config::standard(lab).with_servers(&[1, 3]).render()).unwrap();
+    let server = format!("{pool}/s2");
+    let listed = || ringlead.ask(&["flows", "--count", "--server", &server, "-c", file]).1.trim().to_owned();
+    // Flows end meanwhile: what is asked twice and stays the same counts.
+    wait_until(Duration::from_secs(30), "the same flows are counted by both", || {
+        let (before, (status, said), after) =
+            (listed(), ringlead.ask(&["config", "diff", "-c", &fewer, "--socket-of", file]), listed());
+        assert_eq!(status, 1, "{said}");
+        assert!(said.contains(" end, 0 move, ") && said.contains(", 0 established flows move"), "{said}");
+        let line = format!("flows: {after} of {server} go on until they end: ");
+        before == after && before != "0" && said.contains(&line)
+    });
+    let (_, said) = ringlead.ask(&["config", "diff", "-c", &fewer, "--old", file]);
+    assert!(said.contains("flows: without a daemon it is not known"), "{said}");
 }
 
 /// While a reload waits: SIGHUP, another reload and a successor are refused, each with the reason; after a kill the file counts,

@@ -2,6 +2,10 @@
 //!
 //! Both sides are compared in their effective form, so that a default that is written out is no change.
 
+mod flows;
+
+pub use flows::{Affected, Fate, FlowGroup};
+
 use std::collections::BTreeSet;
 
 use ringlead_pick::{FrontHash, Maglev, Member, default_size};
@@ -57,13 +61,17 @@ pub struct Diff {
     pub addresses_come: Vec<String>,
     /// Addresses that it would give up.
     pub addresses_go: Vec<String>,
+    /// What becomes of the flows of a daemon, or why nobody knows. `None`: no daemon was asked.
+    pub flows: Option<Result<Affected, String>>,
 }
 
 impl Diff {
     /// Whether both mean the same.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        let Self { changes, moves, restart, addresses_come, addresses_go, flows: _ } = self;
+        let lists = [restart, addresses_come, addresses_go];
+        changes.is_empty() && moves.is_empty() && lists.into_iter().all(Vec::is_empty)
     }
 
     /// As one JSON object.
@@ -79,6 +87,7 @@ impl Diff {
             "needs_restart": self.restart,
             "addresses_added": self.addresses_come,
             "addresses_removed": self.addresses_go,
+            "flows": self.counted().map(Affected::to_json),
         })
     }
 
@@ -90,13 +99,13 @@ impl Diff {
             let alone = self.changes.iter().filter(|(other, _)| other == table).count() == 1;
             let moves = self.moves.iter().find(|(pool, _)| alone && *table == format!("pool {pool}"));
             lines.push(match moves {
-                Some((_, percent)) => format!("{table}: {change}: {}", moving(*percent)),
+                Some((pool, percent)) => format!("{table}: {change}: {}", self.moving(pool, *percent)),
                 None => format!("{table}: {change}"),
             });
         }
         for (pool, percent) in &self.moves {
             if self.changes.iter().filter(|(table, _)| *table == format!("pool {pool}")).count() != 1 {
-                lines.push(format!("pool {pool}: {}", moving(*percent)));
+                lines.push(format!("pool {pool}: {}", self.moving(pool, *percent)));
             }
         }
         lines.extend(
@@ -108,13 +117,28 @@ impl Diff {
         lines.extend(
             self.restart.iter().map(|name| format!("{name}: needs a restart; a reload refuses the file")),
         );
+        lines.extend(self.flow_lines());
         lines
     }
-}
 
-/// The flow table keeps flows where they are, whatever the Maglev table says of new ones.
-fn moving(percent: f64) -> String {
-    format!("{percent:.1} % of Maglev slots move, 0 established flows move")
+    fn flow_lines(&self) -> Vec<String> {
+        match &self.flows {
+            _ if self.is_empty() => Vec::new(),
+            None => vec!["flows: without a daemon it is not known how many end or move".to_owned()],
+            Some(Err(why)) => vec![format!("flows: it is not known how many end or move: {why}")],
+            Some(Ok(flows)) => flows.lines(),
+        }
+    }
+
+    fn counted(&self) -> Option<&Affected> {
+        self.flows.as_ref()?.as_ref().ok()
+    }
+
+    /// What of a pool moves: the table's slots are for new flows.
+    fn moving(&self, pool: &str, percent: f64) -> String {
+        let flows = self.counted().map(|flows| format!(", {} established flows move", flows.moving(pool)));
+        format!("{percent:.1} % of Maglev slots move{}", flows.unwrap_or_default())
+    }
 }
 
 /// What `new` changes of `old`.
@@ -136,6 +160,7 @@ pub fn diff(old: &Side, new: &Side) -> Diff {
         restart: needs_restart(&old.config, &new.config),
         addresses_come: after.difference(&before).map(ToString::to_string).collect(),
         addresses_go: before.difference(&after).map(ToString::to_string).collect(),
+        flows: None,
     }
 }
 

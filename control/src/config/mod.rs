@@ -33,7 +33,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Mark, Severity, Warning};
-pub use diff::{Diff, Side, diff, needs_restart};
+pub use diff::{Affected, Diff, Fate, FlowGroup, Side, diff, needs_restart};
 pub use effective::{effective, shown};
 pub use files::{FILE_BYTES_MAX, INCLUDES_MAX};
 pub use model::*;

@@ -9,6 +9,7 @@ mod nobody;
 pub mod persist;
 mod reasons;
 pub mod reported;
+pub mod tally;
 
 pub use filter::{FlowFilter, STATES};
 
@@ -23,7 +24,7 @@ use tokio::sync::oneshot;
 
 /// Every command and the access that it takes. [`HAND_OVER`] has a channel of its own and comes here only by the other socket. The
 /// configuration has a secret, the key of the hash, so reading it takes the admin socket.
-const COMMANDS: [(&str, Access); 17] = [
+const COMMANDS: [(&str, Access); 18] = [
     ("status", Access::ReadOnly),
     ("reload", Access::Admin),
     ("confirm", Access::Admin),
@@ -37,6 +38,7 @@ const COMMANDS: [(&str, Access); 17] = [
     ("events", Access::ReadOnly),
     ("list", Access::ReadOnly),
     ("flows", Access::ReadOnly),
+    ("flow-tally", Access::ReadOnly),
     ("flow-kill", Access::Admin),
     ("persist", Access::ReadOnly),
     ("explain", Access::ReadOnly),
@@ -89,6 +91,10 @@ impl Engine {
             "flows" => {
                 let walk = self.walk();
                 off(request, answer, move |asked| walk.list(&asked));
+            }
+            "flow-tally" => {
+                let walk = self.walk();
+                off(request, answer, move |asked| walk.tally(&asked));
             }
             "flow-kill" => {
                 let walk = self.walk();

@@ -214,7 +214,7 @@ pub(super) fn row(plan: &Plan, tables: &Tables, ports: &[PortConfig], flow: &Flo
 }
 
 /// How the flow itself says that its packets travel; it keeps its way when the service's mode changes.
-fn mode(flow: &Flow) -> &'static str {
+pub(super) fn mode(flow: &Flow) -> &'static str {
     match way_of(flow.service) {
         0 if flow.server.is_some() => "nat",
         0 => "dsr",

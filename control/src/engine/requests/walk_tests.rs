@@ -6,6 +6,7 @@ use super::flows::{
     ENTRIES_MAX, FlowRow, FlowWalk, FlowsAnswer, FlowsRequest, KillAnswer, KillRequest, ROWS_MAX,
 };
 use super::persist::{PersistAnswer, PersistRequest, PersistRow};
+use super::tally::{TallyAnswer, TallyRequest};
 use crate::config::{self, OperatorState};
 use crate::engine::now_tick;
 use crate::plan::{Health, HopKey, Plan, Said, ServerKey};
@@ -376,6 +377,46 @@ fn each_server_is_told_why_it_does_not_get_the_flow() {
     let turns = explain(self::walk(64), "172.16.0.1:4000", "out", "tcp").unwrap();
     let why: Vec<&str> = turns.servers.iter().map(|server| server.why.as_str()).collect();
     assert_eq!(why, ["the algorithm leaves nobody else", "backup: enough other servers are up"]);
+}
+
+#[test]
+fn open_flows_are_counted_by_what_a_reload_may_change_for_them() {
+    let walk = filled();
+    let tally = |cursor| -> TallyAnswer {
+        serde_json::from_value(walk.tally(&TallyRequest { cursor }).unwrap()).unwrap()
+    };
+    let told: BTreeSet<_> = tally(0)
+        .rows
+        .into_iter()
+        .map(|row| {
+            (row.server_address.unwrap().to_string(), row.listen.to_string(), row.mode, row.down, row.flows)
+        })
+        .collect();
+    let expected = [
+        ("10.0.0.1:80", "10.9.0.1:80", "nat", 3),
+        ("10.0.0.2:80", "10.9.0.1:80", "nat", 1),
+        ("10.0.0.3:80", "10.9.0.2:80", "snat", 4),
+        ("10.0.0.4:53", "10.9.0.3:53", "dsr", 4),
+    ];
+    let expected = expected.map(|(server, listen, mode, flows)| {
+        (server.to_owned(), listen.to_owned(), mode.to_owned(), false, flows)
+    });
+    assert_eq!(told, BTreeSet::from(expected));
+    // Pages are bounded by what is looked at, and no flow is on two of them.
+    let many = self::walk(3 * ENTRIES_MAX);
+    (0..500).for_each(|n| add(&many, "web", [10, 9, 0, 1], ("a", 1), n, 0, 0));
+    let (mut cursor, mut pages, mut flows) = (Some(0), 0, 0);
+    while let Some(at) = cursor {
+        let page: TallyAnswer =
+            serde_json::from_value(many.tally(&TallyRequest { cursor: at }).unwrap()).unwrap();
+        flows += page.rows.iter().map(|row| row.flows).sum::<u64>();
+        (cursor, pages) = (page.next, pages + 1);
+    }
+    assert!(flows == 500 && pages >= 6, "{flows} in {pages}");
+    assert!(
+        many.tally(&TallyRequest { cursor: usize::MAX / 2 }).is_ok(),
+        "beyond the table there is nothing"
+    );
 }
 
 #[test]
