@@ -7,6 +7,8 @@ mod agent;
 mod asked;
 #[path = "probes/datagrams.rs"]
 mod datagrams;
+#[path = "probes/half.rs"]
+mod half;
 #[path = "probes/http.rs"]
 mod http;
 mod lab;

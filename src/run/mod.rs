@@ -137,7 +137,7 @@ fn control_runtime(config: &Config) -> Result<Runtime, String> {
 
 /// Lets go of all that a successor needs, and then tells it, if there is one.
 fn leave(left: Option<HandedOver>, runtime: Runtime, lock: InstanceLock) -> Result<(), Failed> {
-    // A listing or a scrape under way is nothing to wait for while nobody forwards.
+    // A listing or a scrape under way is nothing to wait for while nobody forwards. Connections of checks are reset as they are dropped.
     runtime.shutdown_background();
     let told = left.map_or(Ok(()), |left| left.tell(&lock));
     drop(lock);

@@ -94,6 +94,10 @@ fn one_server(lab: &Lab, ringlead: &Ringlead, nat: &Service) {
         (&server["health_source"], &server["reason"]),
         (&json!("report"), &json!("reported: disk full"))
     );
+    let log = ringlead.log();
+    let told = log.lines().find(|line| line.contains("reported: disk full"));
+    let told = told.unwrap_or_else(|| panic!("{log}"));
+    assert!(told.contains("127.0.0.1:") && told.contains("token_line") && !told.contains(OLD), "{told}");
     // Both ways are one: what came over HTTP is ended by the command.
     let file = ringlead.file().display().to_string();
     let (code, said) = ringlead.ask(&["server", "report", &first(nat), "clear", "-c", &file]);

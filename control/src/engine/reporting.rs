@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Calls that may wait for the control loop; each may end in a snapshot.
-const CALLS_MAX: usize = 8;
+const CALLS_MAX: usize = 32;
 /// Between attempts to listen where the predecessor did.
 const LISTEN_EVERY: Duration = Duration::from_secs(1);
 

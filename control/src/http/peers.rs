@@ -1,77 +1,164 @@
-//! How many connections one peer has: who has as many as it may is turned away, so that it keeps nobody else out.
+//! How many connections one peer has: those beyond what it may have served wait their turn, and more are told that they are too many,
+//! so that it keeps nobody else out.
 
+use super::server::Limits;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-/// Connections of one peer at once: a quarter of all. More are closed without an answer.
-pub(crate) const PEER_MAX: usize = 4;
+/// What a peer has.
+#[derive(Debug)]
+struct Held {
+    /// Connections that are served or wait for it.
+    kept: usize,
+    /// Those that are told that they are too many.
+    refused: usize,
+    /// How many may be served at once.
+    served_max: usize,
+    /// One permit for each that may be served.
+    places: Arc<Semaphore>,
+}
 
-type Counts = BTreeMap<IpAddr, usize>;
+type ByPeer = BTreeMap<IpAddr, Held>;
 
 /// Connections by where they come from; no more entries than there are connections.
-#[derive(Debug, Default)]
-pub(super) struct Peers(Arc<Mutex<Counts>>);
+#[derive(Debug)]
+pub(super) struct Peers {
+    by_peer: Arc<Mutex<ByPeer>>,
+    limits: Limits,
+}
+
+/// What becomes of a connection.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It is served when it is its turn.
+    Kept(Admitted),
+    /// It is told that it is one too many.
+    Refused(Admitted),
+    /// It is closed: too many are being told already.
+    Closed,
+}
 
 /// One of a peer's connections, until dropped.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    counts: Arc<Mutex<Counts>>,
+    by_peer: Arc<Mutex<ByPeer>>,
     peer: IpAddr,
+    places: Arc<Semaphore>,
+    is_kept: bool,
 }
 
 impl Peers {
-    /// One more of an address's; `None`: it has as many as it may.
-    pub(super) fn admit(&self, from: IpAddr) -> Option<Admitted> {
-        let peer = peer(from);
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(peer).or_default();
-        if *count >= PEER_MAX {
-            return None;
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { by_peer: Arc::default(), limits }
+    }
+
+    /// One more of an address's.
+    pub(super) fn admit(&self, from: IpAddr) -> Admission {
+        let (peer, limits) = (peer(from), &self.limits);
+        let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = by_peer.entry(peer).or_insert_with(|| {
+            // Whoever is behind a proxy on this node has its address.
+            let served_max = if peer.is_loopback() { limits.served_local } else { limits.served };
+            Held { kept: 0, refused: 0, served_max, places: Arc::new(Semaphore::new(served_max)) }
+        });
+        let is_kept = held.kept < limits.kept;
+        let count = if is_kept { &mut held.kept } else { &mut held.refused };
+        if !is_kept && *count >= limits.refused {
+            return Admission::Closed;
         }
         *count += 1;
-        drop(counts);
-        Some(Admitted { counts: Arc::clone(&self.0), peer })
+        let places = Arc::clone(&held.places);
+        drop(by_peer);
+        let admitted = Admitted { by_peer: Arc::clone(&self.by_peer), peer, places, is_kept };
+        if is_kept { Admission::Kept(admitted) } else { Admission::Refused(admitted) }
+    }
+}
+
+impl Admitted {
+    /// Waits until it may be served, in the order of arrival; `None`: that took too long.
+    pub(super) async fn turn(&self, limits: &Limits) -> Option<OwnedSemaphorePermit> {
+        timeout(limits.turn, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
+    }
+
+    /// Whether others of the peer's wait for their turn.
+    pub(super) fn others_wait(&self) -> bool {
+        let by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
+        by_peer.get(&self.peer).is_some_and(|held| held.kept > held.served_max)
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.peer);
+        let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = by_peer.get_mut(&self.peer) {
+            *(if self.is_kept { &mut held.kept } else { &mut held.refused }) -= 1;
+            if held.kept == 0 && held.refused == 0 {
+                by_peer.remove(&self.peer);
             }
         }
     }
 }
 
-/// An IPv4 address, or a /64: one host has all of its addresses (RFC 4291 section 2.5.4, RFC 8981).
+/// An IPv4 address, or a /64: one host has all of its addresses (RFC 4291 section 2.5.4, RFC 8981). The loopback address is none.
 fn peer(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
+        IpAddr::V6(v6) if !v6.is_loopback() => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        as_it_is @ (IpAddr::V4(_) | IpAddr::V6(_)) => as_it_is,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    fn kept(peers: &Peers, from: IpAddr) -> Option<Admitted> {
+        match peers.admit(from) {
+            Admission::Kept(admitted) => Some(admitted),
+            Admission::Refused(_) | Admission::Closed => None,
+        }
+    }
 
     #[test]
     fn a_peer_has_so_many_connections_and_no_more_whatever_its_address_looks_like() {
-        let hosts = [["10.0.0.1", "::ffff:10.0.0.1"], ["2001:db8::1", "2001:db8::2:0:0:1"]];
-        let peers = Peers::default();
+        let hosts = [["10.0.0.1", "::ffff:10.0.0.1"], ["2001:db8::1", "2001:db8::2:0:0:1"], ["::1", "::1"]];
+        let limits = Limits::default();
+        let peers = Peers::new(limits);
         let mut admitted = Vec::new();
         for addresses in hosts.map(|host| host.map(|address| address.parse().unwrap())) {
-            admitted.extend(addresses.iter().cycle().take(PEER_MAX).map(|ip| peers.admit(*ip).unwrap()));
-            assert!(addresses.iter().all(|ip| peers.admit(*ip).is_none()));
+            admitted.extend(addresses.iter().cycle().take(limits.kept).map(|ip| kept(&peers, *ip).unwrap()));
+            let refused = addresses.iter().cycle().take(limits.refused).map(|ip| peers.admit(*ip));
+            let refused: Vec<_> = refused.collect();
+            assert!(refused.iter().all(|one| matches!(one, Admission::Refused(_))), "{refused:?}");
+            assert!(addresses.iter().all(|ip| matches!(peers.admit(*ip), Admission::Closed)));
         }
-        assert!(peers.admit("2001:db8:0:1::1".parse().unwrap()).is_some(), "another network");
+        assert!(kept(&peers, "2001:db8:0:1::1".parse().unwrap()).is_some(), "another network");
         drop(admitted.remove(0));
-        assert!(peers.admit("10.0.0.1".parse().unwrap()).is_some());
+        assert!(kept(&peers, "10.0.0.1".parse().unwrap()).is_some());
         drop(admitted);
-        assert!(peers.0.lock().unwrap().is_empty(), "nothing is remembered of who has left");
+        assert!(peers.by_peer.lock().unwrap().is_empty(), "nothing is remembered of who has left");
+    }
+
+    #[tokio::test]
+    async fn those_beyond_what_is_served_wait_and_a_proxy_on_this_node_has_more() {
+        let limits = Limits { kept: 33, turn: Duration::from_millis(20), ..Limits::default() };
+        let peers = Peers::new(limits);
+        for (from, served) in [("10.0.0.1", limits.served), ("127.0.0.1", limits.served_local)] {
+            let from = from.parse().unwrap();
+            let admitted: Vec<_> = (0..limits.kept).map(|_| kept(&peers, from).unwrap()).collect();
+            let mut turns = Vec::new();
+            for one in &admitted[..served] {
+                turns.push(one.turn(&limits).await.expect("it is served"));
+            }
+            for one in admitted.iter().skip(served).take(1) {
+                assert!(one.others_wait() && one.turn(&limits).await.is_none(), "{from}");
+                turns.pop();
+                assert!(one.turn(&limits).await.is_some(), "{from}");
+            }
+            drop(admitted);
+        }
     }
 }

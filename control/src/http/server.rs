@@ -1,10 +1,12 @@
 //! Accepting connections, few at a time, and letting each end well.
 
 use super::answer::Answer;
-use super::peers::{Admitted, Peers};
+use super::peers::{Admission, Admitted, Peers};
 use super::place::{Opened, open};
+use http_body_util::{BodyExt, Limited};
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
@@ -22,8 +24,6 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-/// Connections at once; more wait to be accepted.
-pub(crate) const CONNECTIONS_MAX: usize = 16;
 /// The longest wait for a connection's next request, and for a request's body.
 pub(crate) const REQUEST_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Bytes of a request's head.
@@ -44,11 +44,31 @@ pub(crate) trait Handler: Send + Sync + 'static {
 
     /// Answers a request that came from `peer`.
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Answer> + Send;
+
+    /// Answers a request of a peer that has more connections than it may.
+    fn too_many(&self, peer: SocketAddr) -> Answer;
+
+    /// Notes that a connection was closed without an answer: its peer has many more than it may.
+    fn turned_away(&self, peer: SocketAddr);
 }
 
-/// For how long a connection lives.
+/// How many connections there are, and for how long one lives.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
+    /// Connections at once; more wait to be accepted.
+    pub(super) connections: usize,
+    /// Those of one peer that are served or wait for it. Half of all: it keeps nobody else out.
+    pub(super) kept: usize,
+    /// How many of these are served at once.
+    pub(super) served: usize,
+    /// The same for a peer on this node: a proxy has those of all whom it serves.
+    pub(super) served_local: usize,
+    /// How many of a peer's beyond those are told so at once; more are closed.
+    pub(super) refused: usize,
+    /// For so long one waits to be served, until it is told that they are too many.
+    pub(super) turn: Duration,
+    /// How long that may take.
+    pub(super) refusal: Duration,
     /// For so long who has connected may take to ask, until the connection is cut.
     pub(super) first_head: Duration,
     /// For so long it may take to ask again.
@@ -60,10 +80,17 @@ pub(super) struct Limits {
 }
 
 impl Default for Limits {
-    /// 5 s, 20 s; 60 s in all, and 30 s more.
+    /// 64, of a peer 32 and 8, 4 or 32 of them served, within 10 s; 5 s, 20 s; 60 s in all, and 30 s more.
     fn default() -> Self {
         let (first_head, next_head) = (Duration::from_secs(5), REQUEST_WAIT_MAX);
         Self {
+            connections: 64,
+            kept: 32,
+            served: 4,
+            served_local: 32,
+            refused: 8,
+            turn: Duration::from_secs(10),
+            refusal: Duration::from_secs(2),
             first_head,
             next_head,
             requests: Duration::from_secs(60),
@@ -141,16 +168,27 @@ async fn serve<H: Handler>(
     limits: Limits,
     told: oneshot::Receiver<oneshot::Sender<()>>,
 ) {
-    let (mut connections, peers) = (JoinSet::new(), Peers::default());
+    let (mut connections, peers) = (JoinSet::new(), Peers::new(limits));
     // Dropped: the server closes.
     let (open, closing) = watch::channel(());
     let converse = |(stream, peer): (TcpStream, SocketAddr)| {
-        let admitted = peers.admit(peer.ip());
-        if admitted.is_none() {
-            tracing::debug!(event = "http", listener = H::NAME, %peer, "it has as many connections as it may");
-        }
-        let (handler, closing) = (Arc::clone(&handler), closing.clone());
-        admitted.map(|admitted| converse(stream, peer, admitted, handler, limits, closing))
+        let (admitted, is_kept) = match peers.admit(peer.ip()) {
+            Admission::Kept(admitted) => (admitted, true),
+            Admission::Refused(admitted) => (admitted, false),
+            Admission::Closed => {
+                handler.turned_away(peer);
+                return None;
+            }
+        };
+        let guest = Guest { peer, admitted, handler: Arc::clone(&handler), limits };
+        let closing = closing.clone();
+        Some(async move {
+            let turn = if is_kept { guest.admitted.turn(&limits).await } else { None };
+            match turn {
+                Some(_until_the_end) => guest.converse(stream, closing).await,
+                None => guest.refuse(stream).await,
+            }
+        })
     };
     let last_handshakes = async {
         let asked = told.await;
@@ -158,9 +196,11 @@ async fn serve<H: Handler>(
         sleep(LAST_HANDSHAKES).await;
         asked
     };
-    let asked = accept::<H, _>(&listener, last_handshakes, &mut connections, converse).await;
+    let asked = accept::<H, _>(&listener, limits, last_handshakes, &mut connections, converse).await;
     // The kernel has greeted those who still wait, too.
-    for conversation in std::iter::from_fn(|| waiting(&listener)).take(CONNECTIONS_MAX).filter_map(converse) {
+    for conversation in
+        std::iter::from_fn(|| waiting(&listener)).take(limits.connections).filter_map(converse)
+    {
         connections.spawn(conversation);
     }
     drop((listener, open));
@@ -174,6 +214,7 @@ async fn serve<H: Handler>(
 /// Accepts until the end.
 async fn accept<H: Handler, C: Future<Output = ()> + Send + 'static>(
     listener: &TcpListener,
+    limits: Limits,
     end: impl Future<Output = Asked>,
     connections: &mut JoinSet<()>,
     converse: impl Fn((TcpStream, SocketAddr)) -> Option<C>,
@@ -184,8 +225,8 @@ async fn accept<H: Handler, C: Future<Output = ()> + Send + 'static>(
         tokio::select! {
             asked = end.as_mut() => return asked,
             // Those that are full of idle clients end by themselves.
-            Some(_) = connections.join_next(), if connections.len() >= CONNECTIONS_MAX => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+            Some(_) = connections.join_next(), if connections.len() >= limits.connections => {}
+            accepted = listener.accept(), if connections.len() < limits.connections => match accepted {
                 Ok(accepted) => {
                     // Who is turned away is closed.
                     if let Some(conversation) = converse(accepted) {
@@ -215,57 +256,82 @@ fn waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     Some((TcpStream::from_std(socket.into()).ok()?, peer.as_socket()?))
 }
 
-async fn converse<H: Handler>(
-    stream: TcpStream,
+/// A connection that was accepted.
+struct Guest<H> {
     peer: SocketAddr,
-    _admitted: Admitted,
+    admitted: Admitted,
     handler: Arc<H>,
     limits: Limits,
-    mut closing: watch::Receiver<()>,
-) {
-    let asked = AtomicBool::new(false);
-    let service = service_fn(|request| {
-        asked.store(true, Ordering::Relaxed);
-        let handler = Arc::clone(&handler);
-        async move { Ok::<_, Infallible>(handler.answer(request, peer).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.next_head)
-        .max_buf_size(REQUEST_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let silent = async {
-        sleep(limits.first_head).await;
-        if asked.load(Ordering::Relaxed) {
-            pending().await
+}
+
+impl<H: Handler> Guest<H> {
+    /// Answers its requests.
+    async fn converse(&self, stream: TcpStream, mut closing: watch::Receiver<()>) {
+        let asked = AtomicBool::new(false);
+        let service = service_fn(|request| {
+            asked.store(true, Ordering::Relaxed);
+            async {
+                let mut answer = self.handler.answer(request, self.peer).await;
+                if self.admitted.others_wait() {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.next_head)
+            .max_buf_size(REQUEST_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let silent = async {
+            sleep(self.limits.first_head).await;
+            if asked.load(Ordering::Relaxed) {
+                pending().await
+            }
+        };
+        let last_request = async {
+            let _ = timeout(self.limits.requests, closing.wait_for(|()| false)).await;
+            if closing.has_changed().is_err() {
+                sleep(LAST_REQUESTS).await;
+            }
+        };
+        let ended = tokio::select! {
+            // A request that came in time is taken, however late this is polled.
+            biased;
+            ended = connection.as_mut() => Some(ended),
+            () = silent => return tracing::debug!(event = "http", listener = H::NAME, peer = %self.peer, "it asks nothing"),
+            () = last_request => {
+                connection.as_mut().graceful_shutdown();
+                timeout(self.limits.last_answer, connection).await.ok()
+            }
+        };
+        match ended {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::debug!(event = "http", listener = H::NAME, %error, "a connection ended badly")
+            }
+            None => tracing::debug!(
+                event = "http",
+                listener = H::NAME,
+                "a connection was cut: its answer is not read"
+            ),
         }
-    };
-    let last_request = async {
-        let _ = timeout(limits.requests, closing.wait_for(|()| false)).await;
-        if closing.has_changed().is_err() {
-            sleep(LAST_REQUESTS).await;
-        }
-    };
-    let ended = tokio::select! {
-        // A request that came in time is taken, however late this is polled.
-        biased;
-        ended = connection.as_mut() => Some(ended),
-        () = silent => return tracing::debug!(event = "http", listener = H::NAME, %peer, "it asks nothing"),
-        () = last_request => {
-            connection.as_mut().graceful_shutdown();
-            timeout(limits.last_answer, connection).await.ok()
-        }
-    };
-    match ended {
-        Some(Ok(())) => {}
-        Some(Err(error)) => {
-            tracing::debug!(event = "http", listener = H::NAME, %error, "a connection ended badly")
-        }
-        None => tracing::debug!(
-            event = "http",
-            listener = H::NAME,
-            "a connection was cut: its answer is not read"
-        ),
+    }
+
+    /// Tells it that it is one too many.
+    async fn refuse(&self, stream: TcpStream) {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            // What is closed unread is reset, and the answer with it. It says nothing, and nothing more is read than a head has.
+            let _ = Limited::new(request.into_body(), REQUEST_MAX).collect().await;
+            let mut answer = self.handler.too_many(self.peer);
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            Ok::<_, Infallible>(answer)
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .max_buf_size(REQUEST_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        // Who asks late, or does not read, is cut.
+        let _ = timeout(self.limits.refusal, connection).await;
     }
 }

@@ -1,5 +1,4 @@
-use super::peers::PEER_MAX;
-use super::server::{CONNECTIONS_MAX, LAST_REQUESTS, Limits};
+use super::server::{LAST_REQUESTS, Limits};
 use super::*;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -24,11 +23,16 @@ struct Gate {
     answers: Semaphore,
     /// One permit for each request that has come.
     asked: Semaphore,
+    turned_away: AtomicUsize,
 }
 
 impl Gate {
     fn new(answers: usize) -> Arc<Self> {
-        Arc::new(Self { answers: Semaphore::new(answers), asked: Semaphore::new(0) })
+        Arc::new(Self {
+            answers: Semaphore::new(answers),
+            asked: Semaphore::new(0),
+            turned_away: AtomicUsize::new(0),
+        })
     }
 
     fn open() -> Arc<Self> {
@@ -43,6 +47,14 @@ impl Handler for Gate {
         self.asked.add_permits(1);
         self.answers.acquire().await.unwrap().forget();
         text(StatusCode::OK, "whole\n".to_owned())
+    }
+
+    fn too_many(&self, _: SocketAddr) -> Answer {
+        text(StatusCode::TOO_MANY_REQUESTS, "too many\n".to_owned())
+    }
+
+    fn turned_away(&self, _: SocketAddr) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -75,10 +87,19 @@ async fn asked(at: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Nobody is let go for what it does not ask.
+/// Nobody is let go for what it does not ask, and peers on this node are like others.
 fn patient() -> Limits {
-    let hour = Duration::from_secs(3_600);
-    Limits { first_head: hour, next_head: hour, requests: hour, last_answer: LIMIT }
+    let (hour, served_local) = (Duration::from_secs(3_600), Limits::default().served);
+    Limits {
+        first_head: hour,
+        next_head: hour,
+        requests: hour,
+        last_answer: LIMIT,
+        turn: hour,
+        refusal: hour,
+        served_local,
+        ..Limits::default()
+    }
 }
 
 /// As many connections as there are places, from one address of the loopback device.
@@ -104,10 +125,11 @@ fn is_whole(said: &str) -> bool {
 
 #[tokio::test]
 async fn more_connections_than_places_wait_their_turn() {
-    let server = serve(local(), Gate::open(), patient());
+    let limits = patient();
+    let server = serve(local(), Gate::open(), limits);
     let mut idle = Vec::new();
-    for last_octet in (2..).take(CONNECTIONS_MAX / PEER_MAX) {
-        idle.extend(idle_from(last_octet, server.at(), PEER_MAX).await);
+    for last_octet in (2..).take(limits.connections / limits.kept) {
+        idle.extend(idle_from(last_octet, server.at(), limits.kept).await);
     }
     let mut one_more = asked(server.at()).await;
     let mut said = String::new();
@@ -119,16 +141,54 @@ async fn more_connections_than_places_wait_their_turn() {
 
 #[tokio::test]
 async fn one_peers_idle_connections_keep_nobody_else_out() {
-    let server = serve(local(), Gate::open(), patient());
-    let mut idle = idle_from(2, server.at(), CONNECTIONS_MAX).await;
+    let (limits, gate) = (patient(), Gate::open());
+    let server = serve(local(), Arc::clone(&gate), limits);
+    let mut idle = idle_from(2, server.at(), limits.connections).await;
     assert!(is_whole(&answer_of(asked(server.at()).await).await));
-    for turned_away in &mut idle[PEER_MAX..] {
+    let mut refused = idle.split_off(limits.kept);
+    for turned_away in refused.split_off(limits.refused) {
+        let mut turned_away = turned_away;
         let end = timeout(LIMIT, turned_away.read(&mut [0; 1])).await.expect("an end");
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    }
+    let closed = limits.connections - limits.kept - limits.refused;
+    assert_eq!(gate.turned_away.load(Ordering::Relaxed), closed);
+    for mut refused in refused {
+        let ask = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+        refused.write_all(ask).await.unwrap();
+        let said = answer_of(refused).await;
+        assert!(said.starts_with("HTTP/1.1 429 ") && said.ends_with("too many\n"), "{said}");
     }
     let mut first = idle.swap_remove(0);
     first.write_all(GET).await.unwrap();
     assert!(is_whole(&answer_of(first).await), "those that it may have are served");
+}
+
+#[tokio::test]
+async fn those_that_wait_behind_their_own_peers_are_served_when_it_has_been_answered() {
+    let limits = patient();
+    let server = serve(local(), Gate::open(), limits);
+    let mut idle = idle_from(2, server.at(), limits.served).await;
+    let mut waiting = idle_from(2, server.at(), 1).await.swap_remove(0);
+    waiting.write_all(GET).await.unwrap();
+    let early = timeout(Duration::from_millis(100), waiting.read(&mut [0; 1])).await;
+    assert!(early.is_err(), "{early:?}");
+    // It would stay open, if nobody waited for its place.
+    let mut first = idle.swap_remove(0);
+    first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let said = answer_of(first).await;
+    assert!(is_whole(&said) && said.to_ascii_lowercase().contains("connection: close"), "{said}");
+    assert!(is_whole(&answer_of(waiting).await));
+}
+
+#[tokio::test]
+async fn who_has_waited_too_long_for_its_peers_is_told_so() {
+    let limits = Limits { turn: Duration::from_millis(50), ..patient() };
+    let server = serve(local(), Gate::open(), limits);
+    let _idle = idle_from(2, server.at(), limits.served).await;
+    let mut waiting = idle_from(2, server.at(), 1).await.swap_remove(0);
+    waiting.write_all(GET).await.unwrap();
+    assert!(answer_of(waiting).await.starts_with("HTTP/1.1 429 "));
 }
 
 #[tokio::test]
@@ -172,8 +232,8 @@ async fn a_request_that_came_in_time_is_answered_however_late_it_is_read() {
     loop {
         assert!(begin.elapsed() < LIMIT, "too slow a machine to ask in time");
         let tried = Instant::now();
-        let mut streams = idle_from(2, server.at(), PEER_MAX).await;
-        streams.extend(idle_from(3, server.at(), PEER_MAX).await);
+        let mut streams = idle_from(2, server.at(), limits.served).await;
+        streams.extend(idle_from(3, server.at(), limits.served).await);
         // All are accepted by then, or soon.
         sleep(Duration::from_millis(20)).await;
         for stream in &mut streams {

@@ -45,6 +45,15 @@ impl Handler for Door {
     async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Answer {
         answer(&request, self).await
     }
+
+    fn too_many(&self, _peer: SocketAddr) -> Answer {
+        let why = "too many connections from one address at a time\n";
+        text(StatusCode::TOO_MANY_REQUESTS, why.to_owned())
+    }
+
+    fn turned_away(&self, peer: SocketAddr) {
+        tracing::debug!(event = "http", listener = Self::NAME, %peer, "it has as many connections as it may");
+    }
 }
 
 async fn answer(request: &Request<Incoming>, door: &Door) -> Answer {

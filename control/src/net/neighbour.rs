@@ -48,7 +48,8 @@ impl Net {
     }
 
     /// Have this neighbour resolved now and kept resolved, also while no packet uses it; a failed one is tried again
-    /// every few seconds. Repeating it is fine. The state arrives as [`super::NetEvent::Neighbour`].
+    /// every few seconds, unless the kernel deletes it: its garbage collection spares only entries that are resolved and in use. Repeating
+    /// it is fine. The state, and that it was deleted, arrive as [`super::NetEvent::Neighbour`].
     ///
     /// # Errors
     /// What the kernel said (no such interface, interface down, an address that is no neighbour's).

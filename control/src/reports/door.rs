@@ -2,7 +2,7 @@
 
 use super::body::{Place, Unread};
 use super::counts::ReportCounts;
-use super::tokens::Tokens;
+use super::tokens::{TokenLine, Tokens};
 use crate::engine::requests::reported::{RefusedFor, ReportAnswer, ReportRefused, ReportRequest};
 use crate::http::{Answer, Handler, REQUEST_WAIT_MAX, Server, response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -28,9 +28,20 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 
 const JSON: &str = "application/json";
 
+/// Who called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reporter {
+    /// From where; behind a proxy it is the proxy's address.
+    pub peer: SocketAddr,
+    /// By which of the tokens.
+    pub token: TokenLine,
+}
+
 /// What one call reports, all or nothing, and who waits for what came of it.
 #[derive(Debug)]
 pub struct ReportCall {
+    /// Who reports.
+    pub by: Reporter,
     /// 1 to [`REPORTS_MAX`](super::REPORTS_MAX).
     pub reports: Vec<ReportRequest>,
     /// Whoever waits.
@@ -43,17 +54,18 @@ pub struct Door {
     calls: mpsc::Sender<ReportCall>,
     tokens: RwLock<Arc<Tokens>>,
     counts: ReportCounts,
-    strangers: Mutex<Strangers>,
+    strangers: Mutex<Seldom>,
+    crowds: Mutex<Seldom>,
 }
 
-/// Calls without a valid token, which anybody can make as often as they like.
+/// What anybody can do as often as they like, and the log tells seldom.
 #[derive(Debug, Default)]
-struct Strangers {
+struct Seldom {
     told: Option<Instant>,
     untold: u64,
 }
 
-impl Strangers {
+impl Seldom {
     /// One more; `Some` with how many there are to tell of, when a line is due.
     fn note(&mut self, now: Instant) -> Option<u64> {
         self.untold = self.untold.saturating_add(1);
@@ -83,6 +95,7 @@ impl Door {
             tokens: RwLock::default(),
             counts: ReportCounts::default(),
             strangers: Mutex::default(),
+            crowds: Mutex::default(),
         }
     }
 
@@ -107,7 +120,7 @@ impl Door {
 
     async fn take(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Value, Refusal> {
         // Before anything else: a stranger learns nothing, and nothing is read of what it sends.
-        self.authenticate(request.headers(), peer)?;
+        let by = Reporter { peer, token: self.authenticate(request.headers(), peer)? };
         let (head, body) = request.into_parts();
         let place = Place::of(head.uri.path()).ok_or_else(|| {
             Refusal::new(StatusCode::NOT_FOUND, "there are /v1/servers/POOL/SERVER/health and /v1/report")
@@ -122,18 +135,18 @@ impl Door {
             );
         }
         let reports = place.read(&whole(body).await?)?;
-        let answers = self.call(reports).await?;
+        let answers = self.call(by, reports).await?;
         Ok(match place {
             Place::Server { .. } => json!(answers.first()),
             Place::Many => json!(answers),
         })
     }
 
-    fn authenticate(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<(), Refusal> {
+    fn authenticate(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<TokenLine, Refusal> {
         let token = bearer(headers);
         let tokens = Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner));
-        if token.is_some_and(|token| tokens.accept(token)) {
-            return Ok(());
+        if let Some(line) = token.and_then(|token| tokens.accept(token)) {
+            return Ok(line);
         }
         self.tell_stranger(peer);
         let refusal = Refusal::new(
@@ -157,10 +170,17 @@ impl Door {
         }
     }
 
+    fn tell_crowd(&self, peer: SocketAddr) {
+        let due = self.crowds.lock().unwrap_or_else(PoisonError::into_inner).note(Instant::now());
+        if let Some(calls) = due {
+            tracing::warn!(event = "report", %peer, calls, "refused: too many connections from one address at a time");
+        }
+    }
+
     /// Asks the control loop, which is not made to wait: whoever comes when enough are waiting comes again.
-    async fn call(&self, reports: Vec<ReportRequest>) -> Result<Vec<ReportAnswer>, Refusal> {
+    async fn call(&self, by: Reporter, reports: Vec<ReportRequest>) -> Result<Vec<ReportAnswer>, Refusal> {
         let (answer, told) = oneshot::channel();
-        self.calls.try_send(ReportCall { reports, answer }).map_err(|refused| match refused {
+        self.calls.try_send(ReportCall { by, reports, answer }).map_err(|refused| match refused {
             TrySendError::Full(_) => Refusal::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too many reports at a time: report many servers in one call",
@@ -189,6 +209,19 @@ impl Handler for Door {
         };
         self.counts.count(answer.status());
         answer
+    }
+
+    fn too_many(&self, peer: SocketAddr) -> Answer {
+        self.tell_crowd(peer);
+        let why = "too many connections from this address at a time: report many servers in one call";
+        let answer = Refusal::new(StatusCode::TOO_MANY_REQUESTS, why).with(RETRY_AFTER, "1").answer();
+        self.counts.count(answer.status());
+        answer
+    }
+
+    fn turned_away(&self, peer: SocketAddr) {
+        self.tell_crowd(peer);
+        self.counts.count_unanswered();
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::engine::requests::reported::ReportedHealth;
-use crate::reports::STATUSES;
+use crate::reports::{STATUSES, UNANSWERED};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -91,6 +91,7 @@ async fn each_way_to_be_wrong_has_its_status_and_is_counted() {
     ];
     let mut counted: Vec<(String, u64)> =
         STATUSES.iter().map(|status| (status.as_str().to_owned(), 0)).collect();
+    counted.push((UNANSWERED.to_owned(), 0));
     for (line, token, body, status, expected) in cases {
         let (head, said) = ask(server.at(), line, token, body).await;
         assert!(head.starts_with(&format!("http/1.1 {status} ")), "{line} {token:?} {body:.60}: {head}");
@@ -102,6 +103,34 @@ async fn each_way_to_be_wrong_has_its_status_and_is_counted() {
     }
     assert_eq!(door.counts().get(), counted);
     drop((server, door));
+    control.abort();
+}
+
+#[tokio::test]
+async fn no_call_of_a_proxys_is_lost_and_one_too_many_is_answered_and_counted() {
+    let (door, calls) = door(8);
+    let server = door.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let control = tokio::spawn(control_loop(calls));
+    let at = server.at();
+    let clients = (0..8).map(|_| {
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                let bearer = format!("Bearer {TOKEN}");
+                let (head, said) = ask(at, PUT, Some(&bearer), r#"{"health": "down"}"#).await;
+                assert!(head.starts_with("http/1.1 200 "), "{head} {said}");
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+    let count = |code: &str| door.counts().get().into_iter().find(|(known, _)| known == code).unwrap().1;
+    assert_eq!([count("200"), count("429"), count(UNANSWERED)], [160, 0, 0]);
+    let answer = door.too_many(at);
+    assert!(answer.status() == 429 && answer.headers().contains_key("retry-after"), "{answer:?}");
+    door.turned_away(at);
+    assert_eq!([count("429"), count(UNANSWERED)], [1, 1]);
+    drop(server);
     control.abort();
 }
 
@@ -136,7 +165,7 @@ async fn a_strangers_connection_is_closed_rfc9112_9_6() {
 
 #[test]
 fn many_strangers_are_one_line_of_the_log() {
-    let (mut strangers, begin) = (Strangers::default(), Instant::now());
+    let (mut strangers, begin) = (Seldom::default(), Instant::now());
     let mut lines = |seconds: u64| strangers.note(begin + Duration::from_secs(seconds));
     assert_eq!(lines(0), Some(1));
     assert_eq!((0..100).filter_map(|n| lines(n / 10)).count(), 0);
@@ -160,7 +189,9 @@ async fn a_control_loop_that_is_busy_is_not_queued_for_without_end() {
     let (head, _) = ask(at, PUT, Some(&bearer), body).await;
     assert!(head.starts_with("http/1.1 429") && head.contains("\r\nretry-after: 1"), "{head}");
     // The daemon ends, or leaves the node to a successor.
-    drop(calls.recv().await);
+    let call = calls.recv().await.unwrap();
+    assert!(call.by.peer.ip().is_loopback() && call.by.token == TokenLine(1), "{:?}", call.by);
+    drop(call);
     assert!(waiting.await.unwrap().0.starts_with("http/1.1 503"));
     drop(calls);
     assert!(ask(at, PUT, Some(&bearer), body).await.0.starts_with("http/1.1 503"));

@@ -15,6 +15,6 @@ mod door;
 mod tokens;
 
 pub use body::REPORTS_MAX;
-pub use counts::{ReportCounts, STATUSES};
-pub use door::{Door, ReportCall};
-pub use tokens::Tokens;
+pub use counts::{ReportCounts, STATUSES, UNANSWERED};
+pub use door::{Door, ReportCall, Reporter};
+pub use tokens::{TokenLine, Tokens};

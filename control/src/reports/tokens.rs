@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 /// Bytes of the file.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -18,10 +18,14 @@ const TOKEN_MAX: usize = 256;
 /// What nobody but the owner and the group's readers may do: other users read and write, the group write.
 const OTHERS: u32 = 0o026;
 
+/// Which token: the line of the file that it is on, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenLine(pub u32);
+
 /// The tokens that are valid.
 #[derive(Clone, Default)]
 pub struct Tokens {
-    digests: Vec<[u8; 32]>,
+    digests: Vec<(TokenLine, [u8; 32])>,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -44,18 +48,17 @@ impl Tokens {
 
     fn parse(text: &str) -> Result<Self, String> {
         let mut digests = Vec::new();
-        for (at, line) in text.lines().enumerate() {
+        for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             if !(TOKEN_MIN..=TOKEN_MAX).contains(&line.len()) || !is_token(line) {
                 return Err(format!(
-                    "line {} is no token: {TOKEN_MIN} to {TOKEN_MAX} characters of A-Z a-z 0-9 - . _ ~ + /, then perhaps =; make one with: openssl rand -base64 32",
-                    at + 1
+                    "line {number} is no token: {TOKEN_MIN} to {TOKEN_MAX} characters of A-Z a-z 0-9 - . _ ~ + /, then perhaps =; make one with: openssl rand -base64 32"
                 ));
             }
-            digests.push(digest(line));
+            digests.push((TokenLine(number), digest(line)));
         }
         match digests.len() {
             0 => Err("there is no token in it; make one with: openssl rand -base64 32".to_owned()),
@@ -64,13 +67,16 @@ impl Tokens {
         }
     }
 
-    /// Whether a token is valid. Takes as long whichever it is, and however much of it is right: digests are compared, all of
-    /// them, in constant time.
+    /// Which of the valid tokens it is, if it is one. Takes as long whichever it is, and however much of it is right: digests are
+    /// compared, all of them, in constant time.
     #[must_use]
-    pub fn accept(&self, token: &str) -> bool {
+    pub fn accept(&self, token: &str) -> Option<TokenLine> {
         let presented = digest(token);
-        let one_is = |found: Choice, known: &[u8; 32]| found | known.ct_eq(&presented);
-        self.digests.iter().fold(Choice::from(0), one_is).into()
+        let (mut found, nowhere) = (0, 0);
+        for (line, known) in &self.digests {
+            found.conditional_assign(&line.0, known.ct_eq(&presented));
+        }
+        (found != nowhere).then_some(TokenLine(found))
     }
 }
 
@@ -127,11 +133,11 @@ mod tests {
     fn each_line_is_a_valid_token_and_nothing_else_is() {
         let (_folder, path) = file(&format!("# until Friday\n{OLD}\n\n  {NEW}\n"), 0o640);
         let tokens = Tokens::read(&path).unwrap();
-        assert!(tokens.accept(OLD) && tokens.accept(NEW));
+        assert_eq!([OLD, NEW].map(|token| tokens.accept(token)), [2, 4].map(|line| Some(TokenLine(line))));
         for wrong in ["", "# until Friday", "a-token-of-a-monitoring-systeM", &NEW[1..], &format!("{OLD} ")] {
-            assert!(!tokens.accept(wrong), "{wrong}");
+            assert_eq!(tokens.accept(wrong), None, "{wrong}");
         }
-        assert!(!Tokens::default().accept(""));
+        assert_eq!(Tokens::default().accept(""), None);
         assert_eq!(format!("{tokens:?}"), "2 tokens");
     }
 

@@ -3,7 +3,7 @@
 use super::super::Engine;
 use super::super::operator::{REASON_MAX, parsed, unix_now};
 use crate::plan::{Health, Reported, Source};
-use crate::reports::ReportCall;
+use crate::reports::{ReportCall, Reporter};
 use ringlead_flow::ServerId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -100,18 +100,22 @@ impl Engine {
         arguments: &Map<String, Value>,
     ) -> Result<ReportAnswer, String> {
         let request: ReportRequest = parsed(arguments)?;
-        let answers = self.report_all(vec![request]).await.map_err(|refused| refused.why)?;
+        let answers = self.report_all(vec![request], None).await.map_err(|refused| refused.why)?;
         answers.into_iter().next().ok_or_else(|| "nothing was reported".to_owned())
     }
 
     /// A call over HTTP.
     pub(in crate::engine) async fn on_report(&mut self, call: ReportCall) {
         // Who called may have gone; the report counts all the same.
-        let _ = call.answer.send(self.report_all(call.reports).await);
+        let _ = call.answer.send(self.report_all(call.reports, Some(call.by)).await);
     }
 
-    /// Takes reports over, all or none, and publishes what they change, once.
-    async fn report_all(&mut self, requests: Vec<ReportRequest>) -> Result<Vec<ReportAnswer>, ReportRefused> {
+    /// Takes reports over, all or none, and publishes what they change, once. `by`: who called over HTTP.
+    async fn report_all(
+        &mut self,
+        requests: Vec<ReportRequest>,
+        by: Option<Reporter>,
+    ) -> Result<Vec<ReportAnswer>, ReportRefused> {
         let servers = self.reported_servers(&requests)?;
         let plan = Arc::make_mut(&mut self.plan);
         let (mut answers, mut changed) = (Vec::with_capacity(requests.len()), Vec::new());
@@ -134,7 +138,7 @@ impl Engine {
             });
         }
         for id in &changed {
-            self.tell_report(*id);
+            self.tell_report(*id, by);
         }
         if !changed.is_empty() {
             self.publish_and_steer().await;
@@ -180,11 +184,13 @@ impl Engine {
         }
     }
 
-    fn tell_report(&self, id: ServerId) {
+    /// Who reported is told by address and by the token's line in its file, never by the token.
+    fn tell_report(&self, id: ServerId, by: Option<Reporter>) {
         let Some(record) = self.plan.server(id) else { return };
         let server = format!("{}/{}", record.key.pool, record.key.name);
         let (up, reason, source) = (record.health.is_up(), record.reason.as_str(), record.source.name());
-        tracing::info!(event = "health", server, up, reason, source);
+        let (peer, token_line) = (by.map(|by| by.peer.to_string()), by.map(|by| by.token.0));
+        tracing::info!(event = "health", server, up, reason, source, peer, token_line);
     }
 }
 

@@ -7,11 +7,15 @@
 
 mod device;
 mod ear;
+#[cfg(test)]
+mod ends;
 mod half;
 #[cfg(test)]
 mod hostile;
 mod inbox;
 mod numbers;
+#[cfg(test)]
+mod script;
 mod segment;
 mod source;
 mod stream;

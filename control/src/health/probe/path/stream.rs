@@ -30,7 +30,7 @@ const SEND_BUFFER: usize = 4 * 1024;
 /// Packets of one turn, before others have theirs.
 const TURNS: usize = 64;
 /// How long the server's side of the close is waited for.
-const CLOSE_MAX: Duration = Duration::from_millis(250);
+pub(super) const CLOSE_MAX: Duration = Duration::from_millis(250);
 
 /// What a connection is made of.
 pub(super) struct Ends {
