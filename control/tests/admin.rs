@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use ringlead_control::admin::client::{ClientError, request};
+use ringlead_control::admin::client::{ClientError, Handed, request, request_files};
 use ringlead_control::admin::{
     ADMIN_MODE, Access, CONNECTIONS_MAX, HAND_OVER, Handler, READ_MAX_S, READ_ONLY_MODE, REQUEST_MAX,
-    Request, ServeError, Server, serve, serve_successors,
+    Request, ServeError, Server, Taken, serve, serve_successors,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -78,6 +78,67 @@ async fn a_second_successor_is_refused_by_name() {
     assert!(refused.to_string().contains("already"), "{refused}");
     agreed.answer(&json!({ "stopped-ns": 1 }), &[]).unwrap();
     assert_eq!(first.await.unwrap().unwrap(), json!({ "stopped-ns": 1 }));
+}
+
+/// A successor that acknowledges or not, the answer that it gets, and the one who answers.
+async fn handed(acknowledges: bool, patience: Duration, then: impl FnOnce(Handed) + Send + 'static) -> Taken {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let (candidates, mut successors) = mpsc::channel(1);
+    let _server = serve_successors(&path, control_loop(), candidates).unwrap();
+    let asks = spawn_blocking(move || {
+        let request = json!({ "command": HAND_OVER, "acknowledges": acknowledges });
+        then(request_files(&path, &request, Duration::from_secs(60)).unwrap());
+    });
+    let agreed = successors.recv().await.unwrap();
+    let taken = spawn_blocking(move || {
+        agreed.answer(&json!({ "acknowledges": true }), &[]).unwrap();
+        agreed.await_taken(patience)
+    });
+    let taken = taken.await.unwrap();
+    asks.await.unwrap();
+    taken
+}
+
+#[tokio::test]
+async fn who_hands_over_knows_whether_the_successor_has_it() {
+    let long = Duration::from_secs(60);
+    assert_eq!(handed(true, long, |handed| handed.acknowledge().unwrap()).await, Taken::Said);
+    assert_eq!(handed(true, long, drop).await, Taken::Gone);
+    assert_eq!(handed(false, long, drop).await, Taken::NeverSays);
+    // Too late: then the successor knows it, too.
+    let (tell, told) = std::sync::mpsc::channel();
+    let late = handed(true, Duration::from_millis(50), move |handed| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // What is written before the time is over counts, so it is only asked for afterwards.
+        std::thread::sleep(Duration::from_millis(200));
+        while handed.acknowledge().is_ok() && Instant::now() < deadline {}
+        tell.send(handed.acknowledge().is_err()).unwrap();
+    });
+    let taken = late.await;
+    if taken == Taken::Withdrawn {
+        assert!(told.recv().unwrap(), "it cannot say so any more");
+    } else {
+        assert_eq!(taken, Taken::Said, "the machine stalled, and it was in time");
+    }
+}
+
+/// The answer lies in the socket of one that is killed before it reads it.
+#[tokio::test]
+async fn a_successor_that_never_reads_its_answer_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let (candidates, mut successors) = mpsc::channel(1);
+    let _server = serve_successors(&path, control_loop(), candidates).unwrap();
+    let mut stream = UnixStream::connect(&path).unwrap();
+    writeln!(stream, "{}", json!({ "command": HAND_OVER, "acknowledges": true })).unwrap();
+    let agreed = successors.recv().await.unwrap();
+    agreed.answer(&json!({ "acknowledges": true }), &[]).unwrap();
+    drop(stream);
+    assert_eq!(
+        spawn_blocking(move || agreed.await_taken(Duration::from_secs(60))).await.unwrap(),
+        Taken::Gone
+    );
 }
 
 #[tokio::test]

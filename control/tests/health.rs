@@ -459,13 +459,5 @@ fn silence_at_more_services_than_there_are_sockets_takes_every_server_down() {
 }
 
 fn page() -> HttpProbe {
-    HttpProbe {
-        tls: None,
-        method: "GET".to_owned(),
-        path: "/".to_owned(),
-        host: None,
-        headers: Vec::new(),
-        statuses: vec![(200, 200)],
-        body_contains: None,
-    }
+    HttpProbe { statuses: vec![(200, 200)], ..HttpProbe::default() }
 }

@@ -39,6 +39,20 @@ fn a_lock_that_is_passed_on_is_never_free() {
     assert!(refused.to_string().contains("another file"), "{refused}");
 }
 
+/// One that was passed on and withdrawn is nobody's, though somebody may still have the file.
+#[test]
+fn a_lock_that_is_withdrawn_is_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = InstanceLock::take(dir.path()).unwrap();
+    let in_a_socket = held.as_fd().try_clone_to_owned().unwrap();
+    held.release().unwrap();
+    let next = InstanceLock::take(dir.path()).expect("withdrawn");
+    drop(in_a_socket);
+    let refused = InstanceLock::take(dir.path()).unwrap_err();
+    assert!(matches!(refused, LockError::Held { .. }), "{refused}");
+    drop(next);
+}
+
 #[test]
 fn the_state_directory_is_made() {
     let dir = tempfile::tempdir().unwrap();

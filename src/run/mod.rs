@@ -140,7 +140,11 @@ fn leave(left: Option<HandedOver>, runtime: Runtime, lock: InstanceLock) -> Resu
     // A listing or a scrape under way is nothing to wait for while nobody forwards. Connections of checks are reset as they are dropped.
     runtime.shutdown_background();
     let told = left.map_or(Ok(()), |left| left.tell(&lock));
-    drop(lock);
+    match &told {
+        Ok(()) => drop(lock),
+        // A successor that did not take it may have it in its socket, and would hold it without knowing.
+        Err(_) => lock.release().map_err(failed("cannot let go of the lock"))?,
+    }
     told
 }
 

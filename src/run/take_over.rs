@@ -149,8 +149,15 @@ async fn ask(config: &Config) -> Result<Left, Failed> {
     let asked_ns = monotonic_ns();
     let asked = spawn_blocking(move || client::request_files(&path, &request, ANSWER_MAX)).await;
     match asked.map_err(failed("asking the predecessor"))? {
-        Ok((answer, mut files)) => {
+        Ok(handed) => {
+            let acknowledged = handed.acknowledge();
+            let (answer, mut files) = (handed.answer, handed.files);
             let lock = if answer.get("lock").is_some() { files.pop() } else { None };
+            if let Err(error) = &acknowledged {
+                tracing::warn!(event = "take-over", %error, "the predecessor waits no more: its lock is asked for anew");
+            }
+            // It may have let go of what it passed on, for somebody else to take.
+            let lock = lock.filter(|_| acknowledged.is_ok());
             let file = files.pop();
             let why = || answer.get("why").and_then(Value::as_str).unwrap_or("no stream came").to_owned();
             let stopped_ns = answer.get("stopped-ns").and_then(Value::as_u64).unwrap_or(asked_ns);

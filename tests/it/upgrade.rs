@@ -1,7 +1,9 @@
 //! One daemon takes over from another while clients go on: every flow keeps its server, its source port and its connection.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -330,4 +332,44 @@ fn a_kill_right_after_the_take_over_is_as_any_kill() {
         }
         lab.await_servers(&service, "123");
     });
+}
+
+/// The answer with flows and lock lies in the socket of a successor that is killed: the old daemon does not believe to have been
+/// followed, and whoever is started next finds the lock free.
+#[test]
+fn a_successor_that_dies_with_the_answer_in_its_socket_is_noticed() {
+    needs_ringlead!();
+    let lab = Lab::new("upgrade-gone");
+    let _farm = Farm::start(&lab);
+    let service = Service::standard(Mode::Nat, Protocol::Tcp, Family::V4);
+    let text = file(&lab, std::slice::from_ref(&service));
+    lab.nobody_answers(std::slice::from_ref(&service));
+    let ringlead = Ringlead::start(&lab, &text);
+    lab.await_servers(&service, "123");
+    let table: toml::Table = toml::from_str(&text).unwrap();
+    let ports = table["port"].as_table().unwrap().values().map(|port| {
+        let attach = port.get("attach").and_then(toml::Value::as_str).unwrap_or("auto");
+        format!("{} (attach = {attach})", port["device"].as_str().unwrap())
+    });
+    let control = table["node"]["control"].as_str().unwrap().trim_start_matches("unix:");
+    let request = serde_json::json!({
+        "command": "hand-over",
+        "state-dir": table["node"]["state-dir"].as_str().unwrap(),
+        "control": control,
+        "bpf-dir": table["node"]["bpf-dir"].as_str().unwrap(),
+        "ports": ports.collect::<Vec<_>>(),
+        "acknowledges": true,
+    });
+    let mut successor = UnixStream::connect(control).unwrap();
+    writeln!(successor, "{request}").unwrap();
+    let mut first = [0];
+    successor.read_exact(&mut first).unwrap();
+    drop(successor);
+    wait_until(Duration::from_secs(30), "it is noticed", || {
+        ringlead.log().contains("it ended before it took the flows and the lock")
+    });
+    assert!(!ringlead.log().contains("handed over"), "{}", ringlead.log());
+    assert_eq!(ringlead.ended().code(), Some(1));
+    let _next = Ringlead::start(&lab, &text);
+    lab.await_servers(&service, "123");
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::successor::ACKNOWLEDGES;
 use super::{ANSWER_MAX_S, READ_MAX_S, socket, successor};
 
 /// Longest answer in bytes: a full flow dump is asked for in pages.
@@ -95,16 +96,33 @@ pub fn request_within(path: &Path, request: &Value, patience: Duration) -> Resul
 ///
 /// # Errors
 /// As [`request`].
-pub fn request_files(
-    path: &Path,
-    request: &Value,
-    patience: Duration,
-) -> Result<(Value, Vec<OwnedFd>), ClientError> {
+pub fn request_files(path: &Path, request: &Value, patience: Duration) -> Result<Handed, ClientError> {
     let stream = socket::reach(path, CONNECT_MAX).map_err(|error| unreachable_because(error, path))?;
     stream.set_read_timeout(Some(patience)).map_err(ClientError::Io)?;
     (&stream).write_all(format!("{request}\n").as_bytes()).map_err(late)?;
     let (line, files) = successor::receive(&stream).map_err(late)?;
-    Ok((parse_answer(&line)?, files))
+    Ok(Handed { answer: parse_answer(&line)?, files, stream })
+}
+
+/// An answer with files.
+#[derive(Debug)]
+pub struct Handed {
+    /// The answer.
+    pub answer: Value,
+    /// What came with it.
+    pub files: Vec<OwnedFd>,
+    stream: UnixStream,
+}
+
+impl Handed {
+    /// Says that both are here, where the daemon waits for that: then it has let go for good.
+    ///
+    /// # Errors
+    /// It does not wait any more: it has died, or withdrawn what it gave.
+    pub fn acknowledge(&self) -> io::Result<()> {
+        let is_awaited = self.answer.get(ACKNOWLEDGES) == Some(&Value::Bool(true));
+        if is_awaited { (&self.stream).write_all(b"{\"taken\":true}\n") } else { Ok(()) }
+    }
 }
 
 /// Whether a daemon listens at `path`.

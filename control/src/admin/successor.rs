@@ -2,11 +2,12 @@
 //!
 //! Who asks gets every client's address, and the node. So the socket's mode is not enough: the asker must be root.
 
-use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -21,6 +22,8 @@ use super::{READ_MAX_S, REQUEST_MAX};
 pub const HAND_OVER: &str = "hand-over";
 /// What all but the first successor are told.
 pub const TAKEN: &str = "another process is taking this one's place already, or it is stopping";
+/// In the request: the successor says when it has the answer and its files. In the answer: that it is waited for.
+pub const ACKNOWLEDGES: &str = "acknowledges";
 /// Files that may come with an answer.
 const FILES_MAX: usize = 2;
 
@@ -67,7 +70,7 @@ impl Successor {
     ///
     /// # Errors
     /// What sending says; it may have gone.
-    pub fn answer(mut self, answer: &Value, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub fn answer(&self, answer: &Value, files: &[BorrowedFd<'_>]) -> io::Result<()> {
         let line = format!("{answer}\n");
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -76,8 +79,53 @@ impl Successor {
         }
         let sent =
             sendmsg(&self.stream, &[IoSlice::new(line.as_bytes())], &mut control, SendFlags::NOSIGNAL)?;
-        self.stream.write_all(line.as_bytes().get(sent..).unwrap_or_default())
+        (&self.stream).write_all(line.as_bytes().get(sent..).unwrap_or_default())
     }
+
+    /// Waits until it says that it has the answer, for no longer than `patience`. After that it cannot say so: what it would
+    /// write is refused by the kernel. So both know the same, however close it was.
+    #[must_use]
+    pub fn await_taken(self, patience: Duration) -> Taken {
+        if self.arguments.get(ACKNOWLEDGES) != Some(&Value::Bool(true)) {
+            return Taken::NeverSays;
+        }
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.stream.set_read_timeout(Some(left)).is_err() {
+                break;
+            }
+            match self.heard() {
+                Err(error) if [ErrorKind::Interrupted, ErrorKind::WouldBlock].contains(&error.kind()) => {}
+                said => return if matches!(said, Ok(true)) { Taken::Said } else { Taken::Gone },
+            }
+        }
+        // What was written before this is still read; what comes after it never gets here.
+        let closed = self.stream.shutdown(Shutdown::Read);
+        match (closed, self.heard()) {
+            (_, Ok(true)) => Taken::Said,
+            (Ok(()), _) => Taken::Withdrawn,
+            (Err(_), _) => Taken::Gone,
+        }
+    }
+
+    /// Whether it says something rather than hang up.
+    fn heard(&self) -> io::Result<bool> {
+        (&self.stream).read(&mut [0; 64]).map(|length| length > 0)
+    }
+}
+
+/// What became of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The successor has it and its files: the node is its own.
+    Said,
+    /// It is of a version that does not say so.
+    NeverSays,
+    /// It hung up before it said so: it was killed, or could not go on.
+    Gone,
+    /// It has not said so in time, and cannot any more: whatever it does now, it finds the answer withdrawn.
+    Withdrawn,
 }
 
 /// Reads an answer's line, and the files that came with it.

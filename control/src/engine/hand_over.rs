@@ -1,7 +1,7 @@
 //! Leaving the node to a successor: nothing is taken away but what it needs for itself.
 
 use super::{Engine, monotonic};
-use crate::admin::{Successor, TAKEN};
+use crate::admin::{ACKNOWLEDGES, Successor, TAKEN};
 use crate::config::{Config, NodeConfig, PortConfig};
 use crate::handover;
 use crate::logs::FlowLog;
@@ -55,6 +55,7 @@ pub fn introduction(config: &Config) -> Value {
     request.insert("command".to_owned(), json!(crate::admin::HAND_OVER));
     let ports: Vec<String> = config.ports.iter().map(attachment).collect();
     request.insert("ports".to_owned(), json!(ports));
+    request.insert(ACKNOWLEDGES.to_owned(), json!(true));
     Value::Object(request)
 }
 

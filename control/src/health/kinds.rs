@@ -93,6 +93,21 @@ pub struct HttpProbe {
     pub body_contains: Option<String>,
 }
 
+/// What counts where the file says nothing: `GET /` in the clear, good with a status of 200 to 299.
+impl Default for HttpProbe {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            host: None,
+            headers: Vec::new(),
+            statuses: vec![(200, 299)],
+            body_contains: None,
+        }
+    }
+}
+
 /// One datagram and the wanted reply.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UdpProbe {

@@ -23,7 +23,7 @@ pub use agent::{AgentChange, keeps_weights};
 pub use eligible::Out;
 pub use fit::{Beside, Narrow, Spot};
 pub use node_state::{NodeDrain, Sayings};
-pub use operator::{Refused, SAID_MAX, Said, StateChange};
+pub use operator::{Refused, SAID_MAX, Said, ServersByName, StateChange};
 pub use panic::Alive;
 pub use pools::Strength;
 pub use servers::{Health, Obstacle, Reach, Reported, ServerKey, ServerRecord, Source, Unreachable, Way};

@@ -83,6 +83,26 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// The configured servers of some pools, to look many up.
+#[derive(Debug)]
+pub struct ServersByName<'a> {
+    plan: &'a Plan,
+    pools: BTreeMap<&'a str, (&'a PoolConfig, BTreeMap<&'a str, &'a ServerConfig>)>,
+}
+
+impl<'a> ServersByName<'a> {
+    /// One of them.
+    ///
+    /// # Errors
+    /// When there is no such pool among those, or it has no such server.
+    pub fn get(&self, pool: &str, server: &str) -> Result<&'a ServerRecord, Refused> {
+        let (config, servers) = self.pools.get(pool).ok_or_else(|| Refused::NoPool(pool.to_owned()))?;
+        let id = servers.get(server).and_then(|server| self.plan.server_id(config, server));
+        let record = id.and_then(|id| self.plan.server(id));
+        record.ok_or_else(|| Refused::NoServer(pool.to_owned(), server.to_owned()))
+    }
+}
+
 /// What is wanted of a configured server, and whether that is by command, or else by the file.
 pub(super) fn wanted(said: &SaidByServer, pool: &PoolConfig, server: &ServerConfig) -> (OperatorState, bool) {
     let nothing_said = said.is_empty();
@@ -199,6 +219,17 @@ impl Plan {
         found.and_then(record).ok_or_else(|| Refused::NoServer(pool.to_owned(), server.to_owned()))
     }
 
+    /// As [`configured`](Self::configured), for many servers of these pools: each is gone through once.
+    #[must_use]
+    pub fn servers_of(&self, pools: &BTreeSet<&str>) -> ServersByName<'_> {
+        let named = self.config.pools.iter().filter(|pool| pools.contains(pool.name.as_str()));
+        let pools = named.map(|pool| {
+            let servers = pool.servers.iter().map(|server| (server.name.as_str(), server));
+            (pool.name.as_str(), (pool, servers.collect()))
+        });
+        ServersByName { plan: self, pools: pools.collect() }
+    }
+
     fn apply_said(&mut self) {
         for pool in &self.config.pools {
             for server in &pool.servers {
@@ -237,6 +268,23 @@ mod tests {
 
     fn state(plan: &Plan, server: &str) -> OperatorState {
         plan.configured("web", server).unwrap().0.operator
+    }
+
+    #[test]
+    fn servers_are_found_by_name_as_one_by_one() {
+        let plan = plan();
+        let found = plan.servers_of(&BTreeSet::from(["web", "none"]));
+        for (pool, server) in [("web", "a"), ("web", "b"), ("web", "c"), ("none", "a")] {
+            let one = plan.configured(pool, server).map(|(record, _)| record.id);
+            let of_many = found.get(pool, server).map(|record| record.id);
+            assert_eq!(
+                of_many.map_err(|why| why.to_string()),
+                one.map_err(|why| why.to_string()),
+                "{pool}/{server}"
+            );
+        }
+        assert!(found.get("web", "b").is_ok());
+        assert!(plan.servers_of(&BTreeSet::new()).get("web", "a").is_err(), "of no pool");
     }
 
     #[test]

@@ -247,13 +247,13 @@ fn checks_of_every_type() {
     assert_eq!(probe("ping"), Probe::Icmp);
     assert_eq!(probe("words"), Probe::Agent(AgentProbe { send: "who".to_owned() }));
     let page = HttpProbe {
-        tls: None,
         method: "HEAD".to_owned(),
         path: "/healthz?full=1".to_owned(),
         host: Some("app.example.net".to_owned()),
         headers: vec![("x-probe".to_owned(), "1".to_owned()), ("accept".to_owned(), "*/*".to_owned())],
         statuses: vec![(200, 299), (301, 301)],
         body_contains: Some("ok".to_owned()),
+        ..HttpProbe::default()
     };
     assert_eq!(probe("page"), Probe::Http(page));
     let tls = TlsProbe { ca: Some("/etc/ca.pem".into()), sni: Some("app.example.net".to_owned()) };

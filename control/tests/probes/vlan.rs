@@ -171,13 +171,5 @@ fn a_server_in_a_vlan_is_asked_and_heard_with_its_tag() {
 }
 
 fn page() -> HttpProbe {
-    HttpProbe {
-        tls: None,
-        method: "GET".to_owned(),
-        path: "/".to_owned(),
-        host: None,
-        headers: Vec::new(),
-        statuses: vec![(200, 200)],
-        body_contains: None,
-    }
+    HttpProbe { statuses: vec![(200, 200)], ..HttpProbe::default() }
 }

@@ -191,14 +191,15 @@ fn http(raw: &Health, tls: Option<TlsProbe>, findings: &mut Findings) -> Option<
     let status = optional(expect.and_then(|e| e.status.as_ref()), |v| statuses(v, findings));
     let body =
         optional(expect.and_then(|e| e.body_contains.as_ref()), |v| text("body-contains", v, findings));
-    let (method, path) = request.ok()?.unwrap_or_else(|| ("GET".to_owned(), "/".to_owned()));
+    let default = HttpProbe::default();
+    let (method, path) = request.ok()?.unwrap_or((default.method, default.path));
     Some(HttpProbe {
         tls,
         method,
         path,
         host: host.ok()?,
-        headers: headers.ok()?.unwrap_or_default(),
-        statuses: status.ok()?.unwrap_or_else(|| vec![(200, 299)]),
+        headers: headers.ok()?.unwrap_or(default.headers),
+        statuses: status.ok()?.unwrap_or(default.statuses),
         body_contains: body.ok()?,
     })
 }

@@ -11,14 +11,7 @@ const CLIENT: &str = "172.16.0.1:4000";
 /// A pool of three and a backup, of which `a` and `b` are down.
 fn half_dead(then: &str) -> FlowWalk {
     let text = format!(
-        r#"version = 1
-[dataplane]
-cores = [0]
-[port.wan]
-device = "eth0"
-[port.lan]
-device = "eth1"
-[service.web]
+        r#"[service.web]
 listen = "10.9.0.1:80"
 protocol = "tcp"
 mode = "nat"
@@ -95,15 +88,8 @@ fn who_is_down_and_gets_a_flow_by_a_panic_is_told_to_be_down() {
 
 /// This node is `lb1`.
 fn nodes() -> FlowWalk {
-    let text = r#"version = 1
-[node]
+    let text = r#"[node]
 name = "lb1"
-[dataplane]
-cores = [0]
-[port.wan]
-device = "eth0"
-[port.lan]
-device = "eth1"
 [service.edge]
 listen = "10.9.0.1:443"
 protocol = "tcp"

@@ -149,11 +149,13 @@ impl Engine {
     /// Whom the reports are about, each of them once.
     fn reported_servers(&self, requests: &[ReportRequest]) -> Result<Vec<ServerId>, ReportRefused> {
         let mut seen = BTreeSet::new();
+        let pools = requests.iter().map(|request| request.pool.as_str()).collect();
+        let servers = self.plan.servers_of(&pools);
         let found = requests.iter().enumerate().map(|(at, request)| {
             let refused = |reason, why| ReportRefused { at, reason, why };
             check(request).map_err(|why| refused(RefusedFor::Unfit, why))?;
-            let found = self.plan.configured(&request.pool, &request.server);
-            let (record, _) = found.map_err(|why| refused(RefusedFor::Nobody, why.to_string()))?;
+            let found = servers.get(&request.pool, &request.server);
+            let record = found.map_err(|why| refused(RefusedFor::Nobody, why.to_string()))?;
             if !seen.insert(record.id.0) {
                 let why = format!("{}/{} is reported twice", request.pool, request.server);
                 return Err(refused(RefusedFor::Unfit, why));

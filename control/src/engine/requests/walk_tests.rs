@@ -18,13 +18,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-const TEXT: &str = r#"version = 1
+/// What every configuration here begins with.
+const HEAD: &str = r#"version = 1
 [dataplane]
 cores = [0]
 [port.wan]
 device = "eth0"
 [port.lan]
 device = "eth1"
+"#;
+
+const TEXT: &str = r#"
 [snat.out]
 addresses = ["10.0.0.200"]
 [persistence.src]
@@ -63,9 +67,9 @@ pub(super) fn walk(flows_max: usize) -> FlowWalk {
     walk_of(TEXT, flows_max)
 }
 
-/// The same of another configuration.
+/// The same of another configuration, which needs no version, core and ports.
 pub(super) fn walk_of(text: &str, flows_max: usize) -> FlowWalk {
-    let (config, _) = config::parse("test.toml", text).unwrap_or_else(|e| panic!("{e}"));
+    let (config, _) = config::parse("test.toml", &format!("{HEAD}{text}")).unwrap_or_else(|e| panic!("{e}"));
     let mut plan = Plan::new(config).unwrap();
     let all: Vec<(ServerId, ServerKey)> = plan.servers().map(|s| (s.id, s.key.clone())).collect();
     for (id, key) in all {
