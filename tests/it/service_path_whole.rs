@@ -47,7 +47,8 @@ fn file(lab: &Lab) -> String {
     config.services = PORTS.iter().flat_map(|(kind, _)| services(kind)).collect();
     let mut text = config.render();
     for (kind, port) in PORTS {
-        let times = "interval = \"400ms\"\ntimeout = \"350ms\"\nrise = 1\nfall = 2\nflaps = 0\n";
+        // A machine that stalls for a second takes nobody down.
+        let times = "interval = \"400ms\"\ntimeout = \"350ms\"\nrise = 1\nfall = 4\nflaps = 0\n";
         let _ = write!(
             text,
             "[health.{kind}]\ntype = \"{kind}\"\nport = {port}\nvia = \"service-path\"\n{times}"
@@ -148,10 +149,14 @@ fn set_reachable(lab: &Lab, tunnels: &mut Tunnels, is_well: bool) {
     if is_well { tunnels.put_on(lab, 2) } else { tunnels.take_off(2) }
 }
 
-/// Ends of the connections of checks that a server has, half open ones and its memory of ended ones among them.
+/// Ends of the connections of checks that a server has.
 fn connections(lab: &Lab, number: u8) -> BTreeSet<String> {
+    // The kernel's own memory of a SYN, or of an end that both have said, is no connection.
+    let states = ["established", "close-wait", "fin-wait-1", "fin-wait-2", "last-ack", "closing"];
+    let states = states.iter().flat_map(|state| ["state", state]);
     let ports = "( sport = 8081 or sport = 8443 )";
-    let all = lab.must_run(Node::Server(number), "ss", &["-Htan", "state", "connected", ports]);
+    let all: Vec<&str> = std::iter::once("-Htan").chain(states).chain([ports]).collect();
+    let all = lab.must_run(Node::Server(number), "ss", &all);
     let ends = |line: &str| line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ");
     all.lines().map(ends).collect()
 }
@@ -252,7 +257,8 @@ fn stop_keeps_nothing(lab: &Lab, ringlead: Ringlead, third: &Process, cut_off: &
             if left.is_empty() {
                 break;
             }
-            assert!(begin.elapsed() < Duration::from_secs(5), "server {number} keeps {left:?}");
+            let all = || lab.must_run(Node::Server(number), "ss", &["-tan"]);
+            assert!(begin.elapsed() < Duration::from_secs(5), "server {number} keeps {left:?} of {}", all());
             sleep(Duration::from_millis(20));
         }
     }
