@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod demo;
 mod memory;
+mod out;
 mod replay;
 mod run;
 

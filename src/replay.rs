@@ -3,6 +3,7 @@
 //! Time is the capture's, servers are up, next hops come from a file or from their addresses.
 
 use crate::cli::ReplayArgs;
+use crate::out;
 use ringlead_control::config::{self, Config};
 use ringlead_control::plan::{Health, HopKey, Plan};
 use ringlead_flow::{FlowTable, ServerId, Sizes};
@@ -15,7 +16,7 @@ use ringlead_l4::{Shared, Worker, WorkerConfig};
 use ringlead_wire::Vid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -47,8 +48,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> ExitCode {
     match send_through(args, config) {
         Ok(counters) => {
             let text = if args.json { format!("{counters:#}") } else { lines(&counters) };
-            // A closed pipe is the reader's choice.
-            let _ = writeln!(std::io::stdout(), "{text}");
+            out::line(&text);
             ExitCode::SUCCESS
         }
         Err(why) => {

@@ -19,8 +19,19 @@ static OUTCOME: LazyLock<Outcome> = LazyLock::new(|| {
         let mut group = Group { name: format!("{axis:?}"), worlds: vec![], cells: vec![] };
         for (world, (services, servers)) in sizes.into_iter().enumerate() {
             let (mode, family, flows) = (Mode::Nat, Family::Ipv4, 1000);
-            let shape = Shape { mode, families: vec![family], flows, services, servers, workers: 1 };
-            let cell = |kind| Cell { axis, mode, family, flows, services, servers, kind, workers: 1 };
+            let shape =
+                Shape { mode, families: vec![family], flows, services, servers, workers: 1, accounts: false };
+            let cell = |kind| Cell {
+                axis,
+                mode,
+                family,
+                flows,
+                services,
+                servers,
+                kind,
+                workers: 1,
+                accounts: false,
+            };
             group.cells.extend(Kind::ALL.map(|kind| (world, cell(kind))));
             group.worlds.push(shape);
         }

@@ -14,12 +14,20 @@ use std::collections::BTreeSet;
 const FLOWS: usize = 500;
 
 fn shape(mode: Mode, flows: usize) -> Shape {
-    Shape { mode, families: Family::ALL.to_vec(), flows, services: 1, servers: 16, workers: 1 }
+    Shape {
+        mode,
+        families: Family::ALL.to_vec(),
+        flows,
+        services: 1,
+        servers: 16,
+        workers: 1,
+        accounts: false,
+    }
 }
 
 fn cell(shape: &Shape, family: Family, kind: Kind, workers: usize) -> Cell {
-    let Shape { mode, flows, services, servers, .. } = *shape;
-    Cell { axis: Axis::Path, mode, family, flows, services, servers, kind, workers }
+    let Shape { mode, flows, services, servers, accounts, .. } = *shape;
+    Cell { axis: Axis::Path, mode, family, flows, services, servers, kind, workers, accounts }
 }
 
 /// Parses all idle frames, which also finds damage.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use ringlead_control::config;
 use ringlead_control::handover::{Imported, Unreadable, export, import};
 use ringlead_control::plan::{Plan, ServerKey};
-use ringlead_flow::{FlowTable, Link, Phase, Profile, Sizes, Tick, Tuple};
+use ringlead_flow::{Account, FlowTable, Link, Phase, Profile, Sizes, Tick, Tuple, Volume};
 use ringlead_l4::Shared;
 use ringlead_l4::adopt::Inherited;
 use ringlead_l4::tables::Tables;
@@ -68,7 +68,7 @@ impl Daemon {
     }
 
     fn import(&self, bytes: &[u8]) -> Result<Imported, Unreadable> {
-        import(bytes, u64::try_from(bytes.len()).unwrap(), &self.plan, &self.shared)
+        import(Cursor::new(bytes), u64::try_from(bytes.len()).unwrap(), &self.plan, &self.shared)
     }
 }
 
@@ -98,6 +98,7 @@ fn flow(daemon: &Daemon, name: &str, at: u8, n: u32, server: u8, way: u8) -> Inh
         link: Link { mac: [2, 0, 0, 0, 0, 9], port: 0, vlans: 1, vlan: [7, 0] },
         marks: 0b111,
         idle: 40,
+        account: None,
     }
 }
 
@@ -170,6 +171,48 @@ fn flows_come_over_by_name_with_all_that_they_hold() {
     assert_eq!(new.shared.loads.get(new.server("web", 1).0), 1);
     let usage = new.plan.snat_usage().next().unwrap().1.tcp;
     assert_eq!(usage.used, 1);
+}
+
+/// Where the new daemon keeps accounts, too; one that does not takes the flow alone.
+#[test]
+fn flows_come_over_with_what_they_have_carried() {
+    let volume = |n| Volume { packets: n, bytes: 100 * n };
+    let account = |n| Account { why: 1, began_us: 5, last_us: 9, client: volume(n), server: volume(2 * n) };
+    let old = old();
+    old.shared.flows.keep_accounts(false).unwrap();
+    let plain = flow(&old, "web", 1, 1, 1, 0);
+    let out = Inherited { account: Some(account(7)), ..flow(&old, "out", 3, 2, 5, 1) };
+    let left_out = Inherited { account: Some(account(8)), ..flow(&old, "web", 1, 3, 2, 0) };
+    let web = Inherited { account: Some(account(9)), ..flow(&old, "web", 1, 4, 1, 0) };
+    for one in [&plain, &out, &left_out, &web] {
+        old.adopt(one);
+    }
+    for keeps in [true, false] {
+        let new = new();
+        if keeps {
+            new.shared.flows.keep_accounts(true).unwrap();
+        }
+        assert_eq!(new.import(&old.export()).unwrap().flows, 3);
+        let has = |one: &Inherited| {
+            let found = new.shared.flows.lookup(&one.client, Tick::from_nanos(NOW_NS)).unwrap();
+            new.shared.flows.account(&found)
+        };
+        assert_eq!(
+            [&plain, &out, &web].map(has),
+            [&plain, &out, &web].map(|one| one.account.filter(|_| keeps))
+        );
+    }
+}
+
+/// An older program can take over from this one while nobody counts.
+#[test]
+fn a_stream_without_accounts_is_of_the_first_version() {
+    let old = old();
+    old.shared.flows.keep_accounts(false).unwrap();
+    old.adopt(&flow(&old, "web", 1, 1, 1, 0));
+    assert_eq!(old.export()[8..12], 1_u32.to_le_bytes());
+    old.adopt(&Inherited { account: Some(Account::default()), ..flow(&old, "web", 1, 2, 1, 0) });
+    assert_eq!(old.export()[8..12], 2_u32.to_le_bytes());
 }
 
 #[test]
@@ -277,6 +320,7 @@ fn flows_that_another_node_has_come_over_but_not_one_that_would_be_our_own() {
             link: Link::NONE,
             marks: 0b1,
             idle: 0,
+            account: None,
         });
     }
     let stream = old.export();

@@ -163,9 +163,12 @@ pub(crate) struct ExplainArgs {
     pub(crate) what: Vec<String>,
     #[command(flatten)]
     pub(crate) daemon: DaemonArgs,
-    /// Print JSON (of a flow).
+    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print the servers of a flow's pool as comma-separated values (RFC 4180), with a header.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
 }
 
 /// `ringlead completions`.
@@ -184,7 +187,7 @@ pub(crate) struct ManArgs {
 }
 
 /// Seconds, with a fraction or without: 0.1 to 3600.
-fn interval(text: &str) -> Result<Duration, String> {
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.trim_end_matches('s').parse().map_err(|_| "a number of seconds".to_owned())?;
     if !(0.1..=3_600.0).contains(&seconds) {
         return Err("0.1 to 3600 seconds".to_owned());

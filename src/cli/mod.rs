@@ -14,6 +14,7 @@ pub(crate) use operate::{
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A userspace load balancer on AF_XDP.
 #[derive(Debug, Parser)]
@@ -121,7 +122,7 @@ pub(crate) struct CheckArgs {
     pub(crate) json: bool,
 }
 
-/// Where the daemon is.
+/// Where the daemon is, for a command whose `-c` is another file.
 #[derive(Debug, Args)]
 pub(crate) struct SocketArgs {
     /// The control socket.
@@ -136,7 +137,7 @@ pub(crate) struct SocketArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ChangeArgs {
     #[command(flatten)]
-    pub(crate) daemon: SocketArgs,
+    pub(crate) daemon: DaemonArgs,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -161,7 +162,10 @@ pub(crate) struct DiffArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) old: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) daemon: ChangeArgs,
+    pub(crate) daemon: SocketArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `ringlead config show`.
@@ -203,6 +207,12 @@ pub(crate) struct StatusArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Refused: it is several tables.
+    #[arg(long, hide = true)]
+    pub(crate) csv: bool,
+    /// Again and again, every so many seconds: in place on a terminal, one after the other elsewhere.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = listings::interval)]
+    pub(crate) watch: Option<Duration>,
 }
 
 /// `ringlead events`.
@@ -223,13 +233,16 @@ pub(crate) struct EventsArgs {
     /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print comma-separated values (RFC 4180), with a header; the event's fields are one column, as JSON.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
 }
 
 /// The daemon that a command is for.
 #[derive(Debug, Args)]
 pub(crate) struct DaemonArgs {
-    /// The configuration file, for where the control socket is.
-    #[arg(short, long, value_name = "FILE", conflicts_with = "socket")]
+    /// The configuration file, for where the control socket is; nothing else in it need be right.
+    #[arg(short, long, alias = "socket-of", value_name = "FILE", conflicts_with = "socket")]
     pub(crate) config: Option<PathBuf>,
     /// The control socket.
     #[arg(short, long, value_name = "PATH", default_value = "/run/ringlead/control.sock")]

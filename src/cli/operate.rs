@@ -11,7 +11,8 @@ use std::time::Duration;
 pub(crate) enum ServerCommand {
     /// Take new flows.
     Ready(SayArgs),
-    /// Take no new flows but those of sticky clients; established flows go on.
+    /// Take no new flows but those of sticky clients; established flows go on, also over `run --take-over`. A stop and a start
+    /// meanwhile break them: without its flow a connection's server is computed over those that take new ones.
     Drain(LeaveArgs),
     /// Take no new flow at all; established flows go on.
     Offline(LeaveArgs),
@@ -198,7 +199,8 @@ pub(crate) struct LeaveArgs {
     /// The state.
     #[command(flatten)]
     pub(crate) say: SayArgs,
-    /// Wait until the server has no flow left, so long at most (`10m`). Exit status 1: some are left.
+    /// Wait until the server has no flow left, so long at most (`10m`), over restarts and take-overs too. Exit status 1: some are left.
+    /// Ctrl-C ends the wait: the state stays, and what `--then` says is not done.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) wait: Option<Duration>,
     /// What to do when the wait is over, whether flows are left or not.

@@ -3,11 +3,11 @@
 use super::config::colour;
 use super::daemon::running;
 use crate::cli::CheckArgs;
+use crate::out;
 use ringlead_control::config::{self, Config, Diagnostics, Loaded};
 use ringlead_control::engine::{EngineError, look, places};
 use ringlead_control::machine::Machine;
 use ringlead_flow::FlowTable;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,8 +56,7 @@ fn served(config: &Config) -> Vec<SocketAddr> {
 
 fn say(args: &CheckArgs, config: Option<&Config>, found: &Diagnostics) {
     if args.json {
-        // A closed pipe is the reader's choice.
-        let _ = writeln!(std::io::stdout(), "{:#}", found.to_json());
+        out::line(&format!("{:#}", found.to_json()));
     } else if found.has_errors() {
         eprintln!("{}", found.render(colour()));
     } else {
@@ -65,15 +64,16 @@ fn say(args: &CheckArgs, config: Option<&Config>, found: &Diagnostics) {
             eprintln!("{}\n", warning.render(colour()));
         }
         if let Some(config) = config {
-            // A closed pipe is the reader's choice.
-            let _ = writeln!(std::io::stdout(), "{}", summary(&args.file.config, config, args.here));
+            out::line(&summary(&args.file.config, config, args.here));
         }
     }
 }
 
 fn summary(path: &Path, config: &Config, here: bool) -> String {
     let servers: usize = config.pools.iter().map(|pool| pool.servers.len()).sum();
-    let mib = FlowTable::bytes_for(config.dataplane.flows_max) >> 20;
+    let flows_max = config.dataplane.flows_max;
+    let counts = if config.observe.counts_all() { FlowTable::account_bytes_for(flows_max) } else { 0 };
+    let mib = (FlowTable::bytes_for(flows_max) + counts) >> 20;
     let whose = if here { "ok here" } else { "ok" };
     format!(
         "{}: {whose}: {} services, {} pools, {servers} servers, {} ports, {} workers; {} flows of each family take {mib} MiB",

@@ -1,11 +1,11 @@
 //! `ringlead cleanup`: removes what a dead daemon left on the node.
 
+use crate::out;
 use ringlead_control::config;
 use ringlead_control::lock::InstanceLock;
 use ringlead_control::net::Net;
 use ringlead_io::device::device_facts;
 use ringlead_io::steer;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -13,13 +13,11 @@ use std::process::ExitCode;
 pub(crate) fn cleanup(path: &Path) -> ExitCode {
     match clean(path) {
         Ok(removed) => {
-            let mut out = std::io::stdout();
-            // A closed pipe is the reader's choice.
             for what in &removed {
-                let _ = writeln!(out, "{what}");
+                out::line(what);
             }
             if removed.is_empty() {
-                let _ = writeln!(out, "nothing to clean up");
+                out::line("nothing to clean up");
             }
             ExitCode::SUCCESS
         }

@@ -2,8 +2,9 @@
 
 use super::daemon;
 use super::listing::refused;
-use super::render::{print, text};
+use super::render::text;
 use crate::cli::{Cli, CompletionsArgs, DaemonArgs};
+use crate::out::print;
 use clap::CommandFactory;
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{CompleteEnv, Shells};
@@ -33,8 +34,7 @@ pub(crate) fn register(args: &CompletionsArgs) -> ExitCode {
         .map(|shell| shell.write_registration(VARIABLE, "ringlead", "ringlead", "ringlead", &mut script));
     match (written, String::from_utf8(script)) {
         (Some(Ok(())), Ok(script)) => {
-            // A closed pipe is the reader's choice.
-            let _ = print(&script);
+            print(&script);
             ExitCode::SUCCESS
         }
         (Some(Err(error)), _) => refused("completions", &error.to_string()),

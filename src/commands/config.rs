@@ -1,8 +1,9 @@
 //! `ringlead config show | schema | example`: configurations on paper.
 
 use crate::cli::{ConfigCommand, ShowArgs};
+use crate::out;
 use ringlead_control::config;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Does what is asked; exit status 2 when a file cannot be used.
@@ -32,7 +33,6 @@ pub(crate) fn colour() -> bool {
 }
 
 fn print(text: &str) -> ExitCode {
-    // A closed pipe is the reader's choice.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    out::print(text);
     ExitCode::SUCCESS
 }

@@ -16,18 +16,19 @@ pub(super) fn socket(args: &DaemonArgs) -> Result<PathBuf, String> {
 }
 
 fn socket_in(path: &Path) -> Result<PathBuf, String> {
-    let (config, _) = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
-    Ok(config.node.control)
+    config::control_socket(path).map_err(|found| {
+        format!("{found}\nwhere the daemon listens cannot be told by this file: say `-s SOCKET`")
+    })
 }
 
-/// The control socket of a command that changes something, or tells everything.
+/// The control socket of a command whose `-c` is another file.
 pub(super) fn control(args: &SocketArgs) -> Result<PathBuf, String> {
     args.socket_of.as_deref().map_or_else(|| Ok(args.socket.clone()), socket_in)
 }
 
 /// Sends one request to the control socket. A refusal comes in the daemon's words.
-pub(super) fn ask(args: &SocketArgs, request: &Value) -> Result<Value, String> {
-    client::request(&control(args)?, request).map_err(|error| error.to_string())
+pub(super) fn ask(socket: &Path, request: &Value) -> Result<Value, String> {
+    client::request(socket, request).map_err(|error| error.to_string())
 }
 
 /// What the daemon has in force.

@@ -2,12 +2,12 @@
 
 use super::daemon::{control, running};
 use crate::cli::DiffArgs;
+use crate::out;
 use ringlead_control::admin::client;
 use ringlead_control::config::{Affected, Diff, FlowGroup, Side, diff};
 use ringlead_control::engine::requests::tally::TallyAnswer;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -16,13 +16,12 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &DiffArgs) -> ExitCode {
     match compare(args) {
         Ok(found) => {
-            let text = if args.daemon.json {
+            let text = if args.json {
                 format!("{:#}\n", found.to_json())
             } else {
                 found.lines().iter().map(|line| format!("{line}\n")).collect()
             };
-            // A closed pipe is the reader's choice.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            out::print(&text);
             if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
         Err(why) => {
@@ -40,7 +39,7 @@ fn compare(args: &DiffArgs) -> Result<Diff, String> {
         return Ok(diff(&old, &new));
     }
     let refused = |why| format!("ringlead config diff: {why}");
-    let socket = control(&args.daemon.daemon).map_err(refused)?;
+    let socket = control(&args.daemon).map_err(refused)?;
     let text = running(&socket).map_err(refused)?;
     let old = Side::parse("the daemon's configuration", &text).map_err(|found| found.render(colour))?;
     Ok(of_daemon(&socket, &old, &new))

@@ -40,7 +40,7 @@ fn drops_shown(watched: bool) -> Shown {
         columns.insert(3, rate);
         csv.insert(3, "/rate");
     }
-    Shown { name: "drops", columns, csv, degraded: |_| false }
+    Shown { command: "drops", name: "drops", columns, csv, degraded: |_| false }
 }
 
 /// From counts to counts a second, from the second time on.

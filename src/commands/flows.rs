@@ -1,8 +1,9 @@
 //! `ringlead flows`: the flows that match, in the table's order or sorted.
 
 use super::listing::{Asked, Shown, Watch, refused};
-use super::render::{csv_head, csv_row, print, text};
+use super::render::{csv_head, csv_row, text};
 use crate::cli::FlowsArgs;
+use crate::out::print;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::io::IsTerminal;
@@ -25,11 +26,12 @@ pub(crate) fn sorting(text: &str) -> Result<(String, bool), String> {
 
 /// Lists them. Exit status 0; 2: refused, or no answer.
 pub(crate) fn flows(args: &FlowsArgs) -> ExitCode {
-    let mut watch = Watch::of(&args.list);
+    let mut watch = Watch::of(args.list.watch, !args.list.json && !args.list.csv);
     loop {
         match once(args, &mut watch) {
             Ok(true) if watch.goes_on() => {}
             Ok(_) => return ExitCode::SUCCESS,
+            Err(why) if watch.outlives("flows", &why) => {}
             Err(why) => return refused("flows", &why),
         }
     }
@@ -164,6 +166,7 @@ fn address(row: &Value) -> Option<std::net::SocketAddr> {
 
 fn shown() -> Shown {
     Shown {
+        command: "flows",
         name: "flows",
         columns: vec![
             ("protocol", |row| text(row, "/protocol")),

@@ -2,8 +2,8 @@
 
 use super::daemon;
 use super::listing::refused;
-use super::render::print;
 use crate::cli::KillArgs;
+use crate::out::print;
 use ringlead_control::admin::client;
 use ringlead_control::engine::requests::flows::KillAnswer;
 use serde_json::json;
@@ -20,8 +20,7 @@ pub(crate) fn kill(args: &KillArgs) -> ExitCode {
     } else {
         said(ended, computed)
     };
-    // A closed pipe is the reader's choice.
-    let _ = print(&text);
+    print(&text);
     if ended == 0 { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 

@@ -1,8 +1,9 @@
 //! What listings share: they are asked page by page, printed in one of three forms, and again when watched.
 
 use super::daemon;
-use super::render::{csv_head, csv_row, print, table};
+use super::render::{csv_head, csv_row, table};
 use crate::cli::{DaemonArgs, ListArgs};
+use crate::out::print;
 use ringlead_control::admin;
 use ringlead_control::admin::client::{self, ClientError};
 use serde_json::{Value, json};
@@ -16,7 +17,9 @@ pub(super) type Column = (&'static str, fn(&Value) -> String);
 
 /// How rows of one kind are shown.
 pub(super) struct Shown {
-    /// The command, and the key of its rows in JSON.
+    /// The command.
+    pub(super) command: &'static str,
+    /// The key of its rows in JSON.
     pub(super) name: &'static str,
     /// The table.
     pub(super) columns: Vec<Column>,
@@ -56,11 +59,12 @@ pub(super) fn show(
     args: &ListArgs,
     mut ask: impl FnMut() -> Result<Vec<Value>, String>,
 ) -> ExitCode {
-    let mut watch = Watch::of(args);
+    let mut watch = Watch::of(args.watch, !args.json && !args.csv);
     loop {
         let rows = match ask() {
             Ok(rows) => rows,
-            Err(why) => return refused(shown.name, &why),
+            Err(why) if watch.outlives(shown.command, &why) => continue,
+            Err(why) => return refused(shown.command, &why),
         };
         let text = shown.text(&rows, args, watch.is_first());
         if !watch.show(&text) || !watch.goes_on() {
@@ -75,12 +79,15 @@ pub(super) struct Watch {
     /// Whether what was printed is painted over.
     in_place: bool,
     shown: u64,
+    /// Whether it was said that nobody answers.
+    away: bool,
 }
 
 impl Watch {
-    pub(super) fn of(args: &ListArgs) -> Self {
-        let in_place = args.watch.is_some() && std::io::stdout().is_terminal() && !args.json && !args.csv;
-        Self { every: args.watch, in_place, shown: 0 }
+    /// `every`: how often; `None`: once. `words`: tables for people, not JSON or CSV.
+    pub(super) fn of(every: Option<Duration>, words: bool) -> Self {
+        let in_place = every.is_some() && std::io::stdout().is_terminal() && words;
+        Self { every, in_place, shown: 0, away: false }
     }
 
     /// Whether nothing was printed yet.
@@ -91,12 +98,23 @@ impl Watch {
     /// Prints; `false` when nobody reads any more.
     pub(super) fn show(&mut self, text: &str) -> bool {
         self.shown += 1;
+        self.away = false;
         if !self.in_place {
             return print(text);
         }
         let now = humantime::format_rfc3339_seconds(SystemTime::now());
         // To the corner; then clear what is below.
         print(&format!("\u{1b}[H\u{1b}[2J{now}\n{text}"))
+    }
+
+    /// Whether it goes on without an answer, as somebody has answered before: that is said once, and waited for.
+    pub(super) fn outlives(&mut self, command: &str, why: &str) -> bool {
+        let Some(every) = self.every.filter(|_| !self.is_first()) else { return false };
+        if !std::mem::replace(&mut self.away, true) {
+            eprintln!("ringlead {command}: {why}; asking on");
+        }
+        std::thread::sleep(every);
+        true
     }
 
     /// Waits for the next time; `false`: once was enough.

@@ -43,7 +43,7 @@ pub(crate) fn snat(args: &ListArgs) -> ExitCode {
 fn list(shown: &Shown, args: &ListArgs, mut request: Value) -> ExitCode {
     let asked = match Asked::of(&args.daemon) {
         Ok(asked) => asked,
-        Err(why) => return refused(shown.name, &why),
+        Err(why) => return refused(shown.command, &why),
     };
     if let Some(members) = request.as_object_mut() {
         members.insert("command".to_owned(), json!("list"));
@@ -53,6 +53,7 @@ fn list(shown: &Shown, args: &ListArgs, mut request: Value) -> ExitCode {
 
 fn services_shown() -> Shown {
     Shown {
+        command: "services",
         name: "services",
         columns: vec![
             ("service", |row| text(row, "/name")),
@@ -98,6 +99,7 @@ fn services_shown() -> Shown {
 
 fn pools_shown() -> Shown {
     Shown {
+        command: "pools",
         name: "pools",
         columns: vec![
             ("pool", |row| text(row, "/name")),
@@ -143,6 +145,7 @@ fn pools_shown() -> Shown {
 
 fn servers_shown() -> Shown {
     Shown {
+        command: "servers",
         name: "servers",
         columns: vec![
             ("server", |row| format!("{}/{}", text(row, "/pool"), text(row, "/name"))),
@@ -215,6 +218,7 @@ fn operator(row: &Value) -> String {
 
 fn workers_shown() -> Shown {
     Shown {
+        command: "workers",
         name: "workers",
         columns: vec![
             ("worker", |row| text(row, "/worker")),
@@ -234,9 +238,9 @@ fn workers_shown() -> Shown {
         csv: vec![
             "/worker",
             "/core",
-            "/load/0",
-            "/load/1",
-            "/load/2",
+            "/load/0=load_1s",
+            "/load/1=load_10s",
+            "/load/2=load_60s",
             "/beat_ms",
             "/epoch",
             "/received",
@@ -251,6 +255,7 @@ fn workers_shown() -> Shown {
 
 fn ports_shown() -> Shown {
     Shown {
+        command: "ports",
         name: "ports",
         columns: vec![
             ("port", |row| text(row, "/port")),
@@ -270,6 +275,7 @@ fn ports_shown() -> Shown {
 
 fn snat_shown() -> Shown {
     Shown {
+        command: "snat",
         name: "snat",
         columns: vec![
             ("source", |row| text(row, "/name")),

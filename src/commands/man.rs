@@ -1,8 +1,8 @@
 //! `ringlead man`: manual pages, made from the command line's own description.
 
 use super::listing::refused;
-use super::render::print;
 use crate::cli::{Cli, ManArgs};
+use crate::out::print;
 use clap::CommandFactory;
 use clap_mangen::Man;
 use std::process::ExitCode;
@@ -15,8 +15,7 @@ pub(crate) fn man(args: &ManArgs) -> ExitCode {
         None => {
             let mut page = Vec::new();
             Man::new(command).render(&mut page).map(|()| {
-                // A closed pipe is the reader's choice.
-                let _ = print(&String::from_utf8_lossy(&page));
+                print(&String::from_utf8_lossy(&page));
             })
         }
     };

@@ -27,15 +27,21 @@ pub(crate) use flows::sorting;
 pub(crate) use reload::seconds;
 
 use crate::cli::{Cli, Command, FlowCommand};
-use crate::{demo, replay, run};
+use crate::{demo, out, replay, run};
 use ringlead_control::logs;
 use std::process::ExitCode;
 
-/// Does what the command line says.
+/// Does what the command line says. Exit status 2 also when not all of its output could be written.
 pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     let ended = obey(cli);
     logs::flush();
-    ended
+    match out::failure() {
+        None => ended,
+        Some(why) => {
+            eprintln!("ringlead: the output could not be written: {why}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn obey(cli: Cli) -> ExitCode {

@@ -2,10 +2,10 @@
 
 use super::daemon;
 use crate::cli::{NodeArgs, NodeCommand, NodeDrainArgs};
+use crate::out;
 use ringlead_control::admin::client;
 use ringlead_control::engine::node_state::{NodeAnswer, NodeRequest};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,9 +37,9 @@ fn drain(args: &NodeDrainArgs) -> Result<ExitCode, String> {
         thread::sleep(ASK_EVERY.min(time.saturating_sub(begin.elapsed())));
     };
     if args.node.json {
-        print(&json!(answer).to_string());
+        out::line(&json!(answer).to_string());
     } else {
-        print(&format!("node: {} after the wait", flows_left(answer.flows)));
+        out::line(&format!("node: {} after the wait", flows_left(answer.flows)));
     }
     if !answer.drains {
         return Err("somebody made it ready meanwhile".to_owned());
@@ -54,11 +54,11 @@ fn tell(args: &NodeArgs, drain: Option<bool>, reason: Option<&String>) -> Result
         eprintln!("ringlead node: {warning}");
     }
     if args.json {
-        print(&json!(answer).to_string());
+        out::line(&json!(answer).to_string());
     } else {
         let word = |drains: bool| if drains { "drain" } else { "ready" };
         let (old, new) = (word(answer.drained), word(answer.drains));
-        print(&format!("node: {old} -> {new}, {}", flows_left(answer.flows)));
+        out::line(&format!("node: {old} -> {new}, {}", flows_left(answer.flows)));
     }
     Ok(answer)
 }
@@ -72,11 +72,6 @@ fn ask(args: &NodeArgs, drain: Option<bool>, reason: Option<&String>) -> Result<
     let answer = client::request(&control, &request).map_err(|error| error.to_string())?;
     serde_json::from_value(answer)
         .map_err(|error| format!("the daemon's answer is of another version: {error}"))
-}
-
-/// A line. A closed pipe is the reader's choice.
-fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn flows_left(flows: usize) -> String {

@@ -26,6 +26,7 @@ pub(crate) fn persist(args: &PersistArgs) -> ExitCode {
 
 fn tables_shown() -> Shown {
     Shown {
+        command: "persist",
         name: "persistence",
         columns: vec![
             ("table", |row| text(row, "/name")),
@@ -40,6 +41,7 @@ fn tables_shown() -> Shown {
 
 fn clients_shown() -> Shown {
     Shown {
+        command: "persist",
         name: "clients",
         columns: vec![
             ("table", |row| text(row, "/table")),

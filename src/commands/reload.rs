@@ -1,11 +1,13 @@
 //! `ringlead reload | confirm | undo`: another configuration for the daemon, for good or on trial.
 
-use super::daemon::ask;
+use super::daemon::{InForce, ask, in_force, socket};
 use crate::cli::{ChangeArgs, ReloadArgs};
+use crate::out;
+use ringlead_control::config::{Side, diff};
 use ringlead_control::engine::CONFIRM_S_MAX;
 use ringlead_control::engine::status::ReloadStatus;
 use serde_json::{Value, json};
-use std::io::Write;
+use std::fs;
 use std::process::ExitCode;
 
 /// Has the daemon read its file again; exit status 2 with the reason when it refuses.
@@ -29,7 +31,12 @@ pub(crate) fn undo(args: &ChangeArgs) -> ExitCode {
 }
 
 fn change(name: &str, args: &ChangeArgs, request: &Value, done: &str) -> ExitCode {
-    let answer = match ask(&args.daemon, request) {
+    let socket = match socket(&args.daemon) {
+        Ok(socket) => socket,
+        Err(why) => return refused(name, &why),
+    };
+    let before = in_force(&socket).ok();
+    let answer = match ask(&socket, request) {
         Ok(answer) => answer,
         Err(why) => return refused(name, &why),
     };
@@ -38,14 +45,40 @@ fn change(name: &str, args: &ChangeArgs, request: &Value, done: &str) -> ExitCod
         Ok(status) => status,
         Err(error) => return refused(name, &format!("the daemon's answer is of another version: {error}")),
     };
+    let asked_for = args.daemon.config.as_ref().and_then(|file| fs::canonicalize(file).ok());
+    let has = before.as_ref().and_then(|before| fs::canonicalize(before.file.as_ref()?).ok());
+    if let (Some(asked_for), Some(has), "reload") = (asked_for, has, name)
+        && asked_for != has
+    {
+        eprintln!("ringlead reload: the daemon's file is {}, and that was read", has.display());
+    }
     let text = match (args.json, status.waits_s) {
         (true, _) => format!("{answer:#}"),
         (false, None) => done.to_owned(),
         (false, Some(left)) => format!("{done}: {left} s to `ringlead confirm`, or it is undone"),
     };
-    // A closed pipe is the reader's choice.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    out::line(&text);
+    if !args.json && name != "confirm" {
+        for line in changed(before, in_force(&socket).ok()) {
+            out::line(&line);
+        }
+    }
     ExitCode::SUCCESS
+}
+
+/// What is in force now and was not before, by the lines of `config diff`.
+fn changed(before: Option<InForce>, after: Option<InForce>) -> Vec<String> {
+    let (Some(before), Some(after)) = (before, after) else {
+        return vec!["what changed is not known: the daemon does not tell its configuration".to_owned()];
+    };
+    if before.text == after.text {
+        return vec!["nothing changed".to_owned()];
+    }
+    let [old, new] = [before, after].map(|side| Side::parse("the daemon's configuration", &side.text));
+    match (old, new) {
+        (Ok(old), Ok(new)) => diff(&old, &new).lines(),
+        _ => vec!["what changed is not known: the daemon's configuration is of another version".to_owned()],
+    }
 }
 
 fn refused(name: &str, why: &str) -> ExitCode {

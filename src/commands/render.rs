@@ -3,7 +3,7 @@
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 use serde_json::Value;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 /// A table of a header and rows.
 pub(super) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
@@ -43,14 +43,22 @@ pub(super) fn csv_line(fields: impl IntoIterator<Item = String>) -> String {
     String::from_utf8(line.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
-/// The header of the columns that these JSON pointers lead to: `/tcp/used` is `tcp_used`.
+/// The header of the columns that these JSON pointers lead to: `/tcp/used` is `tcp_used`, `/load/0=load_1s` is `load_1s`.
 pub(super) fn csv_head(columns: &[&str]) -> String {
-    csv_line(columns.iter().map(|column| column.trim_start_matches('/').replace('/', "_")))
+    csv_line(columns.iter().map(|column| match column.split_once('=') {
+        Some((_, title)) => title.to_owned(),
+        None => column.trim_start_matches('/').replace('/', "_"),
+    }))
+}
+
+/// The JSON pointer of a column.
+pub(super) fn pointer(column: &str) -> &str {
+    column.split_once('=').map_or(column, |(pointer, _)| pointer)
 }
 
 /// A row's values at these JSON pointers: nothing for `null`, lists with spaces between.
 pub(super) fn csv_row(columns: &[&str], row: &Value) -> String {
-    csv_line(columns.iter().map(|column| plain(row.pointer(column).unwrap_or(&Value::Null))))
+    csv_line(columns.iter().map(|column| plain(row.pointer(pointer(column)).unwrap_or(&Value::Null))))
 }
 
 fn plain(value: &Value) -> String {
@@ -81,13 +89,6 @@ pub(super) fn is(row: &Value, pointer: &str) -> bool {
     row.pointer(pointer).and_then(Value::as_bool).unwrap_or_default()
 }
 
-/// Prints; `false` when nobody reads any more, which is the reader's choice.
-#[must_use]
-pub(super) fn print(text: &str) -> bool {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,10 +100,10 @@ mod tests {
 
     #[test]
     fn values_are_quoted_for_csv_and_worded_for_people() {
-        let columns = ["/name", "/listen", "/tcp/used", "/none", "/up"];
-        assert_eq!(csv_head(&columns), "name,listen,tcp_used,none,up\n");
+        let columns = ["/name", "/listen", "/tcp/used", "/none", "/up=is_up"];
+        assert_eq!(csv_head(&columns), "name,listen,tcp_used,none,is_up\n");
         assert_eq!(csv_row(&columns, &row()), "\"a, \"\"b\"\"\",10.0.0.1:80 [::1]:80,3,,true\n");
-        let read = columns.map(|column| text(&row(), column));
+        let read = columns.map(|column| text(&row(), pointer(column)));
         assert_eq!(read, ["a, \"b\"", "10.0.0.1:80 [::1]:80", "3", "-", "yes"]);
     }
 

@@ -1,7 +1,9 @@
 //! `ringlead server`: an operator takes a server out and back, and waits for its flows.
 
+use super::events::is_away;
 use super::{daemon, server_edit};
 use crate::cli::{LeaveArgs, ReportArgs, Reported, SayArgs, ServerArgs, ServerCommand, Then, WeightArgs};
+use crate::out;
 use ringlead_control::admin::client;
 use ringlead_control::config::OperatorState;
 use ringlead_control::engine::operator::{SayAnswer, SayRequest, WaitAnswer, WaitRequest};
@@ -10,13 +12,17 @@ use ringlead_control::engine::weight::{WeightAnswer, WeightRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
-/// The longest that one question waits; the daemon answers before that, too.
-const ASK_MAX: Duration = Duration::from_secs(20);
+/// The longest that one question waits: so soon another state is noticed.
+const ASK_MAX: Duration = Duration::from_secs(1);
+/// Between two tries while no daemon answers.
+const RETRY: Duration = Duration::from_millis(200);
+/// For how long a daemon is looked for after the wait.
+const THEN_MAX: Duration = Duration::from_secs(30);
 
 /// Tells the daemon. Exit status 0: done; 1: flows are left after the wait; 2: refused, or no answer.
 pub(crate) fn server(command: &ServerCommand) -> ExitCode {
@@ -55,6 +61,7 @@ impl<'a> Told<'a> {
         state: Option<OperatorState>,
         reason: Option<&String>,
         lasting: Option<Duration>,
+        patience: Duration,
     ) -> Result<SayAnswer, String> {
         let request = SayRequest {
             pool: self.pool.to_owned(),
@@ -63,39 +70,67 @@ impl<'a> Told<'a> {
             reason: reason.cloned(),
             for_s: lasting.map(|time| time.as_secs()),
         };
-        let answer: SayAnswer = self.ask("server", &request)?;
+        let answer: SayAnswer = self.ask_within(patience, "server", &request)?;
         if let Some(warning) = &answer.warning {
             eprintln!("ringlead server: {warning}");
         }
         if self.json {
-            print(&json!(answer).to_string());
+            out::line(&json!(answer).to_string());
         } else {
             let (server, old, new) = (&answer.server, answer.old.name(), answer.new.name());
-            print(&format!("{server}: {old} -> {new}, {}", flows_left(answer.flows)));
+            out::line(&format!("{server}: {old} -> {new}, {}", flows_left(answer.flows)));
+            if let Some(weight) = &answer.weight {
+                say_weight(weight);
+            }
+        }
+        if !answer.unserved.is_empty() {
+            let services = answer.unserved.join(", ");
+            eprintln!("ringlead server: warning: no server may get new flows of {services} now");
         }
         Ok(answer)
     }
 
-    /// Asks again and again until no flow is left or the time is over.
-    fn wait(&self, time: Duration) -> Result<WaitAnswer, String> {
+    /// Asks again and again until no flow is left, the state is another one or the time is over. Meanwhile the daemon may be started
+    /// anew or taken over.
+    fn wait(&self, time: Duration, state: OperatorState) -> Result<WaitAnswer, String> {
         let begin = Instant::now();
         loop {
             let left = time.saturating_sub(begin.elapsed());
             let wait_ms = u64::try_from(left.min(ASK_MAX).as_millis()).unwrap_or(u64::MAX);
             let (pool, server) = (self.pool.to_owned(), self.server.to_owned());
-            let answer: WaitAnswer = self.ask("server-wait", &WaitRequest { pool, server, wait_ms })?;
-            if answer.flows == 0 || begin.elapsed() >= time {
+            let request = WaitRequest { pool, server, wait_ms };
+            let answer: WaitAnswer = self.ask_within(left, "server-wait", &request).map_err(|why| {
+                format!("{why}; nothing else is done: a server that a reload has removed keeps its flows until they end")
+            })?;
+            if answer.flows == 0 || answer.state != state || begin.elapsed() >= time {
                 return Ok(answer);
             }
         }
     }
 
     fn ask<T: DeserializeOwned>(&self, command: &str, arguments: &impl Serialize) -> Result<T, String> {
+        self.ask_within(Duration::ZERO, command, arguments)
+    }
+
+    /// Asks until somebody answers, or the patience is over: what is asked twice has the effect of once.
+    fn ask_within<T: DeserializeOwned>(
+        &self,
+        patience: Duration,
+        command: &str,
+        arguments: &impl Serialize,
+    ) -> Result<T, String> {
+        let begin = Instant::now();
         let mut request = json!(arguments);
         if let Some(members) = request.as_object_mut() {
             members.insert("command".to_owned(), Value::String(command.to_owned()));
         }
-        let answer = client::request(&self.control, &request).map_err(|error| error.to_string())?;
+        let answer = loop {
+            match client::request(&self.control, &request) {
+                Ok(answer) => break answer,
+                Err(error) if is_away(&error) && begin.elapsed() < patience => thread::sleep(RETRY),
+                Err(error) => return Err(error.to_string()),
+            }
+        };
         serde_json::from_value(answer)
             .map_err(|error| format!("the daemon's answer is of another version: {error}"))
     }
@@ -107,13 +142,8 @@ pub(super) fn named(text: &str) -> Result<(&str, &str), String> {
     parts.ok_or_else(|| format!("`{text}` is no POOL/SERVER; `ringlead status` lists them"))
 }
 
-/// A line. A closed pipe is the reader's choice.
-pub(super) fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
 fn say(args: &SayArgs, state: OperatorState) -> Result<ExitCode, String> {
-    Told::of(&args.server)?.say(Some(state), args.reason.as_ref(), args.lasting)?;
+    Told::of(&args.server)?.say(Some(state), args.reason.as_ref(), args.lasting, Duration::ZERO)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -126,18 +156,22 @@ fn weigh(args: &WeightArgs) -> Result<ExitCode, String> {
         eprintln!("ringlead server: {warning}");
     }
     if told.json {
-        print(&json!(answer).to_string());
+        out::line(&json!(answer).to_string());
     } else {
-        let moved = answer.slots_moved_percent.map_or_else(String::new, |percent| {
-            format!(": {percent:.1} % of Maglev slots move, 0 established flows move")
-        });
-        print(&format!("{}: weight {} -> {}{moved}", answer.server, answer.old, answer.new));
+        say_weight(&answer);
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn say_weight(answer: &WeightAnswer) {
+    let moved = answer.slots_moved_percent.map_or_else(String::new, |percent| {
+        format!(": {percent:.1} % of Maglev slots move, 0 established flows move")
+    });
+    out::line(&format!("{}: weight {} -> {}{moved}", answer.server, answer.old, answer.new));
+}
+
 fn clear(args: &ServerArgs) -> Result<ExitCode, String> {
-    Told::of(args)?.say(None, None, None)?;
+    Told::of(args)?.say(None, None, None, Duration::ZERO)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -157,10 +191,10 @@ fn report(args: &ReportArgs) -> Result<ExitCode, String> {
     };
     let answer: ReportAnswer = told.ask("report", &request)?;
     if told.json {
-        print(&json!(answer).to_string());
+        out::line(&json!(answer).to_string());
     } else {
         let lasting = answer.for_s.map(|seconds| format!(", reported for {seconds} s")).unwrap_or_default();
-        print(&format!("{}: {} -> {}{lasting}", answer.server, answer.old, answer.new));
+        out::line(&format!("{}: {} -> {}{lasting}", answer.server, answer.old, answer.new));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -168,17 +202,28 @@ fn report(args: &ReportArgs) -> Result<ExitCode, String> {
 fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
     let told = Told::of(&args.say.server)?;
     let (reason, lasting) = (args.say.reason.as_ref(), args.say.lasting);
-    told.say(Some(state), reason, lasting)?;
+    if let (Some(lasting), Some(wait)) = (lasting, args.wait)
+        && lasting <= wait
+    {
+        return Err(
+            "`--for` must be longer than `--wait`: the state would end while its flows are waited for"
+                .to_owned(),
+        );
+    }
+    told.say(Some(state), reason, lasting, Duration::ZERO)?;
     let Some(time) = args.wait else { return Ok(ExitCode::SUCCESS) };
     let begin = Instant::now();
-    let waited = told.wait(time)?;
+    let waited = told.wait(time, state)?;
     if told.json {
-        print(&json!(waited).to_string());
+        out::line(&json!(waited).to_string());
     } else {
-        print(&format!("{}/{}: {} after the wait", told.pool, told.server, flows_left(waited.flows)));
+        out::line(&format!("{}/{}: {} after the wait", told.pool, told.server, flows_left(waited.flows)));
     }
     if waited.state != state {
-        return Err(format!("somebody made it {} meanwhile: nothing else is done", waited.state.name()));
+        let (now, was) = (waited.state.name(), state.name());
+        return Err(format!(
+            "it is {now} now and no more {was}: somebody has changed that meanwhile, nothing else is done"
+        ));
     }
     let then = args.then.map(|then| match then {
         Then::Offline => OperatorState::Offline,
@@ -187,7 +232,7 @@ fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
     if then.is_some() {
         // The time began with the first command.
         let left = lasting.map(|time| time.saturating_sub(begin.elapsed()));
-        told.say(then, reason, left)?;
+        told.say(then, reason, left, THEN_MAX)?;
     }
     // Whoever closes has decided what becomes of the flows that are left.
     let done = waited.flows == 0 || then == Some(OperatorState::Closed);

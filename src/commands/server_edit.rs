@@ -5,8 +5,9 @@
 
 use super::daemon::{self, InForce};
 use super::diff::of_daemon;
-use super::server::{flows_left, named, print};
+use super::server::{flows_left, named};
 use crate::cli::{AddArgs, EditArgs, FirstState, RemoveArgs};
+use crate::out;
 use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::config::edit::{
     Change, EDIT_WAIT, Edit, EditError, EditLock, NewServer, replace, text_diff,
@@ -162,16 +163,19 @@ impl Job<'_> {
                 "format": 1, "server": server, "old": old, "new": new, "flows": flows, "file": file, "text": text,
                 "written": !dry_run, "changes": changes.to_json(), "pending": pending.to_json(),
             });
-            return print(&format!("{told:#}"));
+            out::line(&format!("{told:#}"));
+            return;
         }
         if dry_run {
-            print(text.trim_end());
+            out::line(text.trim_end());
         }
         let [old, new] = [old, new].map(|address| address.unwrap_or_else(|| "none".to_owned()));
         let left = flows.map(|flows| format!(", {}", flows_left(flows))).unwrap_or_default();
-        print(&format!("{server}: {old} -> {new}{left}"));
-        changes.lines().iter().for_each(|line| print(line));
-        print(&match dry_run {
+        out::line(&format!("{server}: {old} -> {new}{left}"));
+        for line in changes.lines() {
+            out::line(&line);
+        }
+        out::line(&match dry_run {
             true => "nothing is written".to_owned(),
             false => format!("{file} is written, and the new configuration is in force"),
         });

@@ -1,56 +1,57 @@
 //! `ringlead status`: what a running daemon does, as tables or JSON.
 
+use super::listing::{Asked, Watch, refused};
 use super::{daemon, render};
 use crate::cli::StatusArgs;
-use ringlead_control::admin;
-use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::engine::status::{PoolStatus, ServerStatus, ServiceStatus, SnatPortsStatus, Status};
-use std::io::Write;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Asks and prints. Exit status 0: every service has a server, or a listener; 1: some have none, or a pool is in panic; 2: no
-/// answer.
+/// Asks and prints, once or again and again. Exit status 0: every service has a server, or a listener; 1: some have none, or a
+/// pool is in panic; 2: no answer.
 pub(crate) fn status(args: &StatusArgs) -> ExitCode {
-    match ask(args) {
-        Ok(answer) => {
-            let status: Result<Status, _> = serde_json::from_value(answer.clone());
-            let text = match (&status, args.json) {
-                (_, true) => format!("{answer:#}"),
-                (Ok(status), false) => tables(status),
-                (Err(error), false) => {
-                    return refused(&format!("the daemon's answer is of another version: {error}"));
-                }
-            };
-            // A closed pipe is the reader's choice.
-            let _ = writeln!(std::io::stdout(), "{text}");
-            let degraded = status.is_ok_and(|status| {
-                status.services.iter().any(is_served_by_nobody)
-                    || status.pools.iter().any(|pool| pool.panic.is_some())
-            });
-            if degraded { ExitCode::from(1) } else { ExitCode::SUCCESS }
-        }
-        Err(why) => refused(&why),
+    if args.csv {
+        return refused(
+            "status",
+            "it is several tables: `ringlead services --csv`, or pools, servers, workers, ports, drops, snat, persist",
+        );
     }
+    let mut watch = Watch::of(args.watch, !args.json);
+    loop {
+        let (text, degraded) = match ask(args).and_then(|answer| shown(args, &answer)) {
+            Ok(shown) => shown,
+            Err(why) if watch.outlives("status", &why) => continue,
+            Err(why) => return refused("status", &why),
+        };
+        if !watch.show(&text) || !watch.goes_on() {
+            return if degraded { ExitCode::from(1) } else { ExitCode::SUCCESS };
+        }
+    }
+}
+
+/// As it is wanted, and whether it is a reason to look.
+fn shown(args: &StatusArgs, answer: &Value) -> Result<(String, bool), String> {
+    let status: Result<Status, _> = serde_json::from_value(answer.clone());
+    let text = match (&status, args.json) {
+        // Watched, an object is a line.
+        (_, true) if args.watch.is_some() => format!("{answer}\n"),
+        (_, true) => format!("{answer:#}\n"),
+        (Ok(status), false) => format!("{}\n", tables(status)),
+        (Err(error), false) => return Err(format!("the daemon's answer is of another version: {error}")),
+    };
+    let degraded = status.is_ok_and(|status| {
+        status.services.iter().any(is_served_by_nobody)
+            || status.pools.iter().any(|pool| pool.panic.is_some())
+    });
+    Ok((text, degraded))
 }
 
 fn is_served_by_nobody(service: &ServiceStatus) -> bool {
     service.listening == Some(false) || service.servers_eligible == 0 && !service.pool.is_empty()
 }
 
-fn refused(why: &str) -> ExitCode {
-    eprintln!("ringlead status: {why}");
-    ExitCode::from(2)
-}
-
-fn ask(args: &StatusArgs) -> Result<serde_json::Value, String> {
-    let control = daemon::socket(&args.daemon)?;
-    let command = serde_json::json!({ "command": "status" });
-    let answer = match client::request(&control, &command) {
-        // Whoever may not change anything may still look.
-        Err(ClientError::Forbidden { .. }) => client::request(&admin::read_only_path(&control), &command),
-        answer => answer,
-    };
-    answer.map_err(|e| e.to_string())
+fn ask(args: &StatusArgs) -> Result<Value, String> {
+    Asked::of(&args.daemon)?.ask(&json!({ "command": "status" }))
 }
 
 fn tables(status: &Status) -> String {

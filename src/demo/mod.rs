@@ -24,6 +24,7 @@ use nix::sys::utsname::uname;
 use nix::unistd::geteuid;
 
 use crate::cli::{DemoArgs, DemoEndArgs};
+use crate::out;
 use daemon::Daemon;
 use lab::{Lab, Node, SERVERS};
 use report::{Environment, Moved, PortMode, Report};
@@ -81,7 +82,7 @@ pub(crate) fn run(args: &DemoArgs) -> ExitCode {
         written = false;
     }
     let text = if only_json { json } else { report.to_text() };
-    let _ = writeln!(io::stdout(), "{text}"); // a reader that left is no reason to fail
+    out::line(&text);
     if report.ok && written { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -261,7 +262,7 @@ struct Story {
 impl Story {
     fn tell(&self, text: &str) {
         if self.told {
-            let _ = writeln!(io::stdout(), "- {text}");
+            out::line(&format!("- {text}"));
         }
     }
 }

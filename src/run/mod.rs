@@ -10,7 +10,7 @@ mod worker_thread;
 use handed_over::HandedOver;
 use ports::PortPlan;
 use ringlead_control::admin::{self, Access, Successor, client};
-use ringlead_control::config::{self, Config, Diagnostics};
+use ringlead_control::config::{self, Config, Diagnostics, LogTarget};
 use ringlead_control::engine::{Ended, Engine, EngineError, Inputs, Node, NodePort, NodeSocket, Signals};
 use ringlead_control::lock::InstanceLock;
 use ringlead_control::logs;
@@ -62,8 +62,13 @@ pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
         eprintln!("ringlead run: {why}");
         return ExitCode::from(REFUSED);
     }
+    let elsewhere = loaded.config.observe.log.to != LogTarget::Stderr;
     let fits = fits(&machine, &found);
-    machine::tell(&warnings.and(found));
+    let found = warnings.and(found);
+    if elsewhere && found.has_errors() {
+        eprintln!("{found}");
+    }
+    machine::tell(&found);
     files::allow();
     let ended = match fits {
         Err(why) if take_over => Err(Failed::Refused(why)),
@@ -75,13 +80,23 @@ pub(crate) fn run(config_path: &Path, take_over: bool) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed::Refused(why)) => {
             tracing::error!(event = "take-over", "refused, nothing was changed: {why}");
+            tell_here(elsewhere, &format!("refused, nothing was changed: {why}"));
             ExitCode::from(REFUSED)
         }
         Err(Failed::Broken(why)) => {
             tracing::error!(event = "start", "{why}");
+            tell_here(elsewhere, &why);
             ExitCode::FAILURE
         }
         Err(Failed::Left) => ExitCode::FAILURE,
+    }
+}
+
+/// Who started it and sees no daemon is told why, wherever the log goes: it may be that of the daemon that runs.
+fn tell_here(elsewhere: bool, why: &str) {
+    // What dies must not wait for a terminal that hangs.
+    if elsewhere && logs::takes_more() {
+        eprintln!("ringlead run: {why}");
     }
 }
 

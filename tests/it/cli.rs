@@ -106,6 +106,7 @@ fn what_the_command_line_says_is_what_the_daemon_does() {
     listings_agree_with_the_status_in_every_form(&asked);
     shells_complete_what_runs(&asked);
     a_listing_is_watched(&asked);
+    a_disk_that_is_full_is_told(&asked);
     exit_statuses_tell_what_is_wrong(&asked, &mut farm);
 }
 
@@ -353,6 +354,32 @@ fn a_listing_is_watched(asked: &Asked<'_>) {
     child.wait().unwrap();
     assert_eq!(seen[0]["drops"][0]["rate"], Value::Null);
     assert!(seen[1..].iter().all(|all| all["drops"][0]["rate"].is_number()), "{seen:?}");
+}
+
+/// A truncated export must not look like a good one; a reader that has seen enough is no fault.
+fn a_disk_that_is_full_is_told(asked: &Asked<'_>) {
+    let run = |arguments: &[&str], output: Stdio| {
+        let mut command = Command::new(ringlead_binary().expect("a ringlead binary"));
+        let child = command.args(arguments).stdout(output).stderr(Stdio::piped()).spawn().unwrap();
+        let done = child.wait_with_output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    let file = asked.ringlead.file().display().to_string();
+    let commands: [&[&str]; 5] = [
+        &["config", "example"],
+        &["config", "show", "-c", &file],
+        &["status", "-c", &file],
+        &["services", "--json", "-c", &file],
+        &["flows", "--csv", "-c", &file],
+    ];
+    for command in commands {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (status, said) = run(command, full.into());
+        assert!(status == Some(2) && said.contains("could not be written"), "{command:?}: {status:?} {said}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(command, writer.into()), (Some(0), String::new()), "{command:?}");
+    }
 }
 
 fn exit_statuses_tell_what_is_wrong(asked: &Asked<'_>, farm: &mut Farm<'_>) {

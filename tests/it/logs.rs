@@ -94,14 +94,8 @@ fn a_server_that_dies_is_an_event_and_the_manager_hears_start_reload_and_stop() 
     wait_until(LIMIT, "the server down", || {
         events.output().lines().any(|line| line.contains(&server) && line.contains("\"up\":false"))
     });
-    wait_until(LIMIT, "flows that chose again", || {
-        datagrams.iter().for_each(|socket| _ = socket.send(b"again"));
-        lines(&flows).iter().any(|line| {
-            let fields = &line["fields"];
-            let server = fields["server"].as_str().unwrap_or_default();
-            fields["end"] == "chosen-again" && server == format!("{}/s1", config.services[1].name)
-        })
-    });
+    let counted = await_choice(&flows, &datagrams, &format!("{}/s1", config.services[1].name));
+    assert_counted(&counted);
     farm.bring_back(1);
     wait_until(LIMIT, "the server up again", || {
         let all = events.output();
@@ -155,10 +149,40 @@ fn await_ends(flows: &Path, service: &Service, closed: Vec<(SocketAddr, char, &'
                     (&fields["end"], &fields["service"]),
                     (&end.into(), &service.name.as_str().into())
                 );
+                // SYN, ACK, 32 bytes, FIN or RST; SYN-ACK, answer: 54 bytes of headers each, at least.
+                let [packets, bytes, answers, answered] = volumes(fields);
+                assert!(packets >= 4 && bytes >= packets * 54 + 32 && bytes < 2_000, "{line}");
+                assert!(answers >= 2 && answered >= answers * 54 + 9 && answered < 2_000, "{line}");
+                assert_eq!((&fields["chosen"], &fields["midway"]), (&"maglev".into(), &Value::Null));
                 true
             })
         });
     }
+}
+
+/// Waits until a flow of datagrams has left a server that is down; what the flow log says of it.
+fn await_choice(flows: &Path, datagrams: &[UdpSocket], server: &str) -> Value {
+    let mut found = None;
+    wait_until(LIMIT, "flows that chose again", || {
+        datagrams.iter().for_each(|socket| _ = socket.send(b"again"));
+        let fits = |fields: &&Value| fields["end"] == "chosen-again" && fields["server"] == server;
+        found = lines(flows).iter().map(|line| &line["fields"]).find(fits).cloned();
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// What the client sent and what the server did: packets and bytes.
+fn volumes(fields: &Value) -> [u64; 4] {
+    ["packets-in", "bytes-in", "packets-out", "bytes-out"].map(|name| fields[name].as_u64().unwrap())
+}
+
+/// Of a flow of datagrams of five bytes each that were answered once.
+fn assert_counted(fields: &Value) {
+    let [packets, bytes, answers, answered] = volumes(fields);
+    assert!(packets >= 1 && bytes == packets * (14 + 20 + 8 + 5), "{fields}");
+    assert!(answers >= 1 && answered > answers * (14 + 20 + 8), "{fields}");
+    assert!(fields["seconds"].as_f64().is_some_and(|seconds| (0.0..300.0).contains(&seconds)), "{fields}");
 }
 
 /// One connection that both ends close and one that is reset: the client's end, the server that answered, the end.

@@ -6,6 +6,7 @@ use ringlead_tests::{
     ringlead_binary, tcp_transfers, wait_until,
 };
 use serde_json::Value;
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -34,6 +35,13 @@ pub(crate) fn server(ringlead: &Ringlead, pool: &str, name: &str) -> Value {
         list.as_array().unwrap().iter().find(|entry| entry["name"] == name).unwrap().clone()
     };
     find(&find(&status["pools"], pool)["servers"], name)
+}
+
+/// The first server of a pool in what the daemon of this file says of its pools, once it answers.
+fn server_of(file: &Path, pool: &str) -> Value {
+    let binary = ringlead_binary().expect("a ringlead binary");
+    let output = Command::new(binary).args(["servers", pool, "--json", "-c"]).arg(file).output().unwrap();
+    serde_json::from_slice::<Value>(&output.stdout).map_or(Value::Null, |all| all["servers"][0].clone())
 }
 
 fn service(mode: Mode) -> Service {
@@ -134,6 +142,46 @@ fn a_wait_that_is_too_short_says_what_is_left() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.ends_with(" left after the wait\n") && !said.contains(" 0 flows left after"), "{said}");
+    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(warned.contains(&format!("no server may get new flows of {} now", one.name)), "{warned}");
+    let output = tell(ringlead.file(), &["drain", &name, "--for", "2s", "--wait", "5s"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("`--for` must be longer"), "{said}");
+}
+
+/// The wait goes on over the death of the daemon, and ends as soon as the state is another one.
+#[test]
+fn a_wait_outlives_the_daemon_and_sees_another_state() {
+    needs_ringlead!();
+    let lab = Lab::new("states-outlived");
+    let _farm = Farm::start(&lab);
+    let one = service(Mode::Nat).with_servers(&[1]);
+    let (ringlead, config) = start(&lab, std::slice::from_ref(&one), "");
+    lab.await_servers(&one, "1");
+    let name = format!("{}/s1", one.name);
+    let file = ringlead.file().to_owned();
+    let held = lab.within(Node::Client, || TcpStream::connect(one.listen)).unwrap();
+    let drains = || server_of(&file, &one.name)["operator"] == "drain";
+    thread::scope(|scope| {
+        let waiter = || tell(&file, &["drain", &name, "--wait", "5m", "--then", "close"]);
+        let waits = scope.spawn(waiter);
+        wait_until(Duration::from_secs(30), "the drain", drains);
+        told(&file, &["ready", &name]);
+        let ended = waits.join().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.code() == Some(2) && said.contains("it is ready now"), "{said}");
+
+        let waits = scope.spawn(waiter);
+        wait_until(Duration::from_secs(30), "the drain", drains);
+        ringlead.kill();
+        let ringlead = Ringlead::start(&lab, &config);
+        // Its flows went with the daemon: the wait is over, and what follows it is done.
+        let ended = waits.join().unwrap();
+        let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+        assert!(ended.status.success() && said.contains("drain -> closed"), "{said}");
+        drop(ringlead);
+    });
+    drop(held);
 }
 
 /// By reload, SIGTERM, take-over, SIGKILL; a time that is over ends it, and `clear` does.
@@ -258,6 +306,10 @@ fn weights_and_the_nodes_state_are_kept() {
     let before = share_of_first(&lab, &maglev);
     assert!((10..60).contains(&before), "{before} of 100 with a third of the weight");
     let name = format!("{}/s1", maglev.name);
+    // What `clear` takes back is told, all of it.
+    told(ringlead.file(), &["weight", &name, "9"]);
+    let said = told(ringlead.file(), &["clear", &name]);
+    assert!(said.contains("ready -> ready") && said.contains(": weight 9 -> 1: "), "{said}");
     let said = told(ringlead.file(), &["weight", &name, "100"]);
     assert!(said.starts_with(&format!("{name}: weight 1 -> 100: 6")), "{said}");
     assert!(said.ends_with(" % of Maglev slots move, 0 established flows move\n"), "{said}");

@@ -43,15 +43,29 @@ fn a_reload_stays_when_confirmed_and_returns_when_undone_or_forgotten() {
     assert_eq!(ask(&["undo"]).0, 0);
     lab.await_servers(service, "12");
 
+    // What changes nothing leaves the way back, also by SIGHUP; on trial it is nothing that could be undone.
+    let [(first, changed), (second, nothing)] = [ask(&["reload"]), ask(&["reload"])];
+    assert!(first == 0 && changed.contains("server s3 added"), "{changed}");
+    assert!(second == 0 && nothing.ends_with("nothing changed\n"), "{nothing}");
+    lab.await_servers(service, "123");
+    assert_eq!(ask(&["undo"]).0, 0);
+    lab.await_servers(service, "12");
+    assert_eq!((ask(&["undo"]).0, ask(&["reload", "--confirm", "1h"]).0, ask(&["undo"]).0), (0, 0, 0));
+    lab.await_servers(service, "123");
+    assert_eq!(ask(&["undo"]).0, 0);
+    lab.await_servers(service, "12");
+
     assert_eq!(ask(&["reload", "--confirm", "1s"]).0, 0);
     wait_until(Duration::from_secs(30), "the reload is undone", || !waits());
     lab.await_servers(service, "12");
     assert!(ringlead.log().contains("nobody has confirmed"), "{}", ringlead.log());
     assert_eq!(differs().0, 1, "the file is as it was");
 
-    // By the socket's name: the file no longer says where it is.
+    // A broken file still says where the daemon is, and that is when `undo` is wanted.
     let socket = socket_of(&file);
-    fs::write(&file, "version = 1\nnonsense = 1\n").unwrap();
+    fs::write(&file, format!("version = 1\nnonsense = 1\n[node]\ncontrol = \"unix:{socket}\"\n")).unwrap();
+    let (status, said) = ringlead.ask(&["undo", "-c", &file]);
+    assert!(status == 0 && said.contains("is in force again"), "{said}");
     let (status, said) = ringlead.ask(&["reload", "-s", &socket]);
     assert!(status == 2 && said.contains("error[C001]: unknown key `nonsense`"), "{said}");
 }

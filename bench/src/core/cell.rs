@@ -99,6 +99,8 @@ pub enum Axis {
     Services,
     /// The number of servers.
     Servers,
+    /// Whether packets and bytes of each flow are counted.
+    Accounts,
 }
 
 /// One row.
@@ -122,6 +124,8 @@ pub struct Cell {
     pub kind: Kind,
     /// Workers at work at the same time, on a core each.
     pub workers: usize,
+    /// Whether packets and bytes of each flow are counted.
+    pub accounts: bool,
 }
 
 impl Cell {
@@ -133,6 +137,7 @@ impl Cell {
             Axis::Path => format!("path/{mode}/{family}/{}/{kind}/{}", self.flows, self.workers),
             Axis::Services => format!("services/{mode}/{family}/{}/{kind}", self.services),
             Axis::Servers => format!("servers/{mode}/{family}/{}/{kind}", self.servers),
+            Axis::Accounts => format!("accounts/{mode}/{family}/{}/{kind}", usize::from(self.accounts)),
         }
     }
 }
@@ -167,6 +172,7 @@ mod tests {
             servers: 16,
             kind: Kind::Existing,
             workers: 1,
+            accounts: false,
         };
         let cells = [
             base.clone(),

@@ -115,6 +115,7 @@ fn small() -> World {
         services: 1,
         servers: 1,
         workers: 1,
+        accounts: false,
     })
 }
 

@@ -109,8 +109,15 @@ impl Counted {
     }
 
     fn run_path(mode: Mode, family: Family, kind: Kind) -> usize {
-        let shape =
-            Shape { mode, families: vec![family], flows: FLOWS, services: 1, servers: SERVERS, workers: 1 };
+        let shape = Shape {
+            mode,
+            families: vec![family],
+            flows: FLOWS,
+            services: 1,
+            servers: SERVERS,
+            workers: 1,
+            accounts: false,
+        };
         let mut world = World::new(shape);
         let now_ns = world.now_ns(false);
         let table = std::sync::Arc::clone(&world.shared.flows);
@@ -381,6 +388,7 @@ mod tests {
             servers: SERVERS,
             kind,
             workers,
+            accounts: false,
         };
         assert_eq!(of(&row(1000, Kind::Existing, 1), &known), Some(900.0));
         assert_eq!(of(&row(1000, Kind::New, 1), &known), Some(2000.0));

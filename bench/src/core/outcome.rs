@@ -128,7 +128,7 @@ impl Outcome {
         self.path.iter().filter(move |row| row.cell.axis == axis)
     }
 
-    /// The record: `results` has the packet path; `services`, `servers`, `tables`, `maglev` and `control` lie beside it, in rows
+    /// The record: `results` has the packet path; `services`, `servers`, `accounts`, `tables`, `maglev` and `control` lie beside it, in rows
     /// of the same layout; `left_out` says what was not measured, and why.
     #[must_use]
     pub fn report(&self) -> Report {
@@ -138,6 +138,7 @@ impl Outcome {
         let mut add = |name: &str, rows: Vec<Row>| report.extra.insert(name.to_owned(), json(&rows));
         add("services", self.of(Axis::Services).map(path_row).collect());
         add("servers", self.of(Axis::Servers).map(path_row).collect());
+        add("accounts", self.of(Axis::Accounts).map(path_row).collect());
         add("tables", self.tables.iter().map(table_row).collect());
         add("maglev", self.maglev.iter().map(maglev_row).collect());
         add("control", self.control.iter().map(control_row).collect());
@@ -217,6 +218,7 @@ mod tests {
             servers: 16,
             kind: Kind::Existing,
             workers,
+            accounts: false,
         };
         let mut turns = Histogram::new(3).unwrap();
         (1..=1000).for_each(|ns| turns.record(ns).unwrap());

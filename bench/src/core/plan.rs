@@ -118,6 +118,7 @@ impl Plan {
         if planner.has(Part::Scaling) {
             planner.services();
             planner.servers();
+            planner.accounts();
         }
         if planner.has(Part::Tables) {
             planner.tables();
@@ -196,6 +197,7 @@ impl<'a> Planner<'a> {
                     services: 1,
                     servers: SERVERS,
                     workers: self.workers.iter().copied().max().unwrap_or(1),
+                    accounts: false,
                 };
                 let cells = self.cells(Axis::Path, &shape, &self.workers);
                 if flows > TOGETHER_MAX {
@@ -221,6 +223,10 @@ impl<'a> Planner<'a> {
         self.scaling(Axis::Servers, "servers", &servers, |shape, n| shape.servers = n);
     }
 
+    fn accounts(&mut self) {
+        self.scaling(Axis::Accounts, "accounts", &[0, 1], |shape, n| shape.accounts = n == 1);
+    }
+
     /// One mode and family at a time, all sizes beside each other.
     fn scaling(&mut self, axis: Axis, name: &str, sizes: &[usize], set: impl Fn(&mut Shape, usize)) {
         for mode in self.modes.clone() {
@@ -236,6 +242,7 @@ impl<'a> Planner<'a> {
                         services: 1,
                         servers: SERVERS,
                         workers: 1,
+                        accounts: false,
                     };
                     set(&mut shape, size);
                     let cells = self.cells(axis, &shape, &[1]);
@@ -267,8 +274,9 @@ impl<'a> Planner<'a> {
         for &family in &shape.families {
             for &kind in &self.kinds {
                 for &workers in workers {
-                    let Shape { mode, flows, services, servers, .. } = *shape;
-                    cells.push(Cell { axis, mode, family, flows, services, servers, kind, workers });
+                    let Shape { mode, flows, services, servers, accounts, .. } = *shape;
+                    let cell = Cell { axis, mode, family, flows, services, servers, kind, workers, accounts };
+                    cells.push(cell);
                 }
             }
         }
@@ -363,6 +371,7 @@ mod tests {
         assert_eq!(of(Axis::Path), MODES.len() * 2 * 5 * 2 * 2);
         assert_eq!(of(Axis::Services), MODES.len() * 2 * 5 * 2);
         assert_eq!(of(Axis::Servers), MODES.len() * 2 * 3 * 2);
+        assert_eq!(of(Axis::Accounts), MODES.len() * 2 * 2 * 2);
         let names: BTreeSet<String> = cells(&plan).iter().map(|cell| cell.name()).collect();
         assert_eq!(names.len(), cells(&plan).len(), "a name twice");
         assert_eq!((plan.tables.len(), plan.maglev.len(), plan.rounds), (3, 3, 31));

@@ -24,6 +24,10 @@ pub fn tables(outcome: &Outcome) -> String {
     part("ns a packet of stages by themselves, one worker, existing flows", stages(&path));
     part("ns a packet by services", pivot(&services, |cell| cell.services));
     part("ns a packet by servers", pivot(&servers, |cell| cell.servers));
+    part(
+        "ns a packet, packets and bytes of each flow not counted (0) and counted (1)",
+        pivot(&axis(Axis::Accounts), |cell| usize::from(cell.accounts)),
+    );
     part("ns a key in tables that are two thirds full", compared(outcome));
     part("Maglev tables", maglev(outcome));
     part("ms of CPU time to load and reload", control(outcome));

@@ -25,30 +25,35 @@ pub const INCLUDES_MAX: usize = 1_000;
 /// # Errors
 /// A file that cannot be read or found, is no text, is too large or is named twice.
 pub(super) fn read(path: &Path) -> Result<Source, Diagnostics> {
+    let (source, found) = gather(path, false)?;
+    if found.has_errors() { Err(found) } else { Ok(source) }
+}
+
+/// A file and as much of what it includes as can be read, with what cannot; `lenient`: also where the file itself is not TOML.
+///
+/// # Errors
+/// The file cannot be read, or is no text.
+pub(super) fn gather(path: &Path, lenient: bool) -> Result<(Source, Diagnostics), Diagnostics> {
     let name = path.display().to_string();
     let mut left = FILE_BYTES_MAX;
     let text = text(path, &mut left).map_err(|unreadable| unreadable.alone(&name))?;
     let mut source = Source::new(&name, &text);
     source.whole = true;
-    let wanted = includes(&text);
-    if wanted.is_empty() {
-        return Ok(source);
-    }
+    let wanted = includes(&text, lenient);
     let mut findings = Findings::new(Arc::new(Source::new(&name, &text)));
     let mut seen = BTreeSet::from([same(path)]);
     for (pattern, span) in wanted {
         follow(path, &pattern, &span, &mut seen, &mut left, &mut source, &mut findings);
     }
-    let found = findings.into_diagnostics();
-    if found.has_errors() { Err(found) } else { Ok(source) }
+    Ok((source, findings.into_diagnostics()))
 }
 
 /// What `include` names, and where. Of anything else than text, the walk says what it should be.
-fn includes(text: &str) -> Vec<(String, Span)> {
+fn includes(text: &str, lenient: bool) -> Vec<(String, Span)> {
     let (tree, errors) = DeTable::parse_recoverable(text);
     let said = |value: &Spanned<DeValue<'_>>| Some((value.get_ref().as_str()?.to_owned(), value.span()));
     match tree.get_ref().get("include") {
-        Some(value) if errors.is_empty() => match value.get_ref().as_array() {
+        Some(value) if lenient || errors.is_empty() => match value.get_ref().as_array() {
             Some(list) => list.iter().filter_map(said).collect(),
             None => said(value).into_iter().collect(),
         },

@@ -22,6 +22,7 @@ mod origin;
 mod raw;
 mod render;
 pub mod schema;
+mod socket;
 mod source;
 mod strangers;
 mod tree;
@@ -39,6 +40,7 @@ pub use files::{FILE_BYTES_MAX, INCLUDES_MAX};
 pub use model::*;
 pub use origin::Origin;
 pub(crate) use origin::Places;
+pub use socket::control_socket;
 
 use diagnostics::Findings;
 use source::Source;

@@ -257,6 +257,7 @@ pub(super) struct FlowLog {
     pub(super) format: Opt<String>,
     pub(super) sample: Opt<String>,
     pub(super) always: Opt<Vec<Spanned<String>>>,
+    pub(super) count: Opt<String>,
 }
 
 /// A string, or a list of values with their places.

@@ -287,6 +287,7 @@ pub(super) const FLOW_LOG: Table = Table {
         key("format", "a string"),
         key("sample", "a string \"1/N\""),
         key("always", "a list of strings"),
+        key("count", "a string"),
     ],
     later: &[],
 };

@@ -4,6 +4,7 @@
 mod addresses;
 mod agent;
 mod devices;
+mod drained;
 mod hand_over;
 mod health;
 mod listening;

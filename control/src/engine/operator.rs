@@ -3,8 +3,9 @@
 use super::Engine;
 use super::requests::{json, tell};
 use super::state_file::{self, Earlier, Owner, Unusable};
+use super::weight::WeightAnswer;
 use crate::config::OperatorState;
-use crate::plan::{Reach, Said, Sayings};
+use crate::plan::{Reach, Said, Sayings, StateChange};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::io;
@@ -70,6 +71,12 @@ pub struct SayAnswer {
     pub file: OperatorState,
     /// The flows that the server has.
     pub flows: u32,
+    /// What came of its weight by command, where `clear` took that back, too.
+    #[serde(default)]
+    pub weight: Option<WeightAnswer>,
+    /// The services that have no server now which may get new flows, and had one before.
+    #[serde(default)]
+    pub unserved: Vec<String>,
     /// What did not work: the state is in force, but would not survive a restart.
     pub warning: Option<String>,
 }
@@ -166,12 +173,14 @@ impl Engine {
         if state == Some(OperatorState::Closed) {
             self.can_close(&pool, &server)?;
         }
+        let (served, slots) = (self.served(&pool), self.plan.maglev_slots(&pool));
         let plan = Arc::make_mut(&mut self.plan);
+        let mut weight = None;
         let change = match state {
-            None => {
-                let weight = plan.weigh(&pool, &server, None);
-                weight.and_then(|_| plan.unsay(&pool, &server))
-            }
+            None => plan.weigh(&pool, &server, None).and_then(|weighed| {
+                weight = (weighed.old != weighed.new).then_some(weighed);
+                plan.unsay(&pool, &server)
+            }),
             Some(state) => {
                 let until = for_s.map(|seconds| now.saturating_add(seconds));
                 let (pool, server, reason) = (pool.clone(), server.clone(), reason.clone());
@@ -184,8 +193,33 @@ impl Engine {
         let name = format!("{pool}/{server}");
         let (old, new) = (change.old.name(), change.new.name());
         tracing::info!(event = "operator", server = name, old, new, reason, for_s, "told by an operator");
+        let weight = weight.map(|weighed| self.weighed(&pool, &server, weighed, slots.as_deref()));
+        let unserved: Vec<String> = match self.served(&pool) {
+            still if still.is_empty() => served,
+            _ => Vec::new(),
+        };
+        if !unserved.is_empty() {
+            let services = unserved.join(", ");
+            tracing::warn!(event = "operator", services, "no server may get their new flows");
+        }
         let (flows, _) = self.flows_left(&pool, &server)?;
-        Ok(SayAnswer { server: name, old: change.old, new: change.new, file: change.file, flows, warning })
+        let StateChange { old, new, file } = change;
+        Ok(SayAnswer { server: name, old, new, file, flows, weight, unserved, warning })
+    }
+
+    /// The services of a pool, if one of its servers may get new flows; else none.
+    fn served(&self, pool: &str) -> Vec<String> {
+        let config = self.plan.config();
+        let Some((at, pool)) = config.pools.iter().enumerate().find(|(_, config)| config.name == pool) else {
+            return Vec::new();
+        };
+        let mut records =
+            pool.servers.iter().filter_map(|server| self.plan.server(self.plan.server_id(pool, server)?));
+        if !records.any(|record| self.plan.eligible(record)) {
+            return Vec::new();
+        }
+        let services = config.services.iter().filter(|service| service.pool == at);
+        services.map(|service| service.name.clone()).collect()
     }
 
     /// Connections of this node itself, of the nodes that share a service, are its kernel's.

@@ -14,6 +14,7 @@ use crate::logs::{self, Prepared, PreparedFlows};
 use crate::machine::{Judge, ephemeral};
 use crate::plan::Plan;
 use crate::reports::Tokens;
+use ringlead_flow::FlowTable;
 use ringlead_io::steer::Rules;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -91,7 +92,8 @@ impl Engine {
             ));
         }
         let flows_to = self.flow_log.to().cloned();
-        let new = New { config, origin: text.origin.clone(), flows_to };
+        let table = Arc::clone(&self.node.shared.flows);
+        let new = New { config, origin: text.origin.clone(), flows_to, table };
         let last = (Arc::clone(&self.plan), self.local.clone(), self.own_addresses());
         let prepared = tokio::task::spawn_blocking(move || prepare(&last, new)).await;
         let (plan, rules, (log, flows), tokens) = prepared.map_err(|e| e.to_string())??;
@@ -164,6 +166,8 @@ struct New {
     origin: Origin,
     /// Where the flow log goes now.
     flows_to: Option<LogTarget>,
+    /// Where there must be room for what it tells.
+    table: Arc<FlowTable>,
 }
 
 /// The plan in force, this node's addresses, and those that it has for itself.
@@ -173,16 +177,19 @@ type Last = (Arc<Plan>, BTreeSet<IpAddr>, BTreeSet<IpAddr>);
 /// the control thread.
 fn prepare(last: &Last, new: New) -> Result<(Arc<Plan>, Rules, Logs, Tokens), String> {
     let (last, local, own) = last;
-    let New { config, origin, flows_to } = new;
+    let New { config, origin, flows_to, table } = new;
     let mut judge = Judge::new(&config, &origin);
     judge.files();
+    if !last.config().observe.counts_all() {
+        judge.accounts(crate::machine::memory_free());
+    }
     judge.sources(own, ephemeral());
     let found = judge.end();
     if found.has_errors() {
         return Err(found.to_string());
     }
     let tokens = tokens(&config)?;
-    let flows = PreparedFlows::open(config.observe.flow_log.as_ref(), flows_to.as_ref())?;
+    let flows = PreparedFlows::open(config.observe.flow_log.as_ref(), flows_to.as_ref(), &table)?;
     let logs = (logs::prepare(&config.observe.log)?, flows);
     let mut plan = Plan::clone(last);
     plan.adopt(config).map_err(|e| e.to_string())?;

@@ -20,8 +20,8 @@ impl Engine {
     /// Looks at the node before anything is changed: files, devices, addresses, routes. Refuses what cannot work here and warns
     /// of what may not.
     pub(super) async fn survey(&mut self) -> Result<(), EngineError> {
-        let flows =
-            PreparedFlows::open(self.plan.config().observe.flow_log.as_ref(), None).map_err(EngineError)?;
+        let flow_log = self.plan.config().observe.flow_log.as_ref();
+        let flows = PreparedFlows::open(flow_log, None, &self.node.shared.flows).map_err(EngineError)?;
         self.flow_log.adopt(flows, || names(&self.plan));
         self.load_said().await;
         self.note_new_services();
@@ -60,6 +60,7 @@ impl Engine {
         self.sync_checks();
         self.first_results().await;
         self.publish().await;
+        self.tell_drained();
         self.note_neighbours().await;
         self.sync_addresses(true).await;
         self.refresh_local().await;

@@ -47,11 +47,23 @@ pub(super) struct Undo {
     previous: Option<Kept>,
     /// When the last reload is undone.
     deadline: Option<Instant>,
+    /// Whether the last reload changed something: else there is nothing about it to undo.
+    changed: bool,
 }
 
 impl Undo {
     pub(super) fn new(running: Written) -> Self {
-        Self { running, generation: 1, previous: None, deadline: None }
+        Self { running, generation: 1, previous: None, deadline: None, changed: false }
+    }
+
+    /// Notes what another configuration has taken the place of, if it differs: what a reload that changes nothing meets stays the way
+    /// back, as often as it comes.
+    fn note(&mut self, last: Kept) {
+        self.changed = last.text.effective != self.running.effective;
+        if self.changed {
+            self.generation += 1;
+            self.previous = Some(last);
+        }
     }
 
     /// What the configuration in force was read from.
@@ -90,8 +102,7 @@ impl Engine {
     pub(super) async fn adopt(&mut self, config: Config, text: Written) -> Result<(), String> {
         let last = Kept { config: self.plan.config().clone(), text: self.undo.running.clone() };
         self.take_over(config, text).await?;
-        self.undo.generation += 1;
-        self.undo.previous = Some(last);
+        self.undo.note(last);
         Ok(())
     }
 
@@ -149,6 +160,13 @@ impl Engine {
     pub(super) async fn undo(&mut self) -> Result<(), String> {
         if self.undo.deadline.take().is_some() {
             self.note_trial(false).await;
+            if !self.undo.changed {
+                tracing::info!(
+                    event = "undo",
+                    "the reload on trial had changed nothing, and nothing changes"
+                );
+                return Ok(());
+            }
         }
         let kept = self.undo.previous.clone().ok_or("there is nothing to undo: no reload was taken over")?;
         match self.adopt(kept.config, kept.text).await {
@@ -208,6 +226,24 @@ mod tests {
         assert!(page(2).is_err() && page(usize::MAX).is_err());
         let file = page(0).unwrap()["file"].as_str().map(std::path::PathBuf::from);
         assert!(file.is_some_and(|file| file.is_absolute() && file.ends_with("x.toml")));
+    }
+
+    #[test]
+    fn a_reload_that_changes_nothing_leaves_the_way_back() {
+        let kept = |undo: &Undo| {
+            let config = crate::config::parse("x.toml", crate::config::EXAMPLE).unwrap().0;
+            Kept { config, text: undo.running.clone() }
+        };
+        let mut undo = undo("first");
+        for (effective, previous, generation) in
+            [("second", "first", 2), ("second", "first", 2), ("third", "second", 3)]
+        {
+            let last = kept(&undo);
+            undo.running.effective = Arc::from(effective);
+            undo.note(last);
+            assert_eq!(undo.previous.as_ref().map(|kept| &*kept.text.effective), Some(previous));
+            assert_eq!(undo.generation, generation, "{effective}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use super::Engine;
 use super::operator::parsed;
+use crate::plan::WeightChange;
+use ringlead_flow::ServerId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -50,8 +52,20 @@ impl Engine {
         let change = change.map_err(|why| why.to_string())?;
         let warning = self.save_said().await.err();
         self.publish_and_steer().await;
-        let moved = before.zip(self.plan.maglev_slots(&pool));
-        let slots_moved_percent = moved.map(|(before, after)| percent_moved(&before, &after));
+        let answer = self.weighed(&pool, &server, change, before.as_deref());
+        Ok(WeightAnswer { warning, ..answer })
+    }
+
+    /// Tells of another weight that is in force; `before`: the slots that the pool's servers had.
+    pub(super) fn weighed(
+        &self,
+        pool: &str,
+        server: &str,
+        change: WeightChange,
+        before: Option<&[ServerId]>,
+    ) -> WeightAnswer {
+        let moved = before.zip(self.plan.maglev_slots(pool));
+        let slots_moved_percent = moved.map(|(before, after)| percent_moved(before, &after));
         let name = format!("{pool}/{server}");
         let (old, new) = (change.old, change.new);
         tracing::info!(
@@ -62,7 +76,7 @@ impl Engine {
             slots_moved_percent,
             "weighed by an operator"
         );
-        Ok(WeightAnswer { server: name, old, new, file: change.file, slots_moved_percent, warning })
+        WeightAnswer { server: name, old, new, file: change.file, slots_moved_percent, warning: None }
     }
 }
 

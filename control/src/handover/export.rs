@@ -45,7 +45,7 @@ pub fn export(plan: &Plan, shared: &Shared, stopped_ns: u64, out: impl Write + S
     let mut writer = Writer::new(out, &head)?;
     let mut left_out = 0;
     let all = &mut |flow: &Flow| match places.record(flow, now) {
-        Some(record) => writer.flow(&record),
+        Some(record) => writer.flow(&record, shared.flows.account(flow)),
         None => {
             left_out += 1;
             // Written up with the ports at rest, below.

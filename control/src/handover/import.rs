@@ -3,14 +3,14 @@
 use super::record::{ClientRecord, FlowRecord, RestRecord};
 use super::stream::{Head, Reader, Unreadable};
 use crate::plan::{Plan, ServerKey};
-use ringlead_flow::{Link, ServerId, Tick};
+use ringlead_flow::{Account, Link, ServerId, Tick};
 use ringlead_l4::Shared;
 use ringlead_l4::adopt::{Inherited, Refused, holds_port};
 use ringlead_l4::tables::{ServiceId, Tables};
 use ringlead_pick::Sticky;
 use ringlead_wire::Protocol;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::sync::Arc;
 
 /// What came over.
@@ -47,7 +47,12 @@ struct Numbers {
 ///
 /// # Errors
 /// [`Unreadable`]. Where the stream ends early, which its length excludes but reading may say, what came before is in.
-pub fn import(from: impl Read, length: u64, plan: &Plan, shared: &Shared) -> Result<Imported, Unreadable> {
+pub fn import(
+    from: impl Read + Seek,
+    length: u64,
+    plan: &Plan,
+    shared: &Shared,
+) -> Result<Imported, Unreadable> {
     let mut reader = Reader::new(from, length)?;
     let numbers = Numbers::of(&reader.head, plan);
     // Of the same clock as now, but a writer's word is not to set ours forward.
@@ -60,7 +65,7 @@ pub fn import(from: impl Read, length: u64, plan: &Plan, shared: &Shared) -> Res
         stopped_ns: reader.head.stopped_ns,
         ..Imported::default()
     };
-    reader.flows(|record| match numbers.adopt(record, &tables, shared, now) {
+    reader.flows(|record, account| match numbers.adopt((record, account), &tables, shared, now) {
         Ok(()) => done.flows += 1,
         Err(why) => {
             *done.left_out.entry(why).or_default() += 1;
@@ -125,7 +130,7 @@ impl Numbers {
 
     fn adopt(
         &self,
-        record: &FlowRecord,
+        (record, account): (&FlowRecord, Option<Account>),
         tables: &Tables,
         shared: &Shared,
         now: Tick,
@@ -140,6 +145,7 @@ impl Numbers {
             link: self.link(record.link),
             marks: record.marks,
             idle: record.idle,
+            account,
         };
         shared.adopt(tables, &flow, now).map_err(|why| match why {
             Refused::Service => "its service is another",

@@ -6,12 +6,14 @@
 //!          client's two ports 4 | server's two ports 4 | client's two addresses, server's (narrow) or 16 (wide)
 //!  rest    address 16 | protocol 1 | 0 | group 2 | ports 8                                28 bytes
 //!  client  table 4 | pool 4 | server 4 | idle 4 | address 16                              32 bytes
+//!  account flow 4 | why 1 | 0 0 0 | began 8 | last 8 | client's packets 8, bytes 8 |
+//!          server's packets 8, bytes 8                                                   56 bytes
 //! ```
 //!
-//! Service, server, port, table and pool are places in the head's lists. Bits: 1 there is a server's tuple, 2 the timers of
+//! Service, server, port, table and pool are places in the head's lists; the flow of an account is its place among the flows. Bits: 1 there is a server's tuple, 2 the timers of
 //! RFC 5382.
 
-use ringlead_flow::{Link, Profile, Tuple};
+use ringlead_flow::{Account, Link, Profile, Tuple, Volume};
 use ringlead_wire::Ip;
 
 /// Bytes of a flow without its addresses.
@@ -24,6 +26,8 @@ pub(super) const WIDE: usize = FLOW_FIXED + 4 * 16;
 pub(super) const REST: usize = 28;
 /// Bytes of a remembered client.
 pub(super) const CLIENT: usize = 32;
+/// Bytes of a flow's account.
+pub(super) const ACCOUNT: usize = 56;
 
 const TWO_SIDED: u8 = 1;
 const RFC5382: u8 = 2;
@@ -59,6 +63,14 @@ pub(super) struct ClientRecord {
     pub(super) server: u32,
     pub(super) idle: u32,
     pub(super) source: Ip,
+}
+
+/// What a flow has carried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct AccountRecord {
+    /// Of which flow: its place among all, narrow and then wide, from 0.
+    pub(super) flow: u32,
+    pub(super) account: Account,
 }
 
 impl FlowRecord {
@@ -143,6 +155,28 @@ impl ClientRecord {
         let mut from = Bytes(bytes);
         let [table, pool, server, idle] = [from.number()?, from.number()?, from.number()?, from.number()?];
         Some(Self { table, pool, server, idle, source: Ip::from_v6(from.take()?) })
+    }
+}
+
+impl AccountRecord {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let Account { why, began_us, last_us, client, server } = self.account;
+        out.extend(self.flow.to_le_bytes());
+        out.extend([why, 0, 0, 0]);
+        for number in [began_us, last_us, client.packets, client.bytes, server.packets, server.bytes] {
+            out.extend(number.to_le_bytes());
+        }
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Bytes(bytes);
+        let flow = from.number()?;
+        let [why, ..] = from.take::<4>()?;
+        let mut long = || from.take().map(u64::from_le_bytes);
+        let (began_us, last_us) = (long()?, long()?);
+        let mut volume = || Some(Volume { packets: long()?, bytes: long()? });
+        let (client, server) = (volume()?, volume()?);
+        Some(Self { flow, account: Account { why, began_us, last_us, client, server } })
     }
 }
 

@@ -2,22 +2,33 @@
 //!
 //! ```text
 //!  "ringlead" 8 | version 4 | length of the head 4 | four counts, 8 each | head (JSON) | narrow flows | wide flows | rests | clients
+//!  of version 2, besides: accounts | their count 8
 //! ```
 //!
-//! The length of all of it follows from the first 48 bytes, and must be that of the file. Records are read one at a time, so
-//! a wrong count costs no memory. Another version is another format: it is named and not looked at any further.
+//! The length of all of it follows from the counts, and must be that of the file. Records are read one at a time, so a wrong
+//! count costs no memory. Accounts are at the end, because they are written last, and read first: a flow is stored with its own.
+//! Where there are none the stream is of version 1, which older programs read. Another version is another format: it is
+//! named and not looked at any further.
 
-use super::record::{CLIENT, ClientRecord, FlowRecord, NARROW, REST, RestRecord, WIDE};
+use super::record::{
+    ACCOUNT, AccountRecord, CLIENT, ClientRecord, FlowRecord, NARROW, REST, RestRecord, WIDE,
+};
+use ringlead_flow::Account;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
 
-/// The version that this program writes, and the only one that it reads.
-pub const VERSION: u32 = 1;
+/// The version of streams without accounts.
+const PLAIN: u32 = 1;
+/// The latest version that this program writes and reads.
+pub const VERSION: u32 = 2;
 const MAGIC: [u8; 8] = *b"ringlead";
 /// Bytes before the head.
 const PRELUDE: u64 = 48;
+/// Bytes of the count behind the accounts.
+const TRAILER: u64 = 8;
 /// The longest head, bytes: names of all that a configuration can have.
 const HEAD_MAX: u32 = 64 << 20;
 /// Bytes that are read or written at once.
@@ -52,6 +63,7 @@ pub(super) struct Counts {
     pub(super) wide: u64,
     pub(super) rests: u64,
     pub(super) clients: u64,
+    pub(super) accounts: u64,
 }
 
 /// Why a stream is not read.
@@ -74,7 +86,7 @@ impl fmt::Display for Unreadable {
         match self {
             Self::NotOurs => write!(f, "it is no stream of flows"),
             Self::Version(version) => {
-                write!(f, "it is of version {version}, and this program reads version {VERSION} only")
+                write!(f, "it is of version {version}, and this program reads versions {PLAIN} to {VERSION}")
             }
             Self::Length(is, wants) => write!(f, "it has {is} bytes and says {wants}"),
             Self::Head(why) => write!(f, "its head cannot be read: {why}"),
@@ -93,10 +105,17 @@ impl From<io::Error> for Unreadable {
 
 impl Counts {
     /// The length of a whole stream, saturated.
-    fn total(&self, head: u32) -> u64 {
-        let sizes = [(self.narrow, NARROW), (self.wide, WIDE), (self.rests, REST), (self.clients, CLIENT)];
+    fn total(&self, version: u32, head: u32) -> u64 {
+        let sizes = [
+            (self.narrow, NARROW),
+            (self.wide, WIDE),
+            (self.rests, REST),
+            (self.clients, CLIENT),
+            (self.accounts, ACCOUNT),
+        ];
         let records = sizes.into_iter().map(|(count, size)| count.saturating_mul(size as u64));
-        records.fold(PRELUDE + u64::from(head), u64::saturating_add)
+        let trailer = if version == PLAIN { 0 } else { TRAILER };
+        records.fold(PRELUDE + u64::from(head) + trailer, u64::saturating_add)
     }
 }
 
@@ -105,6 +124,8 @@ pub(super) struct Writer<W: Write + Seek> {
     out: BufWriter<W>,
     record: Vec<u8>,
     counts: Counts,
+    /// Written up until all else is written.
+    accounts: Vec<u8>,
     /// The first error: the rest is not written.
     failed: io::Result<()>,
 }
@@ -116,15 +137,26 @@ impl<W: Write + Seek> Writer<W> {
         let length = length.ok_or_else(|| io::Error::other("more names than a stream takes"))?;
         let mut out = BufWriter::with_capacity(CHUNK, out);
         out.write_all(&MAGIC)?;
-        out.write_all(&VERSION.to_le_bytes())?;
+        out.write_all(&PLAIN.to_le_bytes())?;
         out.write_all(&length.to_le_bytes())?;
         out.write_all(&[0; 32])?;
         out.write_all(&head)?;
-        Ok(Self { out, record: Vec::with_capacity(WIDE), counts: Counts::default(), failed: Ok(()) })
+        Ok(Self {
+            out,
+            record: Vec::with_capacity(WIDE),
+            counts: Counts::default(),
+            accounts: Vec::new(),
+            failed: Ok(()),
+        })
     }
 
     /// Narrow flows come before wide ones.
-    pub(super) fn flow(&mut self, flow: &FlowRecord) {
+    pub(super) fn flow(&mut self, flow: &FlowRecord, account: Option<Account>) {
+        let place = u32::try_from(self.counts.narrow + self.counts.wide);
+        if let (Some(account), Ok(flow)) = (account, place) {
+            self.counts.accounts += 1;
+            AccountRecord { flow, account }.write(&mut self.accounts);
+        }
         debug_assert!(!flow.is_narrow() || self.counts.wide == 0, "a narrow flow after a wide one");
         let count = if flow.is_narrow() { &mut self.counts.narrow } else { &mut self.counts.wide };
         *count += 1;
@@ -144,11 +176,17 @@ impl<W: Write + Seek> Writer<W> {
         self.flush_record();
     }
 
-    /// Puts the counts in.
+    /// Writes the accounts, and puts the counts in.
     pub(super) fn finish(mut self) -> io::Result<Counts> {
         self.failed?;
+        let Counts { narrow, wide, rests, clients, accounts } = self.counts;
+        if accounts > 0 {
+            self.out.write_all(&self.accounts)?;
+            self.out.write_all(&accounts.to_le_bytes())?;
+            self.out.seek(SeekFrom::Start(8))?;
+            self.out.write_all(&VERSION.to_le_bytes())?;
+        }
         self.out.seek(SeekFrom::Start(16))?;
-        let Counts { narrow, wide, rests, clients } = self.counts;
         for count in [narrow, wide, rests, clients] {
             self.out.write_all(&count.to_le_bytes())?;
         }
@@ -169,9 +207,11 @@ pub(super) struct Reader<R> {
     from: BufReader<R>,
     pub(super) head: Head,
     pub(super) counts: Counts,
+    /// What flows have carried, by their places.
+    accounts: VecDeque<AccountRecord>,
 }
 
-impl<R: Read> Reader<R> {
+impl<R: Read + Seek> Reader<R> {
     /// Reads the head. `length`: of the whole file, bytes.
     pub(super) fn new(from: R, length: u64) -> Result<Self, Unreadable> {
         let mut from = BufReader::with_capacity(CHUNK, from);
@@ -191,15 +231,18 @@ impl<R: Read> Reader<R> {
         if magic != MAGIC {
             return Err(Unreadable::NotOurs);
         }
-        if version != VERSION {
+        if !(PLAIN..=VERSION).contains(&version) {
             return Err(Unreadable::Version(version));
         }
-        let mut count = || {
-            let mut bytes = [0; 8];
-            from.read_exact(&mut bytes).map(|()| u64::from_le_bytes(bytes))
-        };
-        let counts = Counts { narrow: count()?, wide: count()?, rests: count()?, clients: count()? };
-        let wants = counts.total(head_length);
+        let mut count = || count_at(&mut from);
+        let mut counts =
+            Counts { narrow: count()?, wide: count()?, rests: count()?, clients: count()?, accounts: 0 };
+        if version != PLAIN {
+            from.seek(SeekFrom::Start(length - TRAILER))?;
+            counts.accounts = count_at(&mut from)?;
+            from.seek(SeekFrom::Start(PRELUDE))?;
+        }
+        let wants = counts.total(version, head_length);
         if wants != length {
             return Err(Unreadable::Length(length, wants));
         }
@@ -209,12 +252,43 @@ impl<R: Read> Reader<R> {
         let mut head = vec![0; head_length as usize];
         from.read_exact(&mut head)?;
         let head = serde_json::from_slice(&head).map_err(|error| Unreadable::Head(error.to_string()))?;
-        Ok(Self { from, head, counts })
+        let mut reader = Self { from, head, counts, accounts: VecDeque::new() };
+        reader.read_accounts(length)?;
+        Ok(reader)
     }
 
-    /// Hands out every flow, in one go and before what follows.
-    pub(super) fn flows(&mut self, mut take: impl FnMut(&FlowRecord)) -> Result<(), Unreadable> {
+    /// Reads what flows have carried, and goes back to the first of them.
+    fn read_accounts(&mut self, length: u64) -> Result<(), Unreadable> {
+        if self.counts.accounts == 0 {
+            return Ok(());
+        }
+        let flows = self.from.stream_position()?;
+        let accounts = self.counts.accounts.saturating_mul(ACCOUNT as u64);
+        self.from.seek(SeekFrom::Start(length.saturating_sub(accounts + TRAILER)))?;
+        let mut read = VecDeque::new();
+        self.records::<ACCOUNT, _>(self.counts.accounts, AccountRecord::read, |record| {
+            read.push_back(*record)
+        })?;
+        self.accounts = read;
+        self.from.seek(SeekFrom::Start(flows))?;
+        Ok(())
+    }
+
+    /// Hands out every flow with its account, if it has one, in one go and before what follows.
+    pub(super) fn flows(
+        &mut self,
+        mut take: impl FnMut(&FlowRecord, Option<Account>),
+    ) -> Result<(), Unreadable> {
         let Counts { narrow, wide, .. } = self.counts;
+        let (mut accounts, mut place) = (std::mem::take(&mut self.accounts), 0_u32);
+        let mut take = |flow: &FlowRecord| {
+            let account = accounts.front().copied().filter(|record| record.flow == place);
+            if account.is_some() {
+                accounts.pop_front();
+            }
+            place = place.wrapping_add(1);
+            take(flow, account.map(|record| record.account));
+        };
         self.records::<NARROW, _>(narrow, |bytes| FlowRecord::read(bytes, true), &mut take)?;
         self.records::<WIDE, _>(wide, |bytes| FlowRecord::read(bytes, false), &mut take)
     }
@@ -246,15 +320,21 @@ impl<R: Read> Reader<R> {
     }
 }
 
+fn count_at(from: &mut impl Read) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    from.read_exact(&mut bytes).map(|()| u64::from_le_bytes(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use ringlead_flow::{Link, Profile, Tuple};
+    use ringlead_flow::{Link, Profile, Tuple, Volume};
     use ringlead_wire::Ip;
     use std::io::Cursor;
 
-    type Records = (Vec<FlowRecord>, Vec<RestRecord>, Vec<ClientRecord>);
+    type Flows = Vec<(FlowRecord, Option<Account>)>;
+    type Records = (Flows, Vec<RestRecord>, Vec<ClientRecord>);
 
     fn ip(v4: bool) -> impl Strategy<Value = Ip> {
         any::<[u8; 16]>().prop_map(move |a| {
@@ -296,9 +376,18 @@ mod tests {
     }
 
     prop_compose! {
+        fn account()(why: u8, times: [u64; 2], sums: [u64; 4]) -> Account {
+            let [began_us, last_us] = times;
+            let [a, b, c, d] = sums;
+            let (client, server) = (Volume { packets: a, bytes: b }, Volume { packets: c, bytes: d });
+            Account { why, began_us, last_us, client, server }
+        }
+    }
+
+    prop_compose! {
         fn records()(
-            mut narrow in prop::collection::vec(flow(true), 0..9),
-            wide in prop::collection::vec(flow(false), 0..9),
+            mut narrow in prop::collection::vec((flow(true), prop::option::of(account())), 0..9),
+            wide in prop::collection::vec((flow(false), prop::option::of(account())), 0..9),
             rests in prop::collection::vec((ip(true), any::<u8>(), any::<u16>(), any::<u64>()), 0..5),
             clients in prop::collection::vec((ip(false), any::<[u32; 4]>()), 0..5),
         ) -> Records {
@@ -312,7 +401,7 @@ mod tests {
     fn write((flows, rests, clients): &Records, head: &Head) -> Vec<u8> {
         let mut out = Cursor::new(Vec::new());
         let mut writer = Writer::new(&mut out, head).unwrap();
-        flows.iter().for_each(|flow| writer.flow(flow));
+        flows.iter().for_each(|(flow, account)| writer.flow(flow, *account));
         rests.iter().for_each(|rest| writer.rest(rest));
         clients.iter().for_each(|client| writer.client(client));
         writer.finish().unwrap();
@@ -320,9 +409,9 @@ mod tests {
     }
 
     fn read(bytes: &[u8], length: u64) -> Result<(Head, Records), Unreadable> {
-        let mut reader = Reader::new(bytes, length)?;
+        let mut reader = Reader::new(Cursor::new(bytes), length)?;
         let (mut flows, mut rests, mut clients) = Records::default();
-        reader.flows(|flow| flows.push(*flow))?;
+        reader.flows(|flow, account| flows.push((*flow, account)))?;
         reader.rests(|rest| rests.push(*rest))?;
         reader.clients(|client| clients.push(*client))?;
         Ok((reader.head, (flows, rests, clients)))

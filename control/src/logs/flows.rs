@@ -5,7 +5,9 @@ use super::orders::{Giver, Obeyer, Patience, orders};
 use super::sink::Sink;
 use crate::config::{FlowLogConfig, LogFormat, LogTarget};
 use crossbeam::channel::{Receiver, Sender, bounded};
-use ringlead_l4::ends::{EndQueue, Ended};
+use ringlead_flow::{Account, FlowTable};
+use ringlead_l4::chosen::{Among, Chosen};
+use ringlead_l4::ends::{Accounts, EndQueue, Ended};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -48,13 +50,20 @@ impl Names {
 pub struct PreparedFlows(Option<(FlowLogConfig, Option<Sink>)>);
 
 impl PreparedFlows {
-    /// Opens what a configuration names, unless that is where lines go now ([`FlowLog::to`]): a line may have been begun there. May
-    /// wait for the file system.
+    /// Opens what a configuration names, unless that is where lines go now ([`FlowLog::to`]): a line may have been begun there. Makes
+    /// room in the table for what flows carry. May wait for the file system.
     ///
     /// # Errors
-    /// When it cannot be opened.
-    pub fn open(config: Option<&FlowLogConfig>, now: Option<&LogTarget>) -> Result<Self, String> {
+    /// When it cannot be opened, or memory is wanting.
+    pub fn open(
+        config: Option<&FlowLogConfig>,
+        now: Option<&LogTarget>,
+        table: &FlowTable,
+    ) -> Result<Self, String> {
         let Some(config) = config else { return Ok(Self(None)) };
+        table
+            .keep_accounts(config.count == Accounts::All)
+            .map_err(|error| format!("the flow log: {error}"))?;
         let sink = match &config.to {
             to if Some(to) == now => None,
             LogTarget::Stderr => Some(Sink::stderr(false)),
@@ -103,7 +112,7 @@ impl FlowLog {
     /// Puts a log into force, or none. `names` are those of the configuration in force.
     pub fn adopt(&mut self, prepared: PreparedFlows, names: impl FnOnce() -> Names) {
         let Some((config, sink)) = prepared.0 else {
-            self.ends.take(0, &[]);
+            self.ends.take(0, &[], Accounts::Sampled);
             self.to = None;
             if let Some(orders) = &self.orders {
                 orders.give(|orders| orders.to = Some(None));
@@ -125,7 +134,7 @@ impl FlowLog {
         match started {
             Ok(()) => {
                 self.to = Some(config.to);
-                self.ends.take(config.sample, &config.always);
+                self.ends.take(config.sample, &config.always, config.count);
             }
             Err(error) => tracing::error!(event = "log", %error, "the flow log stays as it was"),
         }
@@ -247,9 +256,9 @@ impl Writer {
         }
     }
 
-    /// `client`, `to`, `protocol`, `service`, `server`, `address`, `end`.
+    /// `client`, `to`, `protocol`, `service`, `server`, `address`, `end`, and [`counts`].
     fn line(&self, ended: &Ended) -> Entry {
-        let (flow, at) = (&ended.flow, &ended.flow.client);
+        let (flow, at) = (&ended.gone.flow, &ended.gone.flow.client);
         let protocol = if at.proto == 6 { "tcp" } else { "udp" };
         let service = ringlead_l4::tables::ServiceId::from_u32(flow.service).to_u32();
         let service = self.names.services.get(&service).map_or("", String::as_str);
@@ -265,7 +274,34 @@ impl Writer {
             fields.push(("address", address.to_string().into()));
         }
         fields.push(("end", ended.why.name().into()));
+        if let Some(account) = &ended.gone.account {
+            counts(account, flow.server.is_some(), &mut fields);
+        }
         entry(String::new(), fields)
+    }
+}
+
+/// Of a flow whose account was kept: `seconds` from its first packet to its last, `packets-in` and `bytes-in` of the client,
+/// `packets-out` and `bytes-out` of the server where its packets pass here, and why it had that server: `chosen`, and where that
+/// is not all, `among`, `tried` and `midway`.
+fn counts(account: &Account, two_sided: bool, fields: &mut Vec<(&'static str, Value)>) {
+    let micros = account.last_us.saturating_sub(account.began_us);
+    let (client, server) = (account.client, account.server);
+    fields.push(("seconds", Duration::from_micros(micros).as_secs_f64().into()));
+    fields.extend([("packets-in", client.packets.into()), ("bytes-in", client.bytes.into())]);
+    if two_sided {
+        fields.extend([("packets-out", server.packets.into()), ("bytes-out", server.bytes.into())]);
+    }
+    let Some(Chosen { by, among, tried, midway }) = Chosen::from_mark(account.why) else { return };
+    fields.push(("chosen", by.name().into()));
+    if among != Among::Pool {
+        fields.push(("among", among.name().into()));
+    }
+    if tried > 0 {
+        fields.push(("tried", tried.into()));
+    }
+    if midway {
+        fields.push(("midway", true.into()));
     }
 }
 
@@ -277,8 +313,9 @@ fn entry(message: String, fields: Vec<(&'static str, Value)>) -> Entry {
 mod tests {
     use super::*;
     use crate::logs::test_flow::datagram;
-    use ringlead_flow::{FlowTable, Inserted, Sizes, Tick};
+    use ringlead_flow::{Inserted, Sizes, Tick, Volume};
     use ringlead_l4::Shared;
+    use ringlead_l4::chosen::By;
     use ringlead_l4::ends::Why;
     use ringlead_l4::tables::Tables;
     use ringlead_pick::FrontHash;
@@ -300,16 +337,16 @@ mod tests {
         shared.sweep(Tick::from_nanos(1_000_000_000_000));
     }
 
-    fn log(path: &Path, sample: u32, always: Vec<Why>) -> PreparedFlows {
-        let to = LogTarget::File(path.to_owned());
-        PreparedFlows::open(Some(&FlowLogConfig { to, format: LogFormat::Json, sample, always }), None)
-            .unwrap()
+    fn log(path: &Path, shared: &Shared, sample: u32, always: Vec<Why>) -> PreparedFlows {
+        let (to, count) = (LogTarget::File(path.to_owned()), Accounts::Sampled);
+        let config = FlowLogConfig { to, format: LogFormat::Json, sample, always, count };
+        PreparedFlows::open(Some(&config), None, &shared.flows).unwrap()
     }
 
-    fn again(flows: &FlowLog, path: &Path) -> PreparedFlows {
-        let to = LogTarget::File(path.to_owned());
-        let config = FlowLogConfig { to, format: LogFormat::Text, sample: 1, always: Vec::new() };
-        PreparedFlows::open(Some(&config), flows.to()).unwrap()
+    fn again(flows: &FlowLog, shared: &Shared, path: &Path) -> PreparedFlows {
+        let (to, always, count) = (LogTarget::File(path.to_owned()), Vec::new(), Accounts::Sampled);
+        let config = FlowLogConfig { to, format: LogFormat::Text, sample: 1, always, count };
+        PreparedFlows::open(Some(&config), flows.to(), &shared.flows).unwrap()
     }
 
     fn names() -> Names {
@@ -323,7 +360,7 @@ mod tests {
         let path = dir.path().join("flows");
         let mut flows = FlowLog::new(Arc::clone(&shared.ends));
         end(&shared, 1..2);
-        flows.adopt(log(&path, 1, Vec::new()), names);
+        flows.adopt(log(&path, &shared, 1, Vec::new()), names);
         end(&shared, 2..3);
         drop(flows);
         let text = std::fs::read_to_string(&path).unwrap();
@@ -336,16 +373,47 @@ mod tests {
     }
 
     #[test]
+    fn a_line_tells_what_was_counted_and_why_the_server() {
+        let volume = |n| Volume { packets: n, bytes: 1000 * n };
+        let chosen = Chosen { by: By::RoundRobin, among: Among::Pool, tried: 0, midway: false };
+        let account = |chosen: Chosen| Account {
+            why: chosen.to_mark(),
+            began_us: 1_000_000,
+            last_us: 3_500_000,
+            client: volume(2),
+            server: volume(3),
+        };
+        let told = |chosen, two_sided| {
+            let mut fields = Vec::new();
+            counts(&account(chosen), two_sided, &mut fields);
+            serde_json::Value::Object(
+                fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            )
+        };
+        let expected = serde_json::json!({
+            "seconds": 2.5, "packets-in": 2, "bytes-in": 2000, "packets-out": 3, "bytes-out": 3000,
+            "chosen": "round-robin",
+        });
+        assert_eq!(told(chosen, true), expected);
+        let odd = Chosen { by: By::Maglev, among: Among::Sorry, tried: 2, midway: true };
+        let expected = serde_json::json!({
+            "seconds": 2.5, "packets-in": 2, "bytes-in": 2000,
+            "chosen": "maglev", "among": "sorry-pool", "tried": 2, "midway": true,
+        });
+        assert_eq!(told(odd, false), expected);
+    }
+
+    #[test]
     fn more_than_the_queue_holds_is_lost_and_told() {
         let (dir, shared) = (tempfile::tempdir().unwrap(), node());
         let path = dir.path().join("flows");
         // The writer begins when the queue is full already.
-        shared.ends.take(1, &[]);
+        shared.ends.take(1, &[], Accounts::Sampled);
         end(&shared, 1..10_001);
         let lost = shared.ends.lost();
         assert!(lost > 0);
         let mut flows = FlowLog::new(Arc::clone(&shared.ends));
-        flows.adopt(log(&path, 1, Vec::new()), names);
+        flows.adopt(log(&path, &shared, 1, Vec::new()), names);
         let told = format!("{lost} flows that ended were not logged");
         let begin = std::time::Instant::now();
         while !std::fs::read_to_string(&path).unwrap().contains(&told) {
@@ -360,9 +428,9 @@ mod tests {
         let (dir, shared) = (tempfile::tempdir().unwrap(), node());
         let (path, old) = (dir.path().join("flows"), dir.path().join("old"));
         let mut flows = FlowLog::new(Arc::clone(&shared.ends));
-        flows.adopt(log(&path, 1, Vec::new()), names);
+        flows.adopt(log(&path, &shared, 1, Vec::new()), names);
         std::fs::rename(&path, &old).unwrap();
-        flows.adopt(again(&flows, &path), names);
+        flows.adopt(again(&flows, &shared, &path), names);
         assert!(!path.exists(), "opened again");
         end(&shared, 1..2);
         let begin = std::time::Instant::now();
@@ -373,7 +441,7 @@ mod tests {
         let text = std::fs::read_to_string(&old).unwrap();
         assert!(!text.starts_with('{'), "the old format: {text}");
         flows.adopt(PreparedFlows(None), names);
-        flows.adopt(again(&flows, &path), names);
+        flows.adopt(again(&flows, &shared, &path), names);
         assert!(path.exists(), "off, and on again");
     }
 
@@ -386,7 +454,7 @@ mod tests {
         let mut options = std::fs::OpenOptions::new();
         let mut reader = options.read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         let mut flows = FlowLog::new(Arc::clone(&shared.ends));
-        flows.adopt(log(&path, 1, Vec::new()), names);
+        flows.adopt(log(&path, &shared, 1, Vec::new()), names);
         end(&shared, 1..2);
         let (begin, mut text) = (std::time::Instant::now(), Vec::new());
         let mut read_until = |what: &str, fits: &dyn Fn(&[u8], bool) -> bool| loop {

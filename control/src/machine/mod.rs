@@ -15,6 +15,7 @@ mod tell;
 
 pub use facts::{Machine, ephemeral};
 pub use memory::Memory;
+pub(crate) use memory::memory_free;
 pub use tell::tell;
 
 use crate::config::diagnostics::Findings;

@@ -3,7 +3,7 @@
 use super::{Plan, ServerRecord, operator};
 use crate::config::{Algorithm, OperatorState, PoolConfig, ServerConfig};
 use ringlead_flow::ServerId;
-use ringlead_l4::tables::{Chooser, Pool, SERVICES_MAX};
+use ringlead_l4::tables::{Chooser, Pool, SERVICES_MAX, Standing};
 use ringlead_pick::{LeastFlows, Maglev, Member, RandomTwo, RoundRobin, default_size, slow_start};
 use ringlead_wire::Ip;
 use siphasher::sip::SipHasher13;
@@ -25,6 +25,7 @@ struct Recipe {
     limits: Vec<(ServerId, u32)>,
     servers: usize,
     salt: u32,
+    standing: Standing,
 }
 
 /// The last snapshot's pools by name.
@@ -131,6 +132,7 @@ impl Plan {
             members: recipe.members.iter().map(|(id, _)| *id).collect(),
             limits: recipe.limits.iter().copied().collect(),
             salt: recipe.salt,
+            standing: recipe.standing,
         }
     }
 
@@ -198,6 +200,11 @@ impl Plan {
             limits: limited.collect(),
             servers: config.servers.len(),
             salt: self.salts.get(&config.name).copied().unwrap_or_default(),
+            standing: match self.panic(&config.name) {
+                Some(_) => Standing::Panic,
+                None if strength.uses_backups() => Standing::Backups,
+                None => Standing::Whole,
+            },
         };
         (recipe, strength)
     }

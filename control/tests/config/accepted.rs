@@ -12,7 +12,7 @@ use ringlead_control::config::{
     ServerConfig, SourcePrefix, TunnelConfig, ZeroCopy,
 };
 use ringlead_control::health::{AgentProbe, DnsProbe, FlapRule, HttpProbe, Probe, TlsProbe, UdpProbe};
-use ringlead_l4::ends::Why;
+use ringlead_l4::ends::{Accounts, Why};
 use ringlead_pick::HashBy;
 use ringlead_wire::tunnel::{Encapsulation, Variant};
 use ringlead_wire::{Endpoint, Protocol};
@@ -298,6 +298,7 @@ fn logs() {
         format: LogFormat::Text,
         sample: 1_000,
         always: vec![Why::Reset, Why::ChosenAgain],
+        count: Accounts::All,
     };
     let metrics = Some("127.0.0.1:9090".parse().unwrap());
     let reports = Some(ReportsConfig {

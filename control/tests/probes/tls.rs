@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use ringlead_control::health::{HttpProbe, Probe, TlsProbe};
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -46,17 +46,35 @@ impl Authority {
         params.not_after = ends.into();
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            );
-        serve(TlsAcceptor::from(Arc::new(config.unwrap()))).await
+        showing(certificate.der().clone(), &key).await
     }
+}
+
+/// A server with its own certificate as `openssl req -x509` makes it, an authority's, and the folder of its file.
+async fn self_signed(ends: SystemTime) -> (SocketAddr, tempfile::TempDir) {
+    let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_before = (ends - 400 * DAY).into();
+    params.not_after = ends.into();
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
+    (showing(certificate.der().clone(), &key).await, folder)
+}
+
+/// A server that shows a certificate.
+async fn showing(certificate: CertificateDer<'static>, key: &KeyPair) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate],
+            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        );
+    serve(TlsAcceptor::from(Arc::new(config.unwrap()))).await
 }
 
 async fn serve(acceptor: TlsAcceptor) -> SocketAddr {
@@ -118,6 +136,24 @@ async fn a_bad_certificate_fails_only_where_it_is_verified() {
     let why = "certificate expired 3 days ago";
     fails(Probe::Tls(tls(Some(authority.file()), NAME)), old, PATIENT, why).await;
     passes(Probe::Tls(tls(None, NAME)), old, "TLS 1.3, certificate expired 3 days ago").await;
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_good_where_it_is_itself_in_the_file() {
+    let (server, folder) = self_signed(later(83)).await;
+    let own = || Some(folder.path().join("ca.pem"));
+    passes(Probe::Tls(tls(own(), NAME)), server, "TLS 1.3, certificate ends in 83 days").await;
+    let why = "certificate is not for db.example.net: it has app.example.net";
+    fails(Probe::Tls(tls(own(), "db.example.net")), server, PATIENT, why).await;
+    let other = Authority::new("theirs");
+    let why = "certificate is an authority's (CA:TRUE) and not one of those in `ca`: put it there, or give the server another one";
+    fails(Probe::Tls(tls(Some(other.file()), NAME)), server, PATIENT, why).await;
+    let (old, folder) = self_signed(SystemTime::now() - 3 * DAY - DAY / 2).await;
+    let own = Some(folder.path().join("ca.pem"));
+    fails(Probe::Tls(tls(own, NAME)), old, PATIENT, "certificate expired 3 days ago").await;
+    let (early, folder) = self_signed(later(500)).await;
+    let own = Some(folder.path().join("ca.pem"));
+    fails(Probe::Tls(tls(own, NAME)), early, PATIENT, "certificate is not valid yet").await;
 }
 
 #[tokio::test]

@@ -106,6 +106,7 @@ fn spec(n: u32, v4: bool) -> FlowSpec {
         profile: Profile::Lb,
         link: Link { port: 0, ..Link::NONE },
         first: TcpFlags(TcpFlags::ACK),
+        account: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sweep: frees flows that were silent for too long or whose service or server is gone, and shows flows to whoever asks.
 
-use crate::flow::{Flow, ServerId, Side};
+use crate::flow::{Flow, Gone, ServerId, Side};
 use crate::key::Key;
 use crate::state::{Stage, State};
 use crate::step::step;
@@ -16,7 +16,7 @@ impl<K: Key> Table<K> {
         now: Tick,
         budget: usize,
         gone: &mut dyn FnMut(ServerId, u32, State) -> bool,
-        ended: &mut dyn FnMut(&Flow),
+        ended: &mut dyn FnMut(&Gone),
     ) {
         let Some(this) = self.shards.get(shard) else { return };
         let range = self.range(shard);
@@ -54,7 +54,7 @@ impl<K: Key> Table<K> {
         index: u32,
         now: Tick,
         gone: &mut dyn FnMut(ServerId, u32, State) -> bool,
-        ended: &mut dyn FnMut(&Flow),
+        ended: &mut dyn FnMut(&Gone),
     ) {
         let entry = self.entry(index);
         let state = entry.state();

@@ -2,6 +2,7 @@
 
 use ringlead_wire::TcpFlags;
 
+use crate::account::Account;
 use crate::hit::Hit;
 use crate::link::Link;
 use crate::state::State;
@@ -40,6 +41,9 @@ pub struct FlowSpec {
     pub link: Link,
     /// The first packet's TCP flags; nothing for other transports.
     pub first: TcpFlags,
+    /// What its account begins with; `None`: no account is kept of it. Of no effect before
+    /// [`FlowTable::keep_accounts`](crate::FlowTable::keep_accounts).
+    pub account: Option<Account>,
 }
 
 impl FlowSpec {
@@ -92,6 +96,15 @@ pub struct Flow {
     pub link: Link,
     /// Life, timers and last-seen.
     pub state: State,
+}
+
+/// A flow that has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gone {
+    /// As it was.
+    pub flow: Flow,
+    /// What it carried, if its account was kept.
+    pub account: Option<Account>,
 }
 
 /// What came of an insert.

@@ -5,7 +5,8 @@ use std::fmt;
 use ahash::RandomState;
 use ringlead_wire::TcpFlags;
 
-use crate::flow::{EntryRef, Flow, FlowSpec, Inserted, ServerId, Side};
+use crate::account::Account;
+use crate::flow::{EntryRef, Flow, FlowSpec, Gone, Inserted, ServerId, Side};
 use crate::hit::Hit;
 use crate::key::{Key, V4, V6};
 use crate::link::Link;
@@ -106,6 +107,43 @@ impl FlowTable {
     #[must_use]
     pub fn bytes_for(flows_max: usize) -> usize {
         size(flows_max).map_or(usize::MAX, |size| Table::<V4>::bytes_for(size) + Table::<V6>::bytes_for(size))
+    }
+
+    /// Makes room for the accounts of flows, if there is none yet: from now on a flow has one whose [`FlowSpec::account`] asks for
+    /// it. The room costs memory where such flows are; with `of_all`, all of it at once, for nothing to be paid later. For
+    /// control: makes system calls.
+    ///
+    /// # Errors
+    /// [`TableError::Memory`].
+    pub fn keep_accounts(&self, of_all: bool) -> Result<(), TableError> {
+        let memory = |(bytes, errno)| TableError::Memory { bytes, errno };
+        self.v4.keep_accounts(of_all).and_then(|()| self.v6.keep_accounts(of_all)).map_err(memory)
+    }
+
+    /// Bytes that the accounts of all flows take in a table of `flows_max` flows of each family.
+    #[must_use]
+    pub fn account_bytes_for(flows_max: usize) -> usize {
+        let tables = |size| 2 * Table::<V4>::account_bytes_for(size);
+        size(flows_max).map_or(usize::MAX, tables)
+    }
+
+    /// Adds a packet of `bytes` bytes that came at `at_us` (microseconds of the monotonic clock), sent by `hit`'s side, to its
+    /// flow's account: for flows of which [`State::is_accounted`] says that there is one. A flow that has ended is left
+    /// alone.
+    #[cold]
+    pub fn add_to_account(&self, hit: &Hit, bytes: usize, at_us: u64) {
+        let EntryRef { index, generation, v4 } = hit.entry;
+        let line = if v4 { self.v4.account(index) } else { self.v6.account(index) };
+        if let Some(line) = line {
+            line.add(generation, hit.side, bytes as u64, at_us);
+        }
+    }
+
+    /// What a flow has carried so far, if its account is kept: until another flow has its place.
+    #[must_use]
+    pub fn account(&self, flow: &Flow) -> Option<Account> {
+        let EntryRef { index, v4, .. } = flow.entry;
+        if v4 { self.v4.account_of(index, flow) } else { self.v6.account_of(index, flow) }
     }
 
     /// Looks up to 64 tuples up, side by side, so that their cache misses overlap: 32 to 64 at once are fastest. Bit `i` of
@@ -283,16 +321,16 @@ impl FlowTable {
         if entry.v4 { self.v4.set_link(entry, link) } else { self.v6.set_link(entry, link) }
     }
 
-    /// Ends a flow. `true` for the one caller that ended it, who also accounts for it: [`age`](Self::age) will not
-    /// report it. `false` when it had ended, or (as good as never) when eight others refreshed it meanwhile.
-    pub fn remove(&self, flow: impl Into<EntryRef>) -> bool {
+    /// Ends a flow, and gives it to the one caller that ended it, who answers for what it held: [`age`](Self::age) will not
+    /// report it. `None` when it had ended, or (as good as never) when eight others refreshed it meanwhile.
+    pub fn remove(&self, flow: impl Into<EntryRef>) -> Option<Gone> {
         let entry = flow.into();
         if entry.v4 { self.v4.remove(entry) } else { self.v6.remove(entry) }
     }
 
     /// Sweeps up to `budget` entries of a shard, from where the last sweep of it stopped: frees expired flows and hands
-    /// each to `ended`. Of each flow that was inserted, either `age` reports the end, once, or `remove` returned `true`.
-    pub fn age(&self, shard: usize, now: Tick, budget: usize, ended: &mut dyn FnMut(&Flow)) {
+    /// each to `ended`. Of each flow that was inserted, either `age` reports the end, once, or `remove` returned it.
+    pub fn age(&self, shard: usize, now: Tick, budget: usize, ended: &mut dyn FnMut(&Gone)) {
         self.sweep(shard, now, budget, &mut |_, _, _| false, ended);
     }
 
@@ -304,7 +342,7 @@ impl FlowTable {
         now: Tick,
         budget: usize,
         gone: &mut dyn FnMut(ServerId, u32, State) -> bool,
-        ended: &mut dyn FnMut(&Flow),
+        ended: &mut dyn FnMut(&Gone),
     ) {
         match shard.checked_sub(self.v4.shards.len()) {
             None => self.v4.sweep(shard, now, budget, gone, ended),

@@ -95,6 +95,7 @@ impl<K: Key> Table<K> {
         }
         step();
         let live = tentative.confirmed();
+        let live = if self.has_account(plan.spec) { live.accounted() } else { live };
         if self.entry(mine.index).change(tentative, live).is_err() {
             step();
             self.withdraw(mine, tentative, slots);
@@ -125,6 +126,9 @@ impl<K: Key> Table<K> {
     fn draft(&self, plan: &Plan<'_, K>, mine: Held, attempt: u8) -> State {
         let entry = self.entry(mine.index);
         entry.write(plan.spec, plan.client, plan.server);
+        if let (Some(account), Some(line)) = (&plan.spec.account, self.account(mine.index)) {
+            line.open(mine.generation, account);
+        }
         step();
         let one_sided = plan.server.is_none();
         let state = State::tentative(mine.generation, plan.spec.profile, plan.spec.client.proto, one_sided)
@@ -133,6 +137,11 @@ impl<K: Key> Table<K> {
         let state = if !K::V4 && plan.spec.is_mixed() { state.mixed() } else { state };
         entry.set_state(state);
         state
+    }
+
+    /// Whether an account of such a flow is kept.
+    fn has_account(&self, spec: &FlowSpec) -> bool {
+        spec.account.is_some() && self.accounts.get().is_some()
     }
 
     /// Publishes the flow's keys and returns their slots; `None` when there is no room for one, and none is published.

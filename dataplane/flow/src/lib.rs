@@ -1,5 +1,6 @@
 //! The flow table: lock-free, sharded, shared by all workers. See README.md for how and why.
 
+mod account;
 mod age;
 mod entry;
 mod flow;
@@ -24,7 +25,8 @@ mod tick;
 mod timer;
 mod tuple;
 
-pub use flow::{EntryRef, Flow, FlowSpec, Inserted, ServerId, Side};
+pub use account::{Account, Volume};
+pub use flow::{EntryRef, Flow, FlowSpec, Gone, Inserted, ServerId, Side};
 pub use flow_table::{Count, FlowTable, Sizes, TableError};
 pub use hit::Hit;
 pub use link::Link;

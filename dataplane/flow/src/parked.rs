@@ -74,6 +74,7 @@ fn spec(client: u8, server: u8, id: u32) -> FlowSpec {
         profile: Profile::Lb,
         link: Link::NONE,
         first: TcpFlags(TcpFlags::ACK),
+        account: None,
     }
 }
 
@@ -90,11 +91,11 @@ fn others_work(table: &FlowTable) {
         let flow = new(table.insert(&spec(n, n, n.into()), NOW));
         assert!(table.lookup(&tuple(n), NOW).is_some());
         assert!(table.lookup(&tuple(n).reversed(), NOW).is_some());
-        assert!(table.remove(&flow));
+        assert!(table.remove(&flow).is_some());
         assert_eq!(table.lookup(&tuple(n), NOW), None);
     }
     for shard in 0..table.shards() {
-        table.age(shard, NOW, usize::MAX, &mut |flow| panic!("ended: {flow:?}"));
+        table.age(shard, NOW, usize::MAX, &mut |gone| panic!("ended: {gone:?}"));
     }
 }
 
@@ -103,7 +104,7 @@ fn assert_nothing_leaked(table: &FlowTable, size: u8) {
     let free = usize::from(size) - table.len();
     let flows: Vec<_> = (100..).take(free).map(|n| new(table.insert(&spec(n, n, 0), NOW))).collect();
     assert_eq!(table.insert(&spec(99, 99, 0), NOW), Inserted::Full);
-    assert!(flows.iter().all(|flow| table.remove(flow)));
+    assert!(flows.iter().all(|flow| table.remove(flow).is_some()));
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn an_insert_that_slept_through_its_rivals_whole_life_is_right_in_the_end() {
         let Ok(parked) = Parked::start(at, move || theirs.insert(&spec(1, 1, 1), NOW)) else { return false };
         let had_it = table.lookup(&tuple(1), NOW).is_some();
         match table.insert(&spec(1, 1, 2), NOW) {
-            Inserted::New(flow) | Inserted::Existing(flow) => assert!(table.remove(&flow)),
+            Inserted::New(flow) | Inserted::Existing(flow) => assert!(table.remove(&flow).is_some()),
             other => panic!("step {at}: {other:?}"),
         }
         let theirs = parked.go_on();
@@ -256,7 +257,7 @@ fn a_removal_that_stands_still_is_a_removal_or_none() {
         let again = table.insert(&spec(1, 1, 2), NOW);
         assert_eq!(matches!(again, Inserted::Existing(_)), still);
         assert!(still || matches!(again, Inserted::New(_)), "step {at}: {again:?}");
-        assert!(parked.go_on());
+        assert!(parked.go_on().is_some());
         assert_eq!(table.lookup(&tuple(1), NOW).map(|flow| flow.server_id), (!still).then_some(ServerId(2)));
         assert_nothing_leaked(&table, 20);
         true
@@ -274,12 +275,12 @@ fn a_lookup_that_stands_still_finds_what_was_there_all_the_time() {
             panic!("too few steps")
         };
         let Inserted::New(flow) = table.insert(&spec(1, 1, 2), NOW) else {
-            assert!(removal.go_on());
+            assert!(removal.go_on().is_some());
             continue;
         };
         // It saw the tags of the old flow's slots and of the new one's, and then the old ones go.
         let Ok(reader) = Parked::start(1, move || reader.lookup(&tuple(1), NOW)) else { panic!("no step") };
-        assert!(removal.go_on());
+        assert!(removal.go_on().is_some());
         assert_eq!(reader.go_on(), Some(flow));
     }
 }
@@ -294,7 +295,7 @@ fn a_sweep_that_stands_still_is_taken_over() {
         let sweep = move |table: &FlowTable| {
             let mut ended = Vec::new();
             for shard in 0..table.shards() {
-                table.age(shard, over, usize::MAX, &mut |flow| ended.push(flow.server_id.0));
+                table.age(shard, over, usize::MAX, &mut |gone| ended.push(gone.flow.server_id.0));
             }
             ended
         };

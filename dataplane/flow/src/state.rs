@@ -20,7 +20,7 @@ pub enum Outcome {
 
 /// `{generation 16, stage 3, seen 5, datagram 1, one-sided 1, attempt 4, mixed 1, profile 1, last-seen 32}`, highest bits first.
 /// The attempt is that of an insert; of a live flow its lowest bit says that the server's failure to answer has been told, the
-/// next two that the client and the server were reset.
+/// next two that the client and the server were reset, and the highest that its account is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct State(pub(crate) u64);
 
@@ -50,6 +50,7 @@ impl State {
     const TOLD: u64 = 1 << Self::ATTEMPT;
     const CLIENT_RESET: u64 = 1 << (Self::ATTEMPT + 1);
     const SERVER_RESET: u64 = 1 << (Self::ATTEMPT + 2);
+    const ACCOUNTED: u64 = 1 << (Self::ATTEMPT + 3);
     const ONE_SIDED: u64 = 1 << 38;
     const DATAGRAM: u64 = 1 << 39;
 
@@ -85,6 +86,18 @@ impl State {
     /// The flow that a tentative one becomes.
     pub(crate) const fn confirmed(self) -> Self {
         Self(self.0 & !(15 << Self::ATTEMPT)).at(Stage::Live)
+    }
+
+    /// The same flow with an account.
+    pub(crate) const fn accounted(self) -> Self {
+        Self(self.0 | Self::ACCOUNTED)
+    }
+
+    /// Whether the flow's account is kept. Of a live flow, or one that has ended.
+    #[inline]
+    #[must_use]
+    pub const fn is_accounted(self) -> bool {
+        self.0 & Self::ACCOUNTED != 0
     }
 
     /// The same with the first packet's marks.

@@ -1,13 +1,15 @@
 //! The table of one family: look-ups, refreshing and removing. Inserting and ageing have files of their own.
 
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
 use ahash::RandomState;
 use crossbeam::utils::CachePadded;
 use ringlead_wire::TcpFlags;
 
+use crate::account::{self, Account, Line};
 use crate::entry::Entry;
-use crate::flow::{EntryRef, Flow, Side};
+use crate::flow::{EntryRef, Flow, Gone, Side};
 use crate::hit::Hit;
 use crate::key::Key;
 use crate::link::Link;
@@ -32,6 +34,8 @@ const TRIES: usize = 8;
 pub(crate) struct Table<K> {
     pub(crate) slots: Words,
     pub(crate) entries: Words,
+    /// What flows have carried, by entry, once somebody wants to know.
+    pub(crate) accounts: OnceLock<Words>,
     pub(crate) shards: Box<[CachePadded<Shard>]>,
     pub(crate) buckets: u32,
     /// Entries in all.
@@ -68,6 +72,7 @@ impl<K: Key> Table<K> {
         let table = Self {
             slots: map(buckets as usize * WIDTH)?,
             entries: map(size as usize * K::ENTRY)?,
+            accounts: OnceLock::new(),
             shards: (0..shards).map(|s| CachePadded::new(Shard::new(first(s)))).collect(),
             buckets,
             size,
@@ -87,6 +92,35 @@ impl<K: Key> Table<K> {
     pub(crate) const fn bytes_for(size: u32) -> usize {
         let slots = memory::bytes_for(buckets_for(size) as usize * WIDTH);
         slots + memory::bytes_for(size as usize * K::ENTRY)
+    }
+
+    /// See [`FlowTable::keep_accounts`](crate::FlowTable::keep_accounts).
+    ///
+    /// # Errors
+    /// The number of bytes that the system did not give, and its error number.
+    pub(crate) fn keep_accounts(&self, of_all: bool) -> Result<(), (usize, i32)> {
+        let words = self.size as usize * account::WORDS;
+        let refused = |errno| (memory::bytes_for(words), errno);
+        if self.accounts.get().is_none() {
+            let mapped = Words::sparse(words).map_err(refused)?;
+            // Should another thread have been quicker, its words will do.
+            let _ = self.accounts.set(mapped);
+        }
+        match self.accounts.get() {
+            Some(accounts) if of_all => accounts.populate().map_err(refused),
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes that the accounts of a table of that size take, if all flows have one.
+    pub(crate) const fn account_bytes_for(size: u32) -> usize {
+        memory::bytes_for(size as usize * account::WORDS)
+    }
+
+    /// The account of an entry, if there are accounts.
+    pub(crate) fn account(&self, index: u32) -> Option<Line<'_>> {
+        let start = index as usize * account::WORDS;
+        Some(Line::new(&self.accounts.get()?[start..start + account::WORDS]))
     }
 
     /// Flows in the table, roughly.
@@ -256,27 +290,24 @@ impl<K: Key> Table<K> {
     }
 
     /// See [`FlowTable::remove`](crate::FlowTable::remove).
-    pub(crate) fn remove(&self, at: EntryRef) -> bool {
+    pub(crate) fn remove(&self, at: EntryRef) -> Option<Gone> {
         let entry = self.entry(at.index);
         let mut state = entry.state();
         for _ in 0..TRIES {
             if !state.is_live(at.generation) {
-                return false;
+                return None;
             }
             step();
             match entry.change(state, state.at(Stage::Free)) {
-                Ok(()) => {
-                    self.bury(at.index, at.generation);
-                    return true;
-                }
+                Ok(()) => return Some(self.bury(at.index, at.generation)),
                 Err(found) => state = found,
             }
         }
-        false
+        None
     }
 
     /// Clears the slots of a flow that ended and frees its entry. The caller ended it, so it owns the entry.
-    pub(crate) fn bury(&self, index: u32, generation: u16) -> Flow {
+    pub(crate) fn bury(&self, index: u32, generation: u16) -> Gone {
         let entry = self.entry(index);
         let flow = entry.copy(generation, Side::Client);
         for side in [Side::Client, Side::Server] {
@@ -291,9 +322,18 @@ impl<K: Key> Table<K> {
             }
         }
         self.shards[self.shard_of(index)].flows.fetch_sub(1, Relaxed);
+        let account = self.account_of(index, &flow);
         step();
         self.free(index, generation);
-        flow
+        Gone { flow, account }
+    }
+
+    /// What a flow has carried, if its account is kept.
+    pub(crate) fn account_of(&self, index: u32, flow: &Flow) -> Option<Account> {
+        if !flow.state.is_accounted() {
+            return None;
+        }
+        self.account(index)?.read(flow.entry.generation)
     }
 
     /// Gives an entry without slots back, as another generation.

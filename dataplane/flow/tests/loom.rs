@@ -12,7 +12,8 @@ mod support;
 use loom::sync::Arc;
 use loom::thread;
 use ringlead_flow::{
-    Flow, FlowSpec, FlowTable, Inserted, Link, Phase, Profile, ServerId, Sizes, Tick, Tuple,
+    Account, Flow, FlowSpec, FlowTable, Hit, Inserted, Link, Phase, Profile, ServerId, Sizes, Tick, Tuple,
+    Volume,
 };
 use support::{ACK, client, link, new, server, spec};
 
@@ -83,7 +84,7 @@ fn assert_whole(flow: &Flow, tuple: Tuple) {
 fn assert_nothing_leaked(table: &FlowTable, live: usize, size: usize) {
     assert_eq!(table.len(), live);
     for shard in 0..table.shards() {
-        table.age(shard, NOW, 9, &mut |flow| panic!("ended: {flow:?}"));
+        table.age(shard, NOW, 9, &mut |gone| panic!("ended: {gone:?}"));
     }
     for n in 0..u32::try_from(size - live).unwrap() {
         let _ = new(table.insert(&spec(client(100 + n, true), None, 0), NOW));
@@ -152,7 +153,7 @@ fn an_entry_that_a_third_thread_reuses_is_not_mistaken_for_the_old_flow() {
                 reuser.insert(&FlowSpec { service: 5, link: link(5), ..spec(client(1, true), None, 5) }, NOW);
         });
         let (removed, found) =
-            order.both(&table, move |t| t.remove(&old), |t| t.lookup(&client(1, true), NOW));
+            order.both(&table, move |t| t.remove(&old).is_some(), |t| t.lookup(&client(1, true), NOW));
         reuser.join().unwrap();
         assert!(removed);
         if let Some(flow) = found {
@@ -173,7 +174,7 @@ fn a_lookup_never_returns_another_flows_data() {
         let (reused, ()) = order.both(
             &table,
             move |t| {
-                assert!(t.remove(&old));
+                assert!(t.remove(&old).is_some());
                 t.insert(&spec(client(2, true), None, 2), NOW)
             },
             move |t| {
@@ -197,7 +198,7 @@ fn a_reader_that_hits_the_same_key_again_gets_the_old_or_the_new_flow() {
         let (_, found) = order.both(
             &table,
             move |t| {
-                assert!(t.remove(&old));
+                assert!(t.remove(&old).is_some());
                 new(t.insert(&FlowSpec { service: 5, link: link(5), ..spec(client(1, true), None, 5) }, NOW))
             },
             move |t| t.lookup(&client(1, true), NOW),
@@ -212,6 +213,50 @@ fn a_reader_that_hits_the_same_key_again_gets_the_old_or_the_new_flow() {
     });
 }
 
+/// The room for accounts is there before anybody asks; an account of its own for each flow.
+fn accounting_table() -> Arc<FlowTable> {
+    let table = table(1);
+    table.keep_accounts(true).unwrap();
+    table
+}
+
+fn accounted(n: u32) -> FlowSpec {
+    let account = Account { why: u8::try_from(n).unwrap(), began_us: 5, last_us: 5, ..Account::default() };
+    FlowSpec { account: Some(account), ..spec(client(n, true), None, n) }
+}
+
+#[test]
+fn a_packet_that_is_late_is_not_counted_for_the_entrys_next_flow() {
+    model(8, |order| {
+        let table = accounting_table();
+        let old = new(table.insert(&accounted(1), NOW));
+        let ((gone, next), ()) = order.both(
+            &table,
+            move |t| (t.remove(&old).unwrap(), new(t.insert(&accounted(2), NOW))),
+            move |t| t.add_to_account(&Hit::from(&old), 60, 9),
+        );
+        let had = gone.account.unwrap();
+        assert!(
+            (had.why, had.began_us) == (1, 5)
+                && had.client.packets <= 1
+                && [0, 60].contains(&had.client.bytes)
+        );
+        assert_eq!(table.account(&next), accounted(2).account);
+    });
+}
+
+#[test]
+fn packets_that_two_workers_count_at_once_are_all_counted() {
+    model(8, |order| {
+        let table = accounting_table();
+        let flow = new(table.insert(&accounted(1), NOW));
+        let add = move |t: &FlowTable, bytes, at| t.add_to_account(&Hit::from(&flow), bytes, at);
+        order.both(&table, move |t| add(t, 60, 9), move |t| add(t, 40, 7));
+        let account = table.remove(&flow).unwrap().account.unwrap();
+        assert_eq!((account.client, account.last_us), (Volume { packets: 2, bytes: 100 }, 9));
+    });
+}
+
 #[test]
 fn a_refreshed_flow_is_not_swept_and_a_swept_one_is_not_refreshed() {
     model(8, |order| {
@@ -222,8 +267,8 @@ fn a_refreshed_flow_is_not_swept_and_a_swept_one_is_not_refreshed() {
             &table,
             move |t| {
                 let mut ended = 0;
-                t.age(0, over, 1, &mut |flow| {
-                    assert_whole(flow, client(1, true));
+                t.age(0, over, 1, &mut |gone| {
+                    assert_whole(&gone.flow, client(1, true));
                     ended += 1;
                 });
                 ended
@@ -249,7 +294,7 @@ fn a_flow_ends_once() {
                 t.age(0, over, 1, &mut |_| ended += 1);
                 ended
             },
-            move |t| usize::from(t.remove(&flow)),
+            move |t| usize::from(t.remove(&flow).is_some()),
         );
         assert_eq!(swept + removed, 1);
         assert_nothing_leaked(&table, 0, 1);
@@ -307,7 +352,7 @@ fn a_late_link_does_not_get_into_the_next_flow() {
             &table,
             move |t| t.set_link(&old, link(9)),
             move |t| {
-                assert!(t.remove(&old));
+                assert!(t.remove(&old).is_some());
                 let _ = new(t.insert(&spec(client(2, true), None, 2), NOW));
             },
         );

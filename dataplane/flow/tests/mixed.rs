@@ -93,7 +93,7 @@ fn removing_and_ageing_free_both_tuples() {
         for _ in 0..3 {
             let flow = new(table.insert(&spec, NOW));
             assert!(is_there(&table, &spec, NOW));
-            assert!(table.remove(&flow));
+            assert!(table.remove(&flow).is_some());
             assert!(!is_there(&table, &spec, NOW));
         }
         let _ = new(table.insert(&spec, NOW));
@@ -101,7 +101,7 @@ fn removing_and_ageing_free_both_tuples() {
         assert!(is_there(&table, &spec, over.plus(u32::MAX)) && !is_there(&table, &spec, over));
         let mut ended = Vec::new();
         for shard in 0..table.shards() {
-            table.age(shard, over, usize::MAX, &mut |flow| ended.push((flow.client, flow.server)));
+            table.age(shard, over, usize::MAX, &mut |gone| ended.push((gone.flow.client, gone.flow.server)));
         }
         assert_eq!(ended, [(spec.client, spec.server)]);
         assert!(table.is_empty());

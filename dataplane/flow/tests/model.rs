@@ -81,8 +81,8 @@ impl Model {
             }
             Op::Remove { client, v4 } => {
                 let Some((_, flow)) = self.flows.remove(&(client, v4)) else { return };
-                assert!(self.table.remove(&flow));
-                assert!(!self.table.remove(&flow));
+                assert!(self.table.remove(&flow).is_some());
+                assert!(self.table.remove(&flow).is_none());
             }
             Op::Age { budget } => {
                 self.shard = (self.shard + 1) % self.table.shards();
@@ -130,9 +130,9 @@ impl Model {
 
     fn age(&mut self, shard: usize, budget: usize) {
         let unreported = &mut self.unreported;
-        self.table.age(shard, self.now, budget, &mut |flow| {
+        self.table.age(shard, self.now, budget, &mut |gone| {
             // Reported without reason, or twice, if it is not there.
-            let at = unreported.iter().position(|id| *id == flow.server_id.0);
+            let at = unreported.iter().position(|id| *id == gone.flow.server_id.0);
             unreported.swap_remove(at.unwrap());
         });
     }

@@ -6,10 +6,11 @@
 mod support;
 
 use ringlead_flow::{
-    FlowSpec, FlowTable, Hit, Inserted, Link, Packed, Phase, Profile, Side, Sizes, TableError, Tick,
+    Account, FlowSpec, FlowTable, Hit, Inserted, Link, Packed, Phase, Profile, Side, Sizes, TableError, Tick,
+    Volume,
 };
 use ringlead_wire::{Ip, TcpFlags};
-use support::{ACK, SYN, client, link, lookup_bursts, new, server, spec, table};
+use support::{ACK, SYN, client, find, link, lookup_bursts, new, server, spec, table};
 
 const NOW: Tick = Tick(u32::MAX - 3);
 
@@ -183,8 +184,8 @@ fn removing_frees_both_tuples_and_the_entry_at_once() {
     for n in 0..100 {
         let flow = new(table.insert(&spec(client(n, true), Some(server(n, true)), n), NOW));
         assert_eq!(table.insert(&spec(client(n + 1, true), None, 0), NOW), Inserted::Full);
-        assert!(table.remove(&flow));
-        assert!(!table.remove(&flow), "only one caller ends a flow");
+        assert!(table.remove(&flow).is_some());
+        assert!(table.remove(&flow).is_none(), "only one caller ends a flow");
         assert_eq!(table.lookup(&client(n, true), NOW), None);
         assert_eq!(table.lookup(&server(n, true), NOW), None);
         assert!(table.is_empty());
@@ -195,11 +196,11 @@ fn removing_frees_both_tuples_and_the_entry_at_once() {
 fn a_stale_flow_touches_nobody() {
     let table = table(1);
     let old = new(table.insert(&spec(client(1, true), None, 1), NOW));
-    assert!(table.remove(&old));
+    assert!(table.remove(&old).is_some());
     let new = new(table.insert(&spec(client(1, true), None, 2), NOW));
     assert!(!table.touch(&old, TcpFlags(TcpFlags::RST), NOW.plus(9)));
     table.set_link(&old, link(99));
-    assert!(!table.remove(&old));
+    assert!(table.remove(&old).is_none());
     assert_eq!(table.lookup(&client(1, true), NOW), Some(new));
 }
 
@@ -268,7 +269,7 @@ fn a_reset_counts_for_the_end_that_was_answered() {
     assert!(!alone.state.is_reset_to_all());
     table.reset(&alone, NOW);
     assert!(table.lookup(&client(2, true), NOW).unwrap().state.is_reset_to_all(), "nobody else is seen");
-    assert!(table.remove(&alone));
+    assert!(table.remove(&alone).is_some());
     let next = new(table.insert(&spec(client(3, true), None, 3), NOW));
     table.reset(&alone, NOW);
     assert_eq!(table.lookup(&client(3, true), NOW).unwrap().state, next.state, "an entry's next flow");
@@ -283,7 +284,7 @@ fn an_expired_flow_gives_its_tuples_to_a_new_one_and_is_still_reported() {
     let second = new(table.insert(&spec(client(1, true), Some(server(1, true)), 3), over));
     let _ = new(table.insert(&spec(client(3, true), Some(server(2, true)), 4), over));
     assert!(!table.touch(&first, ACK, over));
-    assert!(!table.remove(&first), "the sweep accounts for it");
+    assert!(table.remove(&first).is_none(), "the sweep accounts for it");
     let mut ended = sweep_ids(&table, over);
     ended.sort_unstable();
     assert_eq!(ended, [1, 2]);
@@ -325,8 +326,8 @@ fn the_sweep_ends_flows_of_services_that_are_gone_and_no_others() {
     }
     let mut ended = Vec::new();
     for shard in 0..table.shards() {
-        table.sweep(shard, NOW, usize::MAX, &mut |_, service, _| service == 1, &mut |flow| {
-            ended.push(flow.server_id.0);
+        table.sweep(shard, NOW, usize::MAX, &mut |_, service, _| service == 1, &mut |gone| {
+            ended.push(gone.flow.server_id.0);
         });
     }
     ended.sort_unstable();
@@ -386,7 +387,7 @@ fn sizes_out_of_range_are_refused() {
 fn sweep(table: &FlowTable, now: Tick) -> Vec<ringlead_flow::Tuple> {
     let mut ended = Vec::new();
     for shard in 0..table.shards() {
-        table.age(shard, now, usize::MAX, &mut |flow| ended.push(flow.client));
+        table.age(shard, now, usize::MAX, &mut |gone| ended.push(gone.flow.client));
     }
     ended
 }
@@ -394,7 +395,7 @@ fn sweep(table: &FlowTable, now: Tick) -> Vec<ringlead_flow::Tuple> {
 fn sweep_ids(table: &FlowTable, now: Tick) -> Vec<u32> {
     let mut ended = Vec::new();
     for shard in 0..table.shards() {
-        table.age(shard, now, usize::MAX, &mut |flow| ended.push(flow.server_id.0));
+        table.age(shard, now, usize::MAX, &mut |gone| ended.push(gone.flow.server_id.0));
     }
     ended
 }
@@ -422,4 +423,43 @@ fn a_flow_of_another_table_is_restored_with_its_state_and_age() {
     assert!(here.lookup(&client(0, true), NOW.plus(timer + 1)).is_none(), "its age came along");
     let again = here.restore(&spec(client(1, true), None, 9), 0, 0, NOW);
     assert!(matches!(again, Inserted::Existing(flow) if flow.server_id.0 == 1), "{again:?}");
+}
+
+#[test]
+fn an_account_is_its_flows_and_goes_with_it() {
+    for v4 in [true, false] {
+        let table = table(2);
+        let begun = Account { why: 9, began_us: 100, last_us: 100, ..Account::default() };
+        let spec = |n| FlowSpec { account: Some(begun), ..spec(client(n, v4), Some(server(n, v4)), n) };
+        let before = new(table.insert(&spec(1), NOW));
+        assert!(!before.state.is_accounted(), "there is no room yet");
+        table.keep_accounts(false).unwrap();
+        assert_eq!(table.account(&before), None);
+        let flow = new(table.insert(&spec(2), NOW));
+        assert!(flow.state.is_accounted());
+        // The mark outlives what packets make of the state.
+        assert!(
+            table.touch(&flow, SYN, NOW.plus(9)) && table.touch(&flow, TcpFlags(TcpFlags::RST), NOW.plus(9))
+        );
+        for (tuple, bytes, at) in [(spec(2).client, 70, 300), (server(2, v4), 80, 200)] {
+            let hit = find(&table, &tuple, NOW).unwrap();
+            assert!(hit.state().is_accounted());
+            table.add_to_account(&hit, bytes, at);
+        }
+        let volume = |bytes| Volume { packets: 1, bytes };
+        let account = Account { last_us: 300, client: volume(70), server: volume(80), ..begun };
+        assert_eq!(table.account(&flow), Some(account));
+        // All of it at once leaves what is there.
+        table.keep_accounts(true).unwrap();
+        let gone = table.remove(&flow).unwrap();
+        assert_eq!((gone.flow.client, gone.account), (flow.client, Some(account)));
+        assert_eq!(table.remove(&before).unwrap().account, None);
+        let next = new(table.insert(&spec(3), NOW));
+        assert_eq!(table.account(&next), Some(begun), "a new flow begins anew, in the same entry or not");
+        let mut swept = Vec::new();
+        for shard in 0..table.shards() {
+            table.age(shard, NOW.plus(1 << 20), usize::MAX, &mut |gone| swept.push(gone.account));
+        }
+        assert_eq!(swept, [Some(begun)]);
+    }
 }

@@ -5,7 +5,7 @@
 use crate::shared::Shared;
 use crate::tables::{Delivery, ServiceId, Tables, Way, protocol};
 use ringlead_flow::snat::SnatPool;
-use ringlead_flow::{FlowSpec, Inserted, Link, Profile, ServerId, Tick, Tuple};
+use ringlead_flow::{Account, FlowSpec, Inserted, Link, Profile, ServerId, Tick, Tuple};
 use ringlead_wire::{Endpoint, Ip, Protocol, TcpFlags};
 
 /// A flow with this daemon's numbers for its service and its server.
@@ -29,6 +29,8 @@ pub struct Inherited {
     pub marks: u8,
     /// Ticks since its last packet.
     pub idle: u32,
+    /// What it has carried, if its account was kept.
+    pub account: Option<Account>,
 }
 
 /// Why a flow was not taken in.
@@ -67,10 +69,10 @@ impl Shared {
     pub fn sweep(&self, now: Tick) {
         let tables = self.tables.load();
         for shard in 0..self.flows.shards() {
-            self.flows.age(shard, now, usize::MAX, &mut |flow| {
-                self.loads.sub(flow.server_id.0);
-                self.ends.swept(&tables, flow);
-                tables.give_port_back(flow);
+            self.flows.age(shard, now, usize::MAX, &mut |gone| {
+                self.loads.sub(gone.flow.server_id.0);
+                self.ends.swept(&tables, gone);
+                tables.give_port_back(&gone.flow);
             });
         }
     }
@@ -93,6 +95,7 @@ impl Shared {
             profile: flow.profile,
             link: flow.link,
             first: TcpFlags(TcpFlags::ACK),
+            account: flow.account,
         };
         // Counted whatever the server's limit is by now: the flow is there.
         let restored = self.loads.count(flow.server_id.0, None, || {

@@ -1,11 +1,13 @@
 //! Which server a packet without a flow gets, and the flow that it then has.
 
+use crate::chosen::Chosen;
 use crate::drops::Reason;
+use crate::ends::EndQueue;
 use crate::neighbours::Neighbours;
 use crate::tables::{Chooser, Delivery, Pool, Server, Service, Tables, Way, protocol};
 use crate::tries::tries;
 use ringlead_flow::snat::{Mapping, SnatPool, SnatRandom};
-use ringlead_flow::{FlowSpec, FlowTable, Hit, Inserted, Link, Packed, ServerId, Side, Tick, Tuple};
+use ringlead_flow::{Account, FlowSpec, FlowTable, Hit, Inserted, Link, Packed, ServerId, Side, Tick, Tuple};
 use ringlead_pick::{Cursor, Loads};
 use ringlead_wire::{Kind, Meta};
 use std::ops::ControlFlow::{Break, Continue};
@@ -61,6 +63,7 @@ pub(crate) struct Request<'a> {
     pub flows: &'a FlowTable,
     pub loads: &'a Loads,
     pub neighbours: &'a Neighbours,
+    pub ends: &'a EndQueue,
     pub service: &'a Service,
     pub tuple: &'a Tuple,
     pub meta: &'a Meta,
@@ -68,6 +71,8 @@ pub(crate) struct Request<'a> {
     /// The choice that was made ahead.
     pub picked: Option<ServerId>,
     pub now: Tick,
+    /// The same time, in microseconds.
+    pub now_us: u64,
     /// Whose share of the source ports is taken from.
     pub worker: usize,
 }
@@ -133,11 +138,11 @@ impl Request<'_> {
         let next = |tried: &[ServerId]| {
             ahead.take().or_else(|| pick(self.tables, self.loads, pool, self.tuple, tried, cursor))
         };
-        let outcome = tries(next, |id| {
+        let outcome = tries(next, |id, before| {
             if let Some(outcome) = self.of_nodes(id) {
                 return Break(outcome);
             }
-            match self.give(pool, id, sources, hit) {
+            match self.give((pool, id, before), sources, hit) {
                 Given::Outcome(outcome) => return Break(outcome),
                 Given::Taken => taken = true,
                 Given::Never => {}
@@ -177,7 +182,7 @@ impl Request<'_> {
         }
         let Some(pool) = &self.service.sorry else { return Outcome::Refuse(Reason::NoServer) };
         let next = |tried: &[ServerId]| pick(self.tables, self.loads, pool, self.tuple, tried, cursor);
-        let outcome = tries(next, |id| match self.give(pool, id, sources, hit) {
+        let outcome = tries(next, |id, before| match self.give((pool, id, before), sources, hit) {
             Given::Outcome(outcome) => Break(outcome),
             Given::Taken | Given::Never => Continue(()),
         });
@@ -195,14 +200,21 @@ impl Request<'_> {
         (flow.side == Side::Client).then_some(Outcome::Flow(false))
     }
 
-    /// Gives the packet a flow to one server, if it can have one there.
-    fn give(&self, pool: &Pool, id: ServerId, sources: &mut Sources<'_>, hit: &mut Hit) -> Given {
+    /// Gives the packet a flow to one server, if it can have one there. `choice`: of which pool, which one, and after how many.
+    fn give(
+        &self,
+        choice @ (pool, id, _): (&Pool, ServerId, usize),
+        sources: &mut Sources<'_>,
+        hit: &mut Hit,
+    ) -> Given {
         let Some(server) = self.tables.server(id) else { return Given::Never };
+        let account = self.ends.account(self.tables, self.tuple, self.now_us, || self.chosen(choice));
+        let begun = (id, account);
         let inserted = self.loads.count(id.0, pool.limit(id), || {
             let inserted = match &self.service.delivery {
-                Delivery::Snat(ports) => self.insert_with_port(ports, id, server, sources, hit),
-                Delivery::Nat => Ok(self.insert(id, Some(answers(server, self.tuple)), hit)),
-                Delivery::Dsr | Delivery::Tunnel(_) => Ok(self.insert(id, None, hit)),
+                Delivery::Snat(ports) => self.insert_with_port(ports, begun, server, sources, hit),
+                Delivery::Nat => Ok(self.insert(begun, Some(answers(server, self.tuple)), hit)),
+                Delivery::Dsr | Delivery::Tunnel(_) => Ok(self.insert(begun, None, hit)),
             };
             (inserted == Ok(Made::New), inserted)
         });
@@ -225,7 +237,7 @@ impl Request<'_> {
     fn insert_with_port(
         &self,
         ports: &SnatPool,
-        id: ServerId,
+        begun: (ServerId, Option<Account>),
         server: &Server,
         sources: &mut Sources<'_>,
         hit: &mut Hit,
@@ -237,7 +249,7 @@ impl Request<'_> {
             let ours = ahead.or_else(|| ports.take(self.worker, protocol, v4, sources.random));
             let Some(ours) = ours else { return Err(Reason::SnatExhausted) };
             let answers = Tuple { dst: ours.ip, dport: ours.port, ..answers(server, self.tuple) };
-            let made = self.insert(id, Some(answers), hit);
+            let made = self.insert(begun, Some(answers), hit);
             if made == Made::New {
                 return Ok(made);
             }
@@ -249,7 +261,21 @@ impl Request<'_> {
         Ok(Made::Taken)
     }
 
-    fn insert(&self, server_id: ServerId, server: Option<Tuple>, hit: &mut Hit) -> Made {
+    /// Why a server: for a flow whose account is about to be opened.
+    #[cold]
+    fn chosen(&self, (pool, id, tried): (&Pool, ServerId, usize)) -> Chosen {
+        let is_sorry = !std::ptr::eq(pool, &*self.service.pool);
+        let known = || known(self.tables, self.loads, self.service, self.tuple, self.now);
+        let is_known = !is_sorry && tried == 0 && known() == Some(id);
+        Chosen::of(pool, is_sorry, is_known, tried, !begins(self.meta))
+    }
+
+    fn insert(
+        &self,
+        (server_id, account): (ServerId, Option<Account>),
+        server: Option<Tuple>,
+        hit: &mut Hit,
+    ) -> Made {
         let crosses = server.is_some_and(|answers| answers.src.is_v4() != self.tuple.src.is_v4());
         let spec = FlowSpec {
             client: *self.tuple,
@@ -259,6 +285,7 @@ impl Request<'_> {
             profile: self.service.profile,
             link: self.link,
             first: self.meta.flags,
+            account,
         };
         let (flow, made) = match self.flows.insert(&spec, self.now) {
             Inserted::New(flow) => (flow, Made::New),

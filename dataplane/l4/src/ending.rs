@@ -53,12 +53,10 @@ fn end_some<P: Port>(worker: &mut Worker<P>, queue: usize) {
         match step(&worker.tables, hit, meta) {
             Step::Keep => {}
             Step::ChooseAgain => {
-                let hit = *hit;
-                if worker.flows.remove(&hit) {
-                    let flow = hit.flow();
-                    worker.tables.give_port_back(&flow);
-                    worker.shared.ends.left(&worker.tables, &flow);
-                    worker.shared.loads.sub(hit.server_id().0);
+                if let Some(gone) = worker.flows.remove(hit) {
+                    worker.tables.give_port_back(&gone.flow);
+                    worker.shared.ends.left(&worker.tables, &gone);
+                    worker.shared.loads.sub(gone.flow.server_id.0);
                     worker.counters.flows_ended.add(1);
                 }
                 worker.burst.found &= !(1 << k);

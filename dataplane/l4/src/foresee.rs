@@ -222,7 +222,7 @@ impl Asked<'_> {
             let unlucky = in_vain.max_by_key(|(id, _)| self.shared.loads.get(id.0));
             unlucky.or(may.first()).map(|(id, _)| *id)
         };
-        let decided = tries(next, |id| {
+        let decided = tries(next, |id, _| {
             let fits = self.fits(pool, id);
             is_taken |= fits == Fits::Taken;
             if fits.goes_on() { Continue(()) } else { Break(()) }

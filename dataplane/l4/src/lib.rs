@@ -4,6 +4,7 @@
 
 pub mod adopt;
 pub mod attempts;
+pub mod chosen;
 pub mod counters;
 pub mod drops;
 pub mod ends;

@@ -43,10 +43,9 @@ pub(crate) fn lookup<P: Port>(worker: &mut Worker<P>) {
         } else if !known
             || may_choose_again(meta) && hit.side() == Side::Client && must_choose_again(&worker.tables, hit)
         {
-            if flows.remove(hit) {
-                let flow = hit.flow();
-                worker.tables.give_port_back(&flow);
-                worker.shared.ends.left(&worker.tables, &flow);
+            if let Some(gone) = flows.remove(hit) {
+                worker.tables.give_port_back(&gone.flow);
+                worker.shared.ends.left(&worker.tables, &gone);
                 worker.shared.loads.sub(hit.server_id().0);
                 worker.counters.flows_ended.add(1);
             }

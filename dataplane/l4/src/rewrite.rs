@@ -29,7 +29,7 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
         return;
     };
     let burst = &mut *worker.burst;
-    let mut run = Run::new();
+    let mut run = Run::new(&worker.flows, worker.now_us);
     let fits = usize::from(worker.fits);
     let offers = if worker.tables.services.clamps() { TcpFlags::SYN } else { 0 };
     let (mut others, mut tunnels) = (0_u64, 0_u64);
@@ -76,7 +76,7 @@ pub(crate) fn rewrite<P: Port>(worker: &mut Worker<P>, queue: usize) {
 fn rewrite_others<P: Port>(worker: &mut Worker<P>, port: u8, partial: bool, mut others: u64) {
     let burst = &mut *worker.burst;
     let clamps = worker.tables.services.clamps();
-    let mut run = Run::new();
+    let mut run = Run::new(&worker.flows, worker.now_us);
     let mut entrance = Entrance {
         tables: &worker.tables,
         neighbours: &worker.shared.neighbours,

@@ -1,20 +1,24 @@
-//! Frames in a row of one service and direction: they tend to come together, and one addition then counts them all.
+//! Frames in a row of one service and direction: they tend to come together, and one addition then counts them all. Those of
+//! flows whose account is kept are added there besides.
 
 use crate::counters::Counters;
 use crate::tables::ServiceId;
-use ringlead_flow::{Hit, Side};
+use ringlead_flow::{FlowTable, Hit, Side};
 
 /// What is still to be added to a service's counters.
-pub(crate) struct Run {
+pub(crate) struct Run<'a> {
+    flows: &'a FlowTable,
+    now_us: u64,
     service: u32,
     side: Side,
     packets: u64,
     bytes: u64,
 }
 
-impl Run {
-    pub(crate) const fn new() -> Self {
-        Self { service: 0, side: Side::Client, packets: 0, bytes: 0 }
+impl<'a> Run<'a> {
+    /// Of frames that came at `now_us`, microseconds of the monotonic clock.
+    pub(crate) const fn new(flows: &'a FlowTable, now_us: u64) -> Self {
+        Self { flows, now_us, service: 0, side: Side::Client, packets: 0, bytes: 0 }
     }
 
     /// Counts a frame of `len` bytes that is sent on, and settles what came before when that was another run.
@@ -22,7 +26,11 @@ impl Run {
     pub(crate) fn add(&mut self, flow: &Hit, len: usize, counters: &Counters) {
         if (flow.service(), flow.side()) != (self.service, self.side) {
             self.settle(counters);
-            *self = Self { service: flow.service(), side: flow.side(), packets: 0, bytes: 0 };
+            (self.service, self.side) = (flow.service(), flow.side());
+            (self.packets, self.bytes) = (0, 0);
+        }
+        if flow.state().is_accounted() {
+            self.flows.add_to_account(flow, len, self.now_us);
         }
         self.packets += 1;
         self.bytes += len as u64;
@@ -60,6 +68,7 @@ mod tests {
             profile: Profile::Lb,
             link: Link::NONE,
             first: TcpFlags(TcpFlags::ACK),
+            account: None,
         };
         let Inserted::New(flow) = table.insert(&spec, Tick(0)) else { panic!("no flow") };
         flow
@@ -72,7 +81,7 @@ mod tests {
         let answers = [0, 0, 1].map(|service| (service, Side::Server));
         let known = [0, 1].map(|service| flow(&table, service));
         let counters = Counters::new();
-        let mut run = Run::new();
+        let mut run = Run::new(&table, 0);
         for (service, side) in asks.into_iter().chain(answers) {
             run.add(&Hit::from(&Flow { side, ..known[service] }), 100 + service, &counters);
         }

@@ -119,12 +119,14 @@ fn schedule_one<P: Port>(worker: &mut Worker<P>, queue: usize, miss: usize) {
         flows: &worker.flows,
         loads: &worker.shared.loads,
         neighbours: &worker.shared.neighbours,
+        ends: &worker.shared.ends,
         service,
         tuple,
         meta,
         link,
         picked,
         now: worker.tick,
+        now_us: worker.now_us,
         worker: worker.config.index,
     };
     let Some(hit) = burst.hits.get_mut(place) else { return };

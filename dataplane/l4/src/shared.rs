@@ -59,12 +59,10 @@ impl Shared {
     /// control, while workers run. `false`: it has ended, and whoever ended it gave back.
     #[must_use]
     pub fn end(&self, flow: &Flow) -> bool {
-        if !self.flows.remove(flow) {
-            return false;
-        }
+        let Some(gone) = self.flows.remove(flow) else { return false };
         let tables = self.tables.load();
         tables.give_port_back(flow);
-        self.ends.killed(&tables, flow);
+        self.ends.killed(&tables, &gone);
         self.loads.sub(flow.server_id.0);
         self.ended.fetch_add(1, Ordering::Relaxed);
         true

@@ -90,9 +90,10 @@ impl<P: Port> Worker<P> {
                     !tables.has_service(service) && is_current(tables, latest)
                         || is_over(tables, server, state, now)
                 };
-                self.flows.sweep(shard, self.tick, AGE_BUDGET, &mut gone, &mut |flow| {
+                self.flows.sweep(shard, self.tick, AGE_BUDGET, &mut gone, &mut |gone| {
+                    let flow = &gone.flow;
                     shared.loads.sub(flow.server_id.0);
-                    shared.ends.swept(tables, flow);
+                    shared.ends.swept(tables, gone);
                     counters.flows_ended.add(1);
                     if flow.state.ends_unanswered() {
                         attempts.note(flow.server_id, Outcome::Unanswered);

@@ -78,7 +78,7 @@ impl Prefix {
 pub(crate) fn enter_all<P: Port>(worker: &mut Worker<P>, partial: bool, mut packets: u64) {
     let burst = &mut *worker.burst;
     let clamps = worker.tables.services.clamps();
-    let mut run = Run::new();
+    let mut run = Run::new(&worker.flows, worker.now_us);
     let mut entrance = Entrance {
         tables: &worker.tables,
         neighbours: &worker.shared.neighbours,

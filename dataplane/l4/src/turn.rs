@@ -13,6 +13,7 @@ impl<P: Port> Worker<P> {
     /// allocates, locks or reads a clock, and only `kick` may make a system call, as a rule one a queue.
     pub fn turn(&mut self, now_ns: u64) -> usize {
         self.tick = Tick::from_nanos(now_ns);
+        self.now_us = now_ns / 1_000;
         self.pick_up_tables();
         let (mut moved, queues) = (0, self.queues.len());
         for queue in 0..queues {

@@ -89,6 +89,8 @@ pub struct Worker<P> {
     pub(crate) answers_left: u32,
     pub(crate) ask_drivers_ns: u64,
     pub(crate) tick: Tick,
+    /// Of this turn: microseconds of the monotonic clock.
+    pub(crate) now_us: u64,
     pub(crate) next_shard: usize,
     /// The pool of source ports whose quarantines were looked at last.
     pub(crate) next_pool: usize,
@@ -147,6 +149,7 @@ impl<P: Port> Worker<P> {
             answers_left: ANSWERS_PER_MS,
             ask_drivers_ns: 0,
             tick: Tick::from_nanos(0),
+            now_us: 0,
             next_shard: config.index,
             next_pool: 0,
             random: SnatRandom::new(config.seed),

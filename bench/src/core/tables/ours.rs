@@ -94,7 +94,8 @@ impl Peer for Ours {
             }
             Op::Delete => clock::timed(|| {
                 for (tuple, &n) in tuples.iter().zip(keys) {
-                    let gone = self.table.lookup(tuple, NOW).is_some_and(|flow| self.table.remove(&flow));
+                    let gone =
+                        self.table.lookup(tuple, NOW).is_some_and(|flow| self.table.remove(&flow).is_some());
                     got += if gone { u64::from(n) } else { 0 };
                 }
             }),
@@ -112,5 +113,6 @@ fn spec(client: Tuple, n: u32) -> FlowSpec {
         profile: Profile::Lb,
         link: Link::NONE,
         first: TcpFlags(TcpFlags::ACK),
+        account: None,
     }
 }

@@ -129,7 +129,7 @@ impl Lane {
                 if let (Some(ports), Some(answers)) = (self.ports.as_ref(), &found.server) {
                     ports.never_used(answers.dst, answers.dport, Protocol::Tcp);
                 }
-                table.remove(&found)
+                table.remove(&found).is_some()
             });
             assert!(ended, "a new flow was not made: {:?}", self.drops());
         }

@@ -3,6 +3,7 @@
 use crate::core::cell::Family;
 use ringlead_flow::{FlowTable, Sizes};
 use ringlead_l4::Shared;
+use ringlead_l4::ends::Accounts;
 use ringlead_l4::neighbours::{NeighbourId, NextHop};
 use ringlead_l4::tables::Mode;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub struct Shape {
     pub servers: usize,
     /// Workers, at least 1.
     pub workers: usize,
+    /// Whether packets and bytes of each flow are counted.
+    pub accounts: bool,
 }
 
 impl Shape {
@@ -67,7 +70,9 @@ impl Shape {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let choices = ringlead_pick::default_size(self.servers) as usize * 2 + self.servers * 4;
+        let accounts = if self.accounts { FlowTable::account_bytes_for(self.capacity()) } else { 0 };
         FlowTable::bytes_for(self.capacity())
+            + accounts
             + self.workers * CHUNKS * CHUNK
             + self.families.len() * (self.services * (choices + 1024) + 2 * self.flows)
     }
@@ -98,6 +103,10 @@ impl World {
         let table = Arc::new(FlowTable::new(&sizes).expect("memory for the flow table"));
         let ids = 2 * shape.servers;
         let shared = Shared::new(tables::tables(&shape), table, ids, ids, shape.workers);
+        if shape.accounts {
+            shared.flows.keep_accounts(true).expect("memory for accounts");
+            shared.ends.take(1, &[], Accounts::All);
+        }
         for id in 0..ids {
             let hop = NextHop {
                 port: u8::try_from(LAN).unwrap_or(0),
@@ -167,7 +176,15 @@ mod tests {
     #[test]
     fn packets_begin_where_received_ones_do_whichever_family_was_before() {
         let families = vec![Family::Ipv6, Family::Ipv4];
-        let shape = Shape { mode: Mode::Tunnel, families, flows: 64, services: 1, servers: 1, workers: 1 };
+        let shape = Shape {
+            mode: Mode::Tunnel,
+            families,
+            flows: 64,
+            services: 1,
+            servers: 1,
+            workers: 1,
+            accounts: false,
+        };
         let mut world = World::new(shape.clone());
         for family in (0..2).flat_map(|_| shape.families.clone()) {
             let (lanes, traffic) = world.lanes_and_traffic(family);

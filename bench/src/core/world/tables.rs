@@ -7,7 +7,8 @@ use ringlead_flow::snat::{PortSpace, SnatPool};
 use ringlead_flow::{Profile, ServerId};
 use ringlead_l4::neighbours::NeighbourId;
 use ringlead_l4::tables::{
-    Chooser, Delivery, Ends, Mode, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
+    Chooser, Delivery, Ends, Mode, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Standing, Tables,
+    Tunnel,
 };
 use ringlead_pick::{FrontHash, HashBy, Maglev, Member, default_size};
 use ringlead_wire::tunnel::{Encapsulation, Variant};
@@ -43,6 +44,7 @@ pub(super) fn tables(shape: &Shape) -> Tables {
                 members: ids().map(|id| ServerId(narrow(id))).collect(),
                 limits: AHashMap::with_hasher(SEED),
                 salt: 0,
+                standing: Standing::Whole,
             };
             listen.insert(endpoint(traffic::service(n, family)), slot);
             services.push(Some(Arc::new(Service {

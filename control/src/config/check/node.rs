@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::super::model::NodeConfig;
+use super::super::model::{CONTROL_DEFAULT, NodeConfig};
 use super::super::raw::{Node, Table};
 use super::super::values::{path, quoted};
 use super::{Findings, codes, values};
@@ -26,7 +26,7 @@ pub(super) fn check(table: Option<&Table<Node>>, findings: &mut Findings) -> Opt
         directory("bpf-dir", raw.and_then(|r| r.bpf_dir.as_ref()), "/sys/fs/bpf/ringlead", findings);
     let control = match raw.and_then(|r| r.control.as_ref()) {
         Some(value) => socket(value, findings),
-        None => Some(PathBuf::from("/run/ringlead/control.sock")),
+        None => Some(PathBuf::from(CONTROL_DEFAULT)),
     };
     Some(NodeConfig { name, state_dir: state_dir?, control: control?, bpf_dir: bpf_dir? })
 }

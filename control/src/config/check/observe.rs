@@ -6,7 +6,7 @@ use super::super::model::{FlowLogConfig, LogConfig, LogFormat, LogLevel, LogTarg
 use super::super::raw::{FlowLog, Log, Observe, Table};
 use super::super::values::{choice, path, quoted};
 use super::{Findings, codes, listener, optional, required, service};
-use ringlead_l4::ends::Why;
+use ringlead_l4::ends::{Accounts, Why};
 
 /// `PATH_MAX` less its NUL.
 const PATH_BYTES_MAX: usize = 4_095;
@@ -19,6 +19,7 @@ const LEVELS: [(&str, LogLevel); 5] = [
     ("debug", LogLevel::Debug),
     ("trace", LogLevel::Trace),
 ];
+const COUNTS: [(&str, Accounts); 2] = [("sampled", Accounts::Sampled), ("all", Accounts::All)];
 
 pub(super) fn check(
     table: Option<&Table<Observe>>,
@@ -62,6 +63,7 @@ fn flow_log(table: &Table<FlowLog>, findings: &mut Findings) -> Option<FlowLogCo
     let always: Vec<Option<Why>> =
         written.map(|v| choice("always", v, &Why::ALL, &["drop"], findings)).collect();
     let always = always.into_iter().collect::<Option<Vec<_>>>();
+    let count = optional(raw.count.as_ref(), |v| choice("count", v, &COUNTS, &[], findings));
     let to = to?;
     let fits = own_form(&to, raw.format.as_ref(), findings);
     fits.then_some(FlowLogConfig {
@@ -69,6 +71,7 @@ fn flow_log(table: &Table<FlowLog>, findings: &mut Findings) -> Option<FlowLogCo
         format: format.ok()?.unwrap_or_default(),
         sample: sample.ok()?.unwrap_or(1),
         always: always?,
+        count: count.ok()?.unwrap_or_default(),
     })
 }
 

@@ -12,7 +12,7 @@ mod service;
 mod source;
 
 pub use health::{CheckConfig, PassiveConfig, Via};
-pub use node::{DataplaneConfig, Idle, NodeConfig};
+pub use node::{CONTROL_DEFAULT, DataplaneConfig, Idle, NodeConfig};
 pub use observe::{FlowLogConfig, LogConfig, LogFormat, LogLevel, LogTarget, ObserveConfig, ReportsConfig};
 pub use persistence::PersistenceConfig;
 pub use pool::{Algorithm, OnServerDown, OperatorState, PanicConfig, PanicThen, PoolConfig, ServerConfig};

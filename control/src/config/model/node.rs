@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// The control socket where `control` is absent.
+pub const CONTROL_DEFAULT: &str = "/run/ringlead/control.sock";
+
 /// `[node]`: this machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeConfig {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use ringlead_l4::ends::Why;
+use ringlead_l4::ends::{Accounts, Why};
 
 /// `[observe]`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,6 +17,14 @@ pub struct ObserveConfig {
     pub log: LogConfig,
     /// `flow-log`; `None`: none.
     pub flow_log: Option<FlowLogConfig>,
+}
+
+impl ObserveConfig {
+    /// Whether packets and bytes of all flows are counted, each for itself.
+    #[must_use]
+    pub fn counts_all(&self) -> bool {
+        self.flow_log.as_ref().is_some_and(|log| log.count == Accounts::All)
+    }
 }
 
 /// Who may report servers' health over HTTP, and where.
@@ -50,6 +58,8 @@ pub struct FlowLogConfig {
     pub sample: u32,
     /// `always`: flows that end so, besides.
     pub always: Vec<Why>,
+    /// `count`: of which flows packets and bytes are counted.
+    pub count: Accounts,
 }
 
 /// Where a log goes.

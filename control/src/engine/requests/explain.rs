@@ -16,6 +16,9 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+/// How many services of an address are named.
+const NAMED_MAX: usize = 5;
+
 /// The command `explain`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -286,7 +289,7 @@ impl Explainer {
                 "{ip} is a source address of [snat]: only servers' answers to flows are taken there, everything else is dropped or left to the kernel"
             );
         }
-        let others: Vec<String> = config
+        let others: Vec<(&str, Endpoint)> = config
             .services
             .iter()
             .flat_map(|service| {
@@ -294,14 +297,19 @@ impl Explainer {
                     .listen
                     .iter()
                     .filter(|listen| listen.ip == at.ip)
-                    .map(move |listen| format!("{} ({listen})", service.name))
+                    .map(move |listen| (service.name.as_str(), *listen))
             })
-            .take(5)
             .collect();
         if !others.is_empty() {
+            let named: Vec<String> =
+                others.iter().take(NAMED_MAX).map(|(name, listen)| format!("{name} ({listen})")).collect();
+            let more = match others.len() - named.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
             return format!(
-                "{ip} has services, but none at {at}: {}; the packet is this node's kernel's",
-                others.join(", ")
+                "{ip} has services, but none at {at}: {}{more}; the packet is this node's kernel's",
+                named.join(", ")
             );
         }
         if self.local.contains(&ip) {

@@ -116,6 +116,7 @@ pub(super) fn add(
         link: Link { mac: [2, 0, 0, 0, 0, 9], port: 0, vlans: 0, vlan: [0, 0] },
         marks: 0b11,
         idle,
+        account: None,
     };
     walk.shared.adopt(&walk.shared.tables.load(), &inherited, now_tick()).unwrap();
 }

@@ -1,6 +1,7 @@
 //! One attempt of any kind, and what its outcome says about the server. A file a kind.
 
 mod agent;
+pub(super) mod complaint;
 mod dns;
 mod http;
 mod icmp;

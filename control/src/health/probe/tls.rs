@@ -1,21 +1,20 @@
-//! A TLS handshake, and what is wrong with the certificate in words.
+//! A TLS handshake, and when the certificate ends.
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::Error;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_cert::der::Decode;
 
+use super::complaint::{complaint, lifetime};
 use super::{Attempt, Outcome, Passed, failed, inconclusive, judge, tcp};
 use crate::health::TlsProbe;
 use crate::health::trust::Trust;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// What the handshake showed.
 pub(super) struct Seen {
@@ -89,66 +88,5 @@ pub(super) fn reason(error: &io::Error) -> Option<String> {
         return Some("the connection was closed during the TLS handshake".to_owned());
     }
     let tls = error.get_ref()?.downcast_ref::<Error>()?;
-    #[allow(clippy::wildcard_enum_match_arm, reason = "rustls says the rest in words of its own")]
-    Some(match tls {
-        Error::InvalidCertificate(error) => certificate(error),
-        Error::InvalidMessage(_) => "the answer is no TLS".to_owned(),
-        Error::AlertReceived(AlertDescription::UnrecognisedName) => "no certificate of that name".to_owned(),
-        Error::AlertReceived(alert) => format!("it refuses the TLS handshake: {alert:?}"),
-        other => format!("TLS: {other}"),
-    })
-}
-
-fn certificate(error: &CertificateError) -> String {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "rustls says the rest in words of its own")]
-    match error {
-        CertificateError::ExpiredContext { time, not_after } => lifetime(at(*not_after), at(*time)),
-        CertificateError::Expired => "certificate expired".to_owned(),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "certificate is not valid yet".to_owned()
-        }
-        CertificateError::UnknownIssuer => "certificate is signed by nobody in `ca`".to_owned(),
-        CertificateError::NotValidForName => "certificate has another name".to_owned(),
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            // As `DnsName("app.example.net")`.
-            let name = |shown: &'_ String| shown.split('"').nth(1).unwrap_or(shown).to_owned();
-            let has = presented.iter().take(3).map(name).collect::<Vec<_>>().join(", ");
-            format!("certificate is not for {}: it has {has}", expected.to_str())
-        }
-        other => format!("bad certificate: {other}"),
-    }
-}
-
-fn at(time: UnixTime) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(time.as_secs())
-}
-
-/// "certificate ends in 83 days", "certificate expired 3 days ago".
-fn lifetime(ends: SystemTime, now: SystemTime) -> String {
-    match ends.duration_since(now) {
-        Ok(left) => format!("certificate ends in {}", days(left)),
-        Err(past) => format!("certificate expired {} ago", days(past.duration())),
-    }
-}
-
-fn days(duration: Duration) -> String {
-    match duration.as_secs() / DAY.as_secs() {
-        0 => "less than a day".to_owned(),
-        1 => "1 day".to_owned(),
-        n => format!("{n} days"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_certificate_is_said_in_days() {
-        let now = UNIX_EPOCH + 1000 * DAY;
-        assert_eq!(lifetime(now + 83 * DAY, now), "certificate ends in 83 days");
-        assert_eq!(lifetime(now + DAY, now), "certificate ends in 1 day");
-        assert_eq!(lifetime(now + DAY / 2, now), "certificate ends in less than a day");
-        assert_eq!(lifetime(now - 3 * DAY, now), "certificate expired 3 days ago");
-    }
+    Some(complaint(tls))
 }

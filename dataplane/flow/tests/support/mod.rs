@@ -38,6 +38,7 @@ pub fn spec(client: Tuple, server: Option<Tuple>, id: u32) -> FlowSpec {
         profile: Profile::Lb,
         link: link(id),
         first: ACK,
+        account: None,
     }
 }
 

@@ -13,7 +13,7 @@ mod services;
 mod way;
 
 pub use crate::tunnel::{Prefix, Tunnel};
-pub use pool::{Chooser, Ends, Pool, Server};
+pub use pool::{Chooser, Ends, Pool, Server, Standing};
 pub use service::{Delivery, Mode, OnNoServer, Service};
 pub use services::Services;
 pub use way::ServiceId;

@@ -23,6 +23,20 @@ pub struct Pool {
     pub limits: AHashMap<ServerId, u32>,
     /// Tells its clients from other pools' where they are remembered; the same across snapshots.
     pub salt: u32,
+    /// Whether all is as it shall be.
+    pub standing: Standing,
+}
+
+/// How a pool stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Standing {
+    /// Its own servers serve.
+    #[default]
+    Whole,
+    /// Its backups do, too, or alone.
+    Backups,
+    /// Most of its servers look dead, and it sends where the configuration says for that case.
+    Panic,
 }
 
 impl Pool {

@@ -7,6 +7,7 @@
     reason = "tests report by panicking, and count small numbers"
 )]
 
+mod accounts;
 mod answers;
 mod attempts;
 mod choose;

@@ -7,7 +7,7 @@ use ringlead_l4::counters::Counters;
 use ringlead_l4::drops::{Drop, OF_SERVICE, Reason};
 use ringlead_l4::neighbours::{NeighbourId, NextHop};
 use ringlead_l4::tables::{
-    Chooser, Delivery, Ends, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Tables, Tunnel,
+    Chooser, Delivery, Ends, OnNoServer, Pool, Prefix, Server, Service, ServiceId, Standing, Tables, Tunnel,
 };
 use ringlead_l4::{Shared, Worker, WorkerConfig};
 use ringlead_pick::{FrontHash, HashBy, Maglev, Member, RoundRobin, Sticky};
@@ -322,6 +322,7 @@ fn pool(plan: &Plan, members: &[usize]) -> Pool {
         members: members.iter().map(|&m| ServerId(m as u32)).collect(),
         limits: ahash::AHashMap::default(),
         salt: 0,
+        standing: Standing::Whole,
     }
 }
 
@@ -405,6 +406,7 @@ pub(crate) fn pool_of(index: u16, chooser: Chooser, servers: &[usize], v6: bool)
         members: servers.iter().map(|&server| server_id(server, v6)).collect(),
         limits: ahash::AHashMap::default(),
         salt: u32::from(index),
+        standing: Standing::Whole,
     }
 }
 

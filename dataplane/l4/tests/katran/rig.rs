@@ -155,6 +155,7 @@ fn pool(suite: &Suite, hash: &FrontHash, vip: &Vip, index: u16, servers: &mut Ve
         members: ids.into(),
         limits: ahash::AHashMap::default(),
         salt: 0,
+        standing: ringlead_l4::tables::Standing::Whole,
     }
 }
 

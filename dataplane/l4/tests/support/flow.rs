@@ -14,5 +14,6 @@ pub(crate) fn datagram(sport: u16) -> FlowSpec {
         profile: Profile::Lb,
         link: Link::NONE,
         first: TcpFlags::default(),
+        account: None,
     }
 }

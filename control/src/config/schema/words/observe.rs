@@ -69,5 +69,15 @@ pub(super) fn flow_log() -> Vec<(&'static str, Value)> {
         ),
         ("sample", with("1/1", text("^1/0*[1-9][0-9]*$", "One flow in so many, the same on every node."))),
         ("always", always),
+        (
+            "count",
+            with(
+                "sampled",
+                choice(
+                    &["sampled", "all"],
+                    "Whose packets, bytes and duration are told: those of the sample, or also of flows that end as always says.",
+                ),
+            ),
+        ),
     ]
 }

@@ -20,7 +20,7 @@ fn a_flow_is_ended_once_with_all_that_it_holds() {
     for port in 1000..1020 {
         begin(&mut rig, &from_client(syn(format!("198.51.100.7:{port}"), SNAT4)));
     }
-    rig.shared.ends.take(1, &[]);
+    rig.shared.ends.take(1, &[], ringlead_l4::ends::Accounts::Sampled);
     let before = flows(&rig);
     assert_eq!((before.len(), ports.usage().tcp.used), (20, 20));
     let ended: usize = thread::scope(|scope| {
