@@ -69,7 +69,7 @@ pub(crate) enum Command {
     Undo(ChangeArgs),
     /// Show what happened, and with -f what happens.
     Events(EventsArgs),
-    /// Change what a server gets, at run time; kept across reloads and restarts.
+    /// Change what a server gets, at run time, kept across reloads and restarts; or which servers there are, in the file.
     #[command(subcommand)]
     Server(ServerCommand),
     /// Say whether this node wants more traffic; kept across reloads and restarts.

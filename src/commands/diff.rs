@@ -42,12 +42,17 @@ fn compare(args: &DiffArgs) -> Result<Diff, String> {
     let socket = control(&args.daemon).map_err(refused)?;
     let text = running(&socket).map_err(refused)?;
     let old = Side::parse("the daemon's configuration", &text).map_err(|found| found.render(colour))?;
-    let found = diff(&old, &new);
+    Ok(of_daemon(&socket, &old, &new))
+}
+
+/// What `new` changes of what the daemon has, its open flows counted.
+pub(super) fn of_daemon(socket: &Path, running: &Side, new: &Side) -> Diff {
+    let found = diff(running, new);
     if found.is_empty() {
-        return Ok(found);
+        return found;
     }
-    let flows = tallied(&socket).map(|groups| Affected::of(&old, &new, groups));
-    Ok(found.with_flows(flows))
+    let flows = tallied(socket).map(|groups| Affected::of(running, new, groups));
+    found.with_flows(flows)
 }
 
 /// The open flows of the daemon, by what a reload may change for them.

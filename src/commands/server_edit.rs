@@ -4,6 +4,7 @@
 //! The file is written only if the daemon can take over nothing else with it, and gets its old text back when the daemon refuses.
 
 use super::daemon::{self, InForce};
+use super::diff::of_daemon;
 use super::server::{flows_left, named};
 use crate::cli::{AddArgs, EditArgs, FirstState, RemoveArgs};
 use crate::out;
@@ -11,7 +12,7 @@ use ringlead_control::admin::client::{self, ClientError};
 use ringlead_control::config::edit::{
     Change, EDIT_WAIT, Edit, EditError, EditLock, NewServer, replace, text_diff,
 };
-use ringlead_control::config::{Config, Diff, OperatorState, Side, diff};
+use ringlead_control::config::{Config, Diff, OperatorState, Side};
 use ringlead_control::engine::operator::{WaitAnswer, WaitRequest};
 use serde_json::{Value, json};
 use std::fs;
@@ -67,7 +68,7 @@ impl Job<'_> {
         let _lock = EditLock::take(&real, EDIT_WAIT).map_err(|error| told(&real, &error))?;
         // Whoever had the lock before has changed it.
         let in_force = daemon::in_force(&socket)?;
-        let planned = self.plan(&file, &in_force)?;
+        let planned = self.plan(&socket, &file, &in_force)?;
         if self.args.dry_run {
             self.tell(&planned, None);
             return Ok(ExitCode::SUCCESS);
@@ -85,7 +86,7 @@ impl Job<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn plan(&self, file: &Path, in_force: &InForce) -> Result<Planned, String> {
+    fn plan(&self, socket: &Path, file: &Path, in_force: &InForce) -> Result<Planned, String> {
         let colour = super::config::colour();
         let edit = Edit::of(file, self.pool, &self.change).map_err(|error| match error {
             EditError::Refused(why) => why,
@@ -101,8 +102,8 @@ impl Job<'_> {
         })?;
         let running = Side::parse("the daemon's configuration", &in_force.text);
         let running = running.map_err(|found| found.render(colour))?;
-        let [pending, changes] =
-            [&edit.before, &edit.after].map(|loaded| diff(&running, &Side::of(loaded.clone())));
+        let [before, after] = [&edit.before, &edit.after].map(|loaded| Side::of(loaded.clone()));
+        let pending = of_daemon(socket, &running, &before);
         if !pending.is_empty() && !self.args.also_pending {
             let lines: String = pending.lines().iter().map(|line| format!("  {line}\n")).collect();
             return Err(format!(
@@ -111,6 +112,7 @@ impl Job<'_> {
                 file.display()
             ));
         }
+        let changes = of_daemon(socket, &running, &after);
         Ok(Planned { edit, pending, changes })
     }
 

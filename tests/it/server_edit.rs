@@ -1,11 +1,15 @@
 //! `server add` and `server remove`: the file says what is in force, whatever is said to them.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
 
 use ringlead_tests::{
     Config, Family, Farm, Held, Lab, Mode, Node, Protocol, Ringlead, Service, Transfer, needs_ringlead,
+    ringlead_binary,
 };
 use serde_json::Value;
 
@@ -93,6 +97,8 @@ fn servers_come_and_go_by_command_and_the_file_says_so() {
     what_the_daemon_refuses_is_put_back(&edited);
     what_is_not_in_force_is_told(&edited);
     one_goes_and_its_connections_end_well(&edited);
+    two_at_one_time_are_both_done(&edited);
+    shells_complete_pools(&edited);
 }
 
 fn what_is_refused_leaves_the_files(edited: &Edited<'_>) {
@@ -175,4 +181,38 @@ fn one_goes_and_its_connections_end_well(edited: &Edited<'_>) {
     edited.refused(&["remove", "web/s2"], "has no server `s2`");
     assert_eq!(edited.server(&["remove", "web/s1"]).0, 0);
     edited.refused(&["remove", "web/s3"], "has no server");
+}
+
+/// Each waits for the other's reload, and finds its server in the file.
+fn two_at_one_time_are_both_done(edited: &Edited<'_>) {
+    let names = ["s5", "s6", "s7", "s8"];
+    thread::scope(|scope| {
+        let adding = |name: &'static str| {
+            let (server, address) =
+                (format!("web/{name}"), format!("10.2.0.13:{}", 8_080 + u16::from(name.as_bytes()[1])));
+            scope.spawn(move || edited.server(&["add", &server, &address]))
+        };
+        for added in names.map(adding) {
+            let (status, said) = added.join().unwrap();
+            assert_eq!(status, 0, "{said}");
+        }
+    });
+    let [_, pools] = edited.texts();
+    assert!(names.iter().all(|name| pools.contains(&format!("\"{name}\""))), "{pools}");
+    assert!(edited.is_in_force());
+}
+
+fn shells_complete_pools(edited: &Edited<'_>) {
+    let complete = |command: &str| {
+        let output = Command::new(ringlead_binary().unwrap())
+            .env("RINGLEAD_COMPLETE", "fish")
+            .args(["--", "ringlead", "server", command, "-s", &edited.socket("control.sock"), "w"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.lines().filter_map(|line| line.split('\t').next().map(str::to_owned)).collect::<BTreeSet<_>>()
+    };
+    let names = |names: &[&str]| names.iter().map(|name| format!("web/{name}")).collect();
+    assert_eq!(complete("add"), names(&[""]));
+    assert_eq!(complete("remove"), names(&["s3", "s5", "s6", "s7", "s8"]));
 }
