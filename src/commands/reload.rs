@@ -66,7 +66,7 @@ fn change(name: &str, args: &ChangeArgs, request: &Value, done: &str) -> ExitCod
     ExitCode::SUCCESS
 }
 
-/// What is in force now and was not before, by the lines of `config diff`.
+/// What is in force now and was not before, by the lines of `config diff` without those of flows: it is over by now.
 fn changed(before: Option<InForce>, after: Option<InForce>) -> Vec<String> {
     let (Some(before), Some(after)) = (before, after) else {
         return vec!["what changed is not known: the daemon does not tell its configuration".to_owned()];
@@ -76,7 +76,7 @@ fn changed(before: Option<InForce>, after: Option<InForce>) -> Vec<String> {
     }
     let [old, new] = [before, after].map(|side| Side::parse("the daemon's configuration", &side.text));
     match (old, new) {
-        (Ok(old), Ok(new)) => diff(&old, &new).lines(),
+        (Ok(old), Ok(new)) => diff(&old, &new).changes(),
         _ => vec!["what changed is not known: the daemon's configuration is of another version".to_owned()],
     }
 }

@@ -91,9 +91,17 @@ impl Diff {
         })
     }
 
-    /// One line a change; empty when both mean the same.
+    /// One line a change, and what becomes of open flows; empty when both mean the same.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
+        let mut lines = self.changes();
+        lines.extend(self.flow_lines());
+        lines
+    }
+
+    /// One line a change.
+    #[must_use]
+    pub fn changes(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (table, change) in &self.changes {
             let alone = self.changes.iter().filter(|(other, _)| other == table).count() == 1;
@@ -117,7 +125,6 @@ impl Diff {
         lines.extend(
             self.restart.iter().map(|name| format!("{name}: needs a restart; a reload refuses the file")),
         );
-        lines.extend(self.flow_lines());
         lines
     }
 
