@@ -1,7 +1,7 @@
 //! What the service manager hears of the loop.
 
+use super::served::served;
 use super::{Engine, monotonic};
-use crate::config::ServiceConfig;
 use crate::notify::{Manager, Notify};
 use crate::plan::Plan;
 use std::time::{Duration, Instant};
@@ -64,8 +64,7 @@ impl Engine {
     }
 }
 
-/// `serving 7 of 9 services (2 have no server), 5 of 6 servers up; 1 pools are in panic`. Whether somebody listens for a service of
-/// layer l7 is not looked up for this.
+/// `serving 7 of 9 services (2 without a server), 5 of 6 servers up; pools in panic: 1`.
 fn serving(plan: &Plan) -> String {
     let config = plan.config();
     let (mut servers, mut up) = (0_usize, 0_usize);
@@ -73,12 +72,8 @@ fn serving(plan: &Plan) -> String {
         servers += 1;
         up += usize::from(server.is_up());
     }
-    // Services share pools, so each is counted through once.
-    let serves: Vec<bool> = config.pools.iter().map(|pool| has_server(plan, &pool.name)).collect();
-    let without =
-        |service: &&ServiceConfig| !service.pools().any(|pool| serves.get(pool).copied().unwrap_or_default());
-    let (all, idle) =
-        (config.services.len() + config.local.len(), config.services.iter().filter(without).count());
+    let all = config.services.len() + config.local.len();
+    let idle = served(plan).into_iter().filter(|served| !served).count();
     let services = match idle {
         0 => format!("{all} services"),
         idle => format!("{} of {all} services ({idle} without a server)", all - idle),
@@ -88,11 +83,6 @@ fn serving(plan: &Plan) -> String {
         panics => format!("; pools in panic: {panics}"),
     };
     format!("serving {services}, {up} of {servers} servers up{panics}")
-}
-
-/// Whether somebody of a pool may get new flows.
-fn has_server(plan: &Plan, pool: &str) -> bool {
-    plan.strength(pool).is_some_and(|strength| strength.primaries_eligible + strength.backups_eligible > 0)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod report;
 mod reporting;
 pub mod requests;
 mod routes;
+mod served;
 mod signals;
 mod snat;
 mod start;

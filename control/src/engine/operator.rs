@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::requests::{json, tell};
+use super::served::{served, unserved};
 use super::state_file::{self, Earlier, Owner, Unusable};
 use super::weight::WeightAnswer;
 use crate::config::OperatorState;
@@ -74,7 +75,7 @@ pub struct SayAnswer {
     /// What came of its weight by command, where `clear` took that back, too.
     #[serde(default)]
     pub weight: Option<WeightAnswer>,
-    /// The services that have no server now which may get new flows, and had one before.
+    /// The services that have no server now which may get new flows, in their pool or sorry pool, and had one before.
     #[serde(default)]
     pub unserved: Vec<String>,
     /// What did not work: the state is in force, but would not survive a restart.
@@ -173,7 +174,9 @@ impl Engine {
         if state == Some(OperatorState::Closed) {
             self.can_close(&pool, &server)?;
         }
-        let (served, slots) = (self.served(&pool), self.plan.maglev_slots(&pool));
+        let served = served(&self.plan);
+        // Only what takes a weight back, too, tells of them.
+        let slots = state.is_none().then(|| self.plan.maglev_slots(&pool)).flatten();
         let plan = Arc::make_mut(&mut self.plan);
         let mut weight = None;
         let change = match state {
@@ -194,10 +197,7 @@ impl Engine {
         let (old, new) = (change.old.name(), change.new.name());
         tracing::info!(event = "operator", server = name, old, new, reason, for_s, "told by an operator");
         let weight = weight.map(|weighed| self.weighed(&pool, &server, weighed, slots.as_deref()));
-        let unserved: Vec<String> = match self.served(&pool) {
-            still if still.is_empty() => served,
-            _ => Vec::new(),
-        };
+        let unserved = unserved(&served, &self.plan);
         if !unserved.is_empty() {
             let services = unserved.join(", ");
             tracing::warn!(event = "operator", services, "no server may get their new flows");
@@ -205,21 +205,6 @@ impl Engine {
         let (flows, _) = self.flows_left(&pool, &server)?;
         let StateChange { old, new, file } = change;
         Ok(SayAnswer { server: name, old, new, file, flows, weight, unserved, warning })
-    }
-
-    /// The services of a pool, if one of its servers may get new flows; else none.
-    fn served(&self, pool: &str) -> Vec<String> {
-        let config = self.plan.config();
-        let Some((at, pool)) = config.pools.iter().enumerate().find(|(_, config)| config.name == pool) else {
-            return Vec::new();
-        };
-        let mut records =
-            pool.servers.iter().filter_map(|server| self.plan.server(self.plan.server_id(pool, server)?));
-        if !records.any(|record| self.plan.eligible(record)) {
-            return Vec::new();
-        }
-        let services = config.services.iter().filter(|service| service.pool == at);
-        services.map(|service| service.name.clone()).collect()
     }
 
     /// Connections of this node itself, of the nodes that share a service, are its kernel's.

@@ -8,7 +8,7 @@ use super::status::{
 };
 use crate::config::{Algorithm, PanicThen, PoolConfig, ServerConfig};
 use crate::health::Spread;
-use crate::plan::{Alive, NodeDrain, Plan, Reach, Reported, Said, ServerRecord};
+use crate::plan::{Alive, NodeDrain, Plan, Reach, Reported, Said, ServerRecord, Strength};
 use ringlead_flow::ServerId;
 use ringlead_l4::Shared;
 use ringlead_l4::attempts::Attempted;
@@ -24,8 +24,10 @@ const WEIGHTS_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct PoolWatch {
     /// The pools that were told to be short of servers.
     weak: BTreeSet<String>,
-    /// The pools that had somebody for new flows.
+    /// The pools that have somebody for new flows.
     serving: BTreeSet<String>,
+    /// The pools that were told to have nobody left.
+    ended: BTreeSet<String>,
     /// The pools whose panic was told.
     panics: BTreeSet<String>,
     /// When the last snapshot was built.
@@ -41,53 +43,53 @@ impl Engine {
         }
     }
 
-    /// Says once when a pool has fewer servers than it should, and once when it has enough again. After each snapshot.
+    /// Says once what a pool lacks, and once when it has that again. After each snapshot.
     pub(super) fn watch_pools(&mut self) {
         self.pools.built = Some(Instant::now());
-        let (mut weak, mut serving) = (BTreeSet::new(), BTreeSet::new());
         for pool in &self.plan.config().pools {
             self.pools.tell_panic(pool, &self.plan);
-            let Some(strength) = self.plan.strength(&pool.name) else { continue };
-            let was_weak = self.pools.weak.contains(&pool.name);
-            let (name, min_servers) = (pool.name.as_str(), strength.servers_min);
-            let (eligible, backups) = (strength.primaries_eligible, strength.backups_eligible);
-            self.pools.tell_end(name, eligible + backups > 0, &mut serving);
-            match (strength.below_min(), was_weak) {
-                (true, false) => tracing::warn!(
-                    event = "pool",
-                    pool = name,
-                    eligible,
-                    min_servers,
-                    backups,
-                    "below min-servers"
-                ),
-                (false, true) => {
-                    tracing::info!(event = "pool", pool = name, eligible, min_servers, "min-servers again");
-                }
-                _ => {}
-            }
-            if strength.below_min() {
-                weak.insert(pool.name.clone());
+            if let Some(strength) = self.plan.strength(&pool.name) {
+                self.pools.tell_strength(&pool.name, strength);
             }
         }
-        (self.pools.weak, self.pools.serving) = (weak, serving);
-        let names = self.plan.config().pools.iter().map(|pool| pool.name.as_str());
-        let names: BTreeSet<&str> = names.collect();
-        self.pools.panics.retain(|pool| names.contains(pool.as_str()));
+        let names: BTreeSet<&str> = self.plan.config().pools.iter().map(|pool| pool.name.as_str()).collect();
+        let PoolWatch { weak, serving, ended, panics, built: _ } = &mut self.pools;
+        for told in [weak, serving, ended, panics] {
+            told.retain(|pool| names.contains(pool.as_str()));
+        }
     }
 }
 
 impl PoolWatch {
-    /// Says once that nobody is left for new flows; not at the start, when nobody was there before.
-    fn tell_end(&self, pool: &str, serves: bool, serving: &mut BTreeSet<String>) {
+    /// Says once that nobody is left for new flows, else that fewer are than should be; and of each that was said when it is over.
+    fn tell_strength(&mut self, pool: &str, strength: Strength) {
+        let (eligible, backups) = (strength.primaries_eligible, strength.backups_eligible);
+        let (serves, min_servers) = (eligible + backups > 0, strength.servers_min);
         if serves {
-            serving.insert(pool.to_owned());
-        } else if self.serving.contains(pool) {
+            self.serving.insert(pool.to_owned());
+            if self.ended.remove(pool) {
+                tracing::info!(event = "pool", pool, eligible, backups, "pool {pool} has a server again");
+            }
+        } else if self.serving.remove(pool) {
+            // Not at the start, when nobody was there before.
+            self.ended.insert(pool.to_owned());
             tracing::warn!(
                 event = "pool",
                 pool,
                 "no server of pool {pool} is left: its services give new flows their on-no-server answer"
             );
+        }
+        match (strength.below_min(), self.weak.contains(pool)) {
+            // Whose end was told is known to be short of servers.
+            (true, false) if !self.ended.contains(pool) => {
+                self.weak.insert(pool.to_owned());
+                tracing::warn!(event = "pool", pool, eligible, min_servers, backups, "below min-servers");
+            }
+            (false, true) => {
+                self.weak.remove(pool);
+                tracing::info!(event = "pool", pool, eligible, min_servers, "min-servers again");
+            }
+            _ => {}
         }
     }
 
@@ -250,4 +252,56 @@ pub(super) fn attempted(shared: &Shared, id: ServerId) -> Attempted {
 
 fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::heard::entries;
+
+    /// What is said of a pool with these primaries and backups after each other, `min-servers` wanted.
+    fn said(servers_min: usize, steps: &[(usize, usize)]) -> Vec<Vec<String>> {
+        let mut watch = PoolWatch::default();
+        let mut at = |&(primaries_eligible, backups_eligible)| {
+            let strength = Strength { primaries: 3, primaries_eligible, backups_eligible, servers_min };
+            let told = entries(|| watch.tell_strength("web", strength));
+            told.into_iter().map(|entry| format!("{}: {}", entry.level_name(), entry.message)).collect()
+        };
+        steps.iter().map(&mut at).collect()
+    }
+
+    const END: &str =
+        "warn: no server of pool web is left: its services give new flows their on-no-server answer";
+    const BACK: &str = "info: pool web has a server again";
+    const SHORT: &str = "warn: below min-servers";
+    const ENOUGH: &str = "info: min-servers again";
+
+    #[test]
+    fn the_last_servers_end_and_its_return_are_told_once() {
+        let expected: [&[&str]; 5] = [&[], &[END], &[], &[BACK], &[]];
+        assert_eq!(said(1, &[(1, 0), (0, 0), (0, 0), (1, 0), (1, 0)]), expected);
+    }
+
+    #[test]
+    fn who_is_back_and_still_too_few_is_told_with_what_is_missing() {
+        let of_three = said(3, &[(3, 0), (0, 0), (1, 0), (2, 0), (3, 0)]);
+        let expected: [&[&str]; 5] = [&[], &[END], &[BACK, SHORT], &[], &[ENOUGH]];
+        assert_eq!(of_three, expected);
+        let by_steps = said(3, &[(3, 0), (2, 0), (0, 0), (3, 0)]);
+        let expected: [&[&str]; 4] = [&[], &[SHORT], &[END], &[BACK, ENOUGH]];
+        assert_eq!(by_steps, expected);
+    }
+
+    #[test]
+    fn a_backup_that_is_back_is_told_while_primaries_are_short() {
+        let told = said(1, &[(1, 1), (0, 1), (0, 0), (0, 1), (1, 1)]);
+        let expected: [&[&str]; 5] = [&[], &[SHORT], &[END], &[BACK], &[ENOUGH]];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn nobody_at_the_start_is_no_end() {
+        let expected: [&[&str]; 3] = [&[SHORT], &[], &[ENOUGH]];
+        assert_eq!(said(1, &[(0, 0), (0, 0), (1, 0)]), expected);
+    }
 }

@@ -20,7 +20,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("operator-command", "a command that may change something, by which user"),
     ("panic", "a fault of ringlead's own"),
     ("persistence", "clients of servers that went were forgotten"),
-    ("pool", "a pool fell below min-servers or has no server left, or is above again"),
+    ("pool", "a pool fell below min-servers or has no server left, or that is over"),
     ("pool-panic", "most servers of a pool look dead, or no longer"),
     ("port", "a port's device: mode, link, removal"),
     ("publish", "new tables were not built, or a worker does not use them"),
