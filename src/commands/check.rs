@@ -72,7 +72,7 @@ fn say(args: &CheckArgs, config: Option<&Config>, found: &Diagnostics) {
 fn summary(path: &Path, config: &Config, here: bool) -> String {
     let servers: usize = config.pools.iter().map(|pool| pool.servers.len()).sum();
     let flows_max = config.dataplane.flows_max;
-    let counts = if config.observe.counts_all() { FlowTable::account_bytes_for(flows_max) } else { 0 };
+    let counts = if config.observe.keeps_accounts() { FlowTable::account_bytes_for(flows_max) } else { 0 };
     let mib = (FlowTable::bytes_for(flows_max) + counts) >> 20;
     let whose = if here { "ok here" } else { "ok" };
     format!(

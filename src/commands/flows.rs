@@ -73,7 +73,8 @@ fn once(args: &FlowsArgs, watch: &mut Watch) -> Result<bool, String> {
     Ok(watch.show(&said))
 }
 
-fn count(asked: &Asked, mut request: Value) -> Result<u64, String> {
+/// How many flows match a request with `count`.
+pub(super) fn count(asked: &Asked, mut request: Value) -> Result<u64, String> {
     let (mut flows, mut cursor) = (0, json!(0));
     while !cursor.is_null() {
         request["cursor"] = cursor;

@@ -1,7 +1,8 @@
 //! `ringlead server`: an operator takes a server out and back, and waits for its flows.
 
 use super::events::is_away;
-use super::{daemon, server_edit};
+use super::listing::Asked;
+use super::{daemon, flows, server_edit};
 use crate::cli::{LeaveArgs, ReportArgs, Reported, SayArgs, ServerArgs, ServerCommand, Then, WeightArgs};
 use crate::out;
 use ringlead_control::admin::client::{self, ClientError};
@@ -251,10 +252,17 @@ fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
     let Some(time) = args.wait else { return Ok(ExitCode::SUCCESS) };
     let begin = Instant::now();
     let waited = told.wait(time, state, args.then.is_some())?;
+    // It is only told: without it, what comes then is done all the same.
+    let over = if waited.flows == 0 { 0 } else { flows_over(&args.say.server).unwrap_or_default() };
     if told.json {
-        out::line(&json!(waited).to_string());
+        let mut waited = json!(waited);
+        if let Some(members) = waited.as_object_mut() {
+            members.insert("flows_over".to_owned(), json!(over));
+        }
+        out::line(&waited.to_string());
     } else {
-        out::line(&format!("{}/{}: {} after the wait", told.pool, told.server, flows_left(waited.flows)));
+        let left = flows_after(waited.flows, over);
+        out::line(&format!("{}/{}: {left} after the wait", told.pool, told.server));
     }
     if waited.state != state {
         let (now, was) = (waited.state.name(), state.name());
@@ -272,8 +280,28 @@ fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
         told.say(then, reason, left, THEN_MAX)?;
     }
     // Whoever closes has decided what becomes of the flows that are left.
-    let done = waited.flows == 0 || then == Some(OperatorState::Closed);
+    let done = u64::from(waited.flows) <= over || then == Some(OperatorState::Closed);
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Those of a server's flows that nobody misses: both ends closed them, or one reset them. They stay for late segments.
+fn flows_over(args: &ServerArgs) -> Result<u64, String> {
+    let asked = Asked::of(&args.daemon)?;
+    let of = |state: &str| {
+        let filter = json!({ "server": args.server, "state": state });
+        flows::count(&asked, json!({ "command": "flows", "filter": filter, "count": true }))
+    };
+    Ok(of("closed")? + of("reset")?)
+}
+
+/// How many flows are left, `over` of them over.
+fn flows_after(flows: u32, over: u64) -> String {
+    let left = flows_left(flows);
+    match over {
+        0 => left,
+        _ if over >= u64::from(flows) => format!("{left}, all of them closed and kept for late segments"),
+        _ => format!("{left}, {over} of them closed and kept for late segments"),
+    }
 }
 
 pub(super) fn flows_left(flows: u32) -> String {
@@ -313,5 +341,14 @@ mod tests {
         });
         assert_eq!(told.wait(Duration::ZERO, OperatorState::Drain, true).unwrap().flows, 0);
         assert!(daemon.join().unwrap().contains("server-wait"));
+    }
+
+    #[test]
+    fn flows_that_are_over_are_told_apart() {
+        let said = [(0, 0), (1, 0), (20, 3), (20, 20)].map(|(flows, over)| flows_after(flows, over));
+        let [none, one, some, all] = said;
+        assert_eq!((&*none, &*one), ("0 flows left", "1 flow left"));
+        assert_eq!(some, "20 flows left, 3 of them closed and kept for late segments");
+        assert_eq!(all, "20 flows left, all of them closed and kept for late segments");
     }
 }

@@ -32,7 +32,8 @@ impl HandedOver {
     pub(super) fn write(leaving: Leaving, shared: &Shared) -> Self {
         let begin = monotonic_ns();
         leaving.notify.step();
-        let written = export(&leaving.plan, shared, leaving.stopped_ns, &leaving.file);
+        let reads = leaving.successor.reads();
+        let written = export(&leaving.plan, shared, leaving.stopped_ns, reads, &leaving.file);
         let export_ms = (monotonic_ns() - begin) / 1_000_000;
         let stopped_ns = leaving.stopped_ns;
         let manager = leaving.notify.manager();

@@ -138,12 +138,20 @@ fn a_wait_that_is_too_short_says_what_is_left() {
     let (ringlead, _) = start(&lab, std::slice::from_ref(&one), "");
     lab.await_servers(&one, "1");
     let name = format!("{}/s1", one.name);
+    let open = lab.within(Node::Client, || TcpStream::connect(one.listen)).unwrap();
     let output = tell(ringlead.file(), &["drain", &name, "--wait", "500ms"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.ends_with(" left after the wait\n") && !said.contains(" 0 flows left after"), "{said}");
     let warned = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(warned.contains(&format!("no server may get new flows of {} now", one.name)), "{warned}");
+    // What is over is still in the table, and nobody has to wait for it.
+    drop(open);
+    wait_until(Duration::from_secs(20), "a drain of closed connections", || {
+        let output = tell(ringlead.file(), &["drain", &name, "--wait", "100ms"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success() && said.contains(" left, all of them closed and kept for late segments after")
+    });
     let output = tell(ringlead.file(), &["drain", &name, "--for", "2s", "--wait", "5s"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains("`--for` must be longer"), "{said}");

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use server::{Server, serve, serve_successors};
 pub use socket::ServeError;
-pub use successor::{ACKNOWLEDGES, HAND_OVER, Successor, TAKEN, Taken};
+pub use successor::{ACKNOWLEDGES, HAND_OVER, STREAM, Successor, TAKEN, Taken};
 
 /// File mode of the socket that may change things: its owner's alone, so root's.
 pub const ADMIN_MODE: u32 = 0o600;

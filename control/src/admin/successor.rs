@@ -24,6 +24,8 @@ pub const HAND_OVER: &str = "hand-over";
 pub const TAKEN: &str = "another process is taking this one's place already, or it is stopping";
 /// In the request: the successor says when it has the answer and its files. In the answer: that it is waited for.
 pub const ACKNOWLEDGES: &str = "acknowledges";
+/// In the request: the latest version of a stream of flows that the successor reads; where it is missing, the first.
+pub const STREAM: &str = "stream";
 /// Files that may come with an answer.
 const FILES_MAX: usize = 2;
 
@@ -47,6 +49,13 @@ impl Successor {
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(Duration::from_secs(READ_MAX_S)))?;
         Ok(Self { arguments, pid, stream })
+    }
+
+    /// The latest version of a stream of flows that it reads.
+    #[must_use]
+    pub fn reads(&self) -> u32 {
+        let said = self.arguments.get(STREAM).and_then(Value::as_u64);
+        said.and_then(|version| u32::try_from(version).ok()).unwrap_or(1)
     }
 
     /// Whether it has hung up: it was killed, or lost its patience.

@@ -10,6 +10,8 @@ use super::model::CONTROL_DEFAULT;
 
 /// What a control socket's value begins with.
 const UNIX: &str = "unix:";
+/// What names other files, which may name the socket.
+const INCLUDE: &str = "include";
 
 /// The control socket that a file names, or the usual one where it names none. Nothing else of it need be right: what is not TOML is
 /// passed over as far as its tables can be told apart.
@@ -22,16 +24,17 @@ pub fn control_socket(path: impl AsRef<Path>) -> Result<PathBuf, Diagnostics> {
     for part in source.parts() {
         let text = source.text.get(part).unwrap_or_default();
         let (tree, errors) = DeTable::parse_recoverable(text);
+        let hides = !errors.is_empty() && (text.contains(UNIX) || text.contains(INCLUDE));
         match tree.get_ref().get("node").map(|node| node.get_ref()) {
             Some(DeValue::Table(node)) => match node.get("control").map(|value| value.get_ref()) {
                 Some(DeValue::String(socket)) => {
                     return Ok(socket.strip_prefix(UNIX).unwrap_or(socket).into());
                 }
                 Some(_) => whole = false,
-                None => whole &= errors.is_empty() || !text.contains(UNIX),
+                None => whole &= !hides,
             },
             // No table that could be read: what names a socket may be in what could not.
-            Some(_) | None => whole &= errors.is_empty() || !text.contains(UNIX),
+            Some(_) | None => whole &= !hides,
         }
     }
     let mut texts = source.parts().filter_map(|part| source.text.get(part));
@@ -97,6 +100,11 @@ mod tests {
         assert_eq!(named("node", "[node]\nname = \"x\"\n[port.wan]\n", None), usual);
         let hidden = "a = '''\nnode.control = \"unix:/run/a.sock\"\n";
         assert!(named("hidden", hidden, None).unwrap_err().contains("error[C0"));
+        // What is broken may be what includes the file that names it.
+        for hidden in ["a = \"\"\"\ninclude = [\"b.toml\"]\n", "include = [\"b.toml\"\n"] {
+            let found = named("taken", hidden, Some("[node]\ncontrol = \"unix:/run/a.sock\"\n"));
+            assert!(found != usual, "{hidden}: {found:?}");
+        }
         let missing = named("missing", "include = \"b.toml\"\n", None).unwrap_err();
         assert!(missing.contains("cannot include"), "{missing}");
     }

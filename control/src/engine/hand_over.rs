@@ -1,7 +1,7 @@
 //! Leaving the node to a successor: nothing is taken away but what it needs for itself.
 
 use super::{Engine, monotonic};
-use crate::admin::{ACKNOWLEDGES, Successor, TAKEN};
+use crate::admin::{ACKNOWLEDGES, STREAM, Successor, TAKEN};
 use crate::config::{Config, NodeConfig, PortConfig};
 use crate::handover;
 use crate::logs::FlowLog;
@@ -56,6 +56,7 @@ pub fn introduction(config: &Config) -> Value {
     let ports: Vec<String> = config.ports.iter().map(attachment).collect();
     request.insert("ports".to_owned(), json!(ports));
     request.insert(ACKNOWLEDGES.to_owned(), json!(true));
+    request.insert(STREAM.to_owned(), json!(handover::VERSION));
     Value::Object(request)
 }
 

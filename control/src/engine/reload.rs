@@ -11,7 +11,7 @@ use super::{Engine, monotonic};
 use crate::config::{self, Config, LogTarget, Origin, needs_restart};
 use crate::http::Server;
 use crate::logs::{self, Prepared, PreparedFlows};
-use crate::machine::{Judge, ephemeral};
+use crate::machine::{Judge, ephemeral, memory_left};
 use crate::plan::Plan;
 use crate::reports::Tokens;
 use ringlead_flow::FlowTable;
@@ -180,8 +180,8 @@ fn prepare(last: &Last, new: New) -> Result<(Arc<Plan>, Rules, Logs, Tokens), St
     let New { config, origin, flows_to, table } = new;
     let mut judge = Judge::new(&config, &origin);
     judge.files();
-    if !last.config().observe.counts_all() {
-        judge.accounts(crate::machine::memory_free());
+    if !table.has_accounts() {
+        judge.accounts(memory_left());
     }
     judge.sources(own, ephemeral());
     let found = judge.end();

@@ -1,6 +1,6 @@
 //! What workers that have ended knew, as a stream.
 
-use super::record::{ClientRecord, FlowRecord, RestRecord};
+use super::record::{AccountRecord, ClientRecord, FlowRecord, RestRecord};
 use super::stream::{Head, ServerName, Writer};
 use crate::plan::Plan;
 use ahash::AHashMap;
@@ -32,30 +32,33 @@ struct Places {
 }
 
 /// Writes the flows of both families, the source ports at rest and the remembered clients. The workers must have ended: what
-/// they would still change might be lost. `stopped_ns`: when they were told to, nanoseconds of `CLOCK_MONOTONIC`.
+/// they would still change might be lost. `stopped_ns`: when they were told to, nanoseconds of `CLOCK_MONOTONIC`. `version`: the
+/// latest stream that the reader knows.
 ///
 /// # Errors
 /// What writing says.
-pub fn export(plan: &Plan, shared: &Shared, stopped_ns: u64, out: impl Write + Seek) -> io::Result<Exported> {
+pub fn export(
+    plan: &Plan,
+    shared: &Shared,
+    stopped_ns: u64,
+    version: u32,
+    out: impl Write + Seek,
+) -> io::Result<Exported> {
     let now = Tick::from_nanos(stopped_ns);
     // Ports of flows that are over already rest from now on.
     shared.sweep(now);
     let tables = shared.tables.load();
     let (head, places) = names(plan, stopped_ns);
-    let mut writer = Writer::new(out, &head)?;
+    let mut writer = Writer::new(out, &head, version)?;
     let mut left_out = 0;
-    let all = &mut |flow: &Flow| match places.record(flow, now) {
-        Some(record) => writer.flow(&record, shared.flows.account(flow)),
+    visit(shared, now, &mut |flow| match places.record(flow, now) {
+        Some(record) => writer.flow(&record),
         None => {
             left_out += 1;
             // Written up with the ports at rest, below.
             tables.give_port_back(flow);
         }
-    };
-    let mut from = Some(0);
-    while let Some(at) = from {
-        from = shared.flows.visit(at, usize::MAX, now, all);
-    }
+    });
     for (&ip, pool) in tables.snat.iter() {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             for (group, ports) in pool.space(ip).into_iter().flat_map(|space| space.resting(protocol)) {
@@ -72,9 +75,28 @@ pub fn export(plan: &Plan, shared: &Shared, stopped_ns: u64, out: impl Write + S
             }
         });
     }
+    if writer.has_accounts() && shared.flows.has_accounts() {
+        let mut place = 0;
+        visit(shared, now, &mut |flow| {
+            if places.record(flow, now).is_some() {
+                if let Some(account) = shared.flows.account(flow) {
+                    writer.account(&AccountRecord { flow: place, account });
+                }
+                place += 1;
+            }
+        });
+    }
     let counts = writer.finish()?;
     let flows = counts.narrow + counts.wide;
     Ok(Exported { flows, left_out, rests: counts.rests, clients: counts.clients })
+}
+
+/// Shows every flow: narrow ones first, in the same order each time.
+fn visit(shared: &Shared, now: Tick, show: &mut dyn FnMut(&Flow)) {
+    let mut from = Some(0);
+    while let Some(at) = from {
+        from = shared.flows.visit(at, usize::MAX, now, show);
+    }
 }
 
 /// Everything that a record may name.

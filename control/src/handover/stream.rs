@@ -1,14 +1,14 @@
 //! The stream: what it begins with, and how it is written and read. Nothing is believed before the lengths agree.
 //!
 //! ```text
-//!  "ringlead" 8 | version 4 | length of the head 4 | four counts, 8 each | head (JSON) | narrow flows | wide flows | rests | clients
-//!  of version 2, besides: accounts | their count 8
+//!  "ringlead" 8 | version 4 | length of the head 4 | counts, 8 each | head (JSON) | narrow flows | wide flows | rests | clients
+//!  of version 2, besides: accounts
 //! ```
 //!
-//! The length of all of it follows from the counts, and must be that of the file. Records are read one at a time, so a wrong
-//! count costs no memory. Accounts are at the end, because they are written last, and read first: a flow is stored with its own.
-//! Where there are none the stream is of version 1, which older programs read. Another version is another format: it is
-//! named and not looked at any further.
+//! The length of all of it follows from the four counts of version 1 or the five of version 2, and must be that of the file.
+//! Records are read one at a time, so a wrong count costs no memory. Accounts are written last and read first: a flow is stored
+//! with its own. A reader that does not say that it knows version 2 gets version 1, and counts begin anew there. Another version
+//! is another format: it is named and not looked at any further.
 
 use super::record::{
     ACCOUNT, AccountRecord, CLIENT, ClientRecord, FlowRecord, NARROW, REST, RestRecord, WIDE,
@@ -25,10 +25,8 @@ const PLAIN: u32 = 1;
 /// The latest version that this program writes and reads.
 pub const VERSION: u32 = 2;
 const MAGIC: [u8; 8] = *b"ringlead";
-/// Bytes before the head.
-const PRELUDE: u64 = 48;
-/// Bytes of the count behind the accounts.
-const TRAILER: u64 = 8;
+/// Bytes before the counts.
+const START: u64 = 16;
 /// The longest head, bytes: names of all that a configuration can have.
 const HEAD_MAX: u32 = 64 << 20;
 /// Bytes that are read or written at once.
@@ -114,49 +112,62 @@ impl Counts {
             (self.accounts, ACCOUNT),
         ];
         let records = sizes.into_iter().map(|(count, size)| count.saturating_mul(size as u64));
-        let trailer = if version == PLAIN { 0 } else { TRAILER };
-        records.fold(PRELUDE + u64::from(head) + trailer, u64::saturating_add)
+        records.fold(prelude(version) + u64::from(head), u64::saturating_add)
     }
+
+    /// As a stream of that version has them.
+    fn numbers(&self, version: u32) -> impl Iterator<Item = u64> {
+        let all = [self.narrow, self.wide, self.rests, self.clients, self.accounts];
+        all.into_iter().take(counts(version))
+    }
+}
+
+/// How many counts a stream of that version has.
+const fn counts(version: u32) -> usize {
+    if version == PLAIN { 4 } else { 5 }
+}
+
+/// Bytes before the head.
+const fn prelude(version: u32) -> u64 {
+    START + 8 * counts(version) as u64
 }
 
 /// Writes a stream. Records come in the order of the stream; their counts are put in at the end.
 pub(super) struct Writer<W: Write + Seek> {
     out: BufWriter<W>,
     record: Vec<u8>,
+    version: u32,
     counts: Counts,
-    /// Written up until all else is written.
-    accounts: Vec<u8>,
     /// The first error: the rest is not written.
     failed: io::Result<()>,
 }
 
 impl<W: Write + Seek> Writer<W> {
-    pub(super) fn new(out: W, head: &Head) -> io::Result<Self> {
+    /// `version`: the latest that the reader knows.
+    pub(super) fn new(out: W, head: &Head, version: u32) -> io::Result<Self> {
+        let version = version.clamp(PLAIN, VERSION);
         let head = serde_json::to_vec(head)?;
         let length = u32::try_from(head.len()).ok().filter(|length| *length <= HEAD_MAX);
         let length = length.ok_or_else(|| io::Error::other("more names than a stream takes"))?;
         let mut out = BufWriter::with_capacity(CHUNK, out);
         out.write_all(&MAGIC)?;
-        out.write_all(&PLAIN.to_le_bytes())?;
+        out.write_all(&version.to_le_bytes())?;
         out.write_all(&length.to_le_bytes())?;
-        out.write_all(&[0; 32])?;
+        for count in Counts::default().numbers(version) {
+            out.write_all(&count.to_le_bytes())?;
+        }
         out.write_all(&head)?;
-        Ok(Self {
-            out,
-            record: Vec::with_capacity(WIDE),
-            counts: Counts::default(),
-            accounts: Vec::new(),
-            failed: Ok(()),
-        })
+        let record = Vec::with_capacity(WIDE);
+        Ok(Self { out, record, version, counts: Counts::default(), failed: Ok(()) })
+    }
+
+    /// Whether what flows have carried belongs into it.
+    pub(super) const fn has_accounts(&self) -> bool {
+        self.version != PLAIN
     }
 
     /// Narrow flows come before wide ones.
-    pub(super) fn flow(&mut self, flow: &FlowRecord, account: Option<Account>) {
-        let place = u32::try_from(self.counts.narrow + self.counts.wide);
-        if let (Some(account), Ok(flow)) = (account, place) {
-            self.counts.accounts += 1;
-            AccountRecord { flow, account }.write(&mut self.accounts);
-        }
+    pub(super) fn flow(&mut self, flow: &FlowRecord) {
         debug_assert!(!flow.is_narrow() || self.counts.wide == 0, "a narrow flow after a wide one");
         let count = if flow.is_narrow() { &mut self.counts.narrow } else { &mut self.counts.wide };
         *count += 1;
@@ -176,18 +187,19 @@ impl<W: Write + Seek> Writer<W> {
         self.flush_record();
     }
 
-    /// Writes the accounts, and puts the counts in.
+    /// In the order of the flows, and only where [`has_accounts`](Self::has_accounts).
+    pub(super) fn account(&mut self, account: &AccountRecord) {
+        debug_assert!(self.has_accounts(), "the reader does not know of accounts");
+        self.counts.accounts += 1;
+        account.write(&mut self.record);
+        self.flush_record();
+    }
+
+    /// Puts the counts in.
     pub(super) fn finish(mut self) -> io::Result<Counts> {
         self.failed?;
-        let Counts { narrow, wide, rests, clients, accounts } = self.counts;
-        if accounts > 0 {
-            self.out.write_all(&self.accounts)?;
-            self.out.write_all(&accounts.to_le_bytes())?;
-            self.out.seek(SeekFrom::Start(8))?;
-            self.out.write_all(&VERSION.to_le_bytes())?;
-        }
-        self.out.seek(SeekFrom::Start(16))?;
-        for count in [narrow, wide, rests, clients] {
+        self.out.seek(SeekFrom::Start(START))?;
+        for count in self.counts.numbers(self.version) {
             self.out.write_all(&count.to_le_bytes())?;
         }
         self.out.flush()?;
@@ -216,7 +228,7 @@ impl<R: Read + Seek> Reader<R> {
     pub(super) fn new(from: R, length: u64) -> Result<Self, Unreadable> {
         let mut from = BufReader::with_capacity(CHUNK, from);
         let mut start = [0; 16];
-        if length < PRELUDE {
+        if length < prelude(PLAIN) {
             return Err(Unreadable::NotOurs);
         }
         from.read_exact(&mut start)?;
@@ -234,14 +246,13 @@ impl<R: Read + Seek> Reader<R> {
         if !(PLAIN..=VERSION).contains(&version) {
             return Err(Unreadable::Version(version));
         }
-        let mut count = || count_at(&mut from);
-        let mut counts =
-            Counts { narrow: count()?, wide: count()?, rests: count()?, clients: count()?, accounts: 0 };
-        if version != PLAIN {
-            from.seek(SeekFrom::Start(length - TRAILER))?;
-            counts.accounts = count_at(&mut from)?;
-            from.seek(SeekFrom::Start(PRELUDE))?;
-        }
+        let mut count = || {
+            let mut bytes = [0; 8];
+            from.read_exact(&mut bytes).map(|()| u64::from_le_bytes(bytes))
+        };
+        let [narrow, wide, rests, clients] = [count()?, count()?, count()?, count()?];
+        let accounts = if version == PLAIN { 0 } else { count()? };
+        let counts = Counts { narrow, wide, rests, clients, accounts };
         let wants = counts.total(version, head_length);
         if wants != length {
             return Err(Unreadable::Length(length, wants));
@@ -257,18 +268,16 @@ impl<R: Read + Seek> Reader<R> {
         Ok(reader)
     }
 
-    /// Reads what flows have carried, and goes back to the first of them.
+    /// Reads what flows have carried, and goes back to the first of them. The length has been checked.
     fn read_accounts(&mut self, length: u64) -> Result<(), Unreadable> {
-        if self.counts.accounts == 0 {
+        let count = self.counts.accounts;
+        if count == 0 {
             return Ok(());
         }
         let flows = self.from.stream_position()?;
-        let accounts = self.counts.accounts.saturating_mul(ACCOUNT as u64);
-        self.from.seek(SeekFrom::Start(length.saturating_sub(accounts + TRAILER)))?;
-        let mut read = VecDeque::new();
-        self.records::<ACCOUNT, _>(self.counts.accounts, AccountRecord::read, |record| {
-            read.push_back(*record)
-        })?;
+        self.from.seek(SeekFrom::Start(length.saturating_sub(count.saturating_mul(ACCOUNT as u64))))?;
+        let mut read = VecDeque::with_capacity(usize::try_from(count).unwrap_or(0));
+        self.records::<ACCOUNT, _>(count, AccountRecord::read, |record| read.push_back(*record))?;
         self.accounts = read;
         self.from.seek(SeekFrom::Start(flows))?;
         Ok(())
@@ -318,11 +327,6 @@ impl<R: Read + Seek> Reader<R> {
         }
         Ok(())
     }
-}
-
-fn count_at(from: &mut impl Read) -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    from.read_exact(&mut bytes).map(|()| u64::from_le_bytes(bytes))
 }
 
 #[cfg(test)]
@@ -400,10 +404,13 @@ mod tests {
 
     fn write((flows, rests, clients): &Records, head: &Head) -> Vec<u8> {
         let mut out = Cursor::new(Vec::new());
-        let mut writer = Writer::new(&mut out, head).unwrap();
-        flows.iter().for_each(|(flow, account)| writer.flow(flow, *account));
+        let mut writer = Writer::new(&mut out, head, VERSION).unwrap();
+        flows.iter().for_each(|(flow, _)| writer.flow(flow));
         rests.iter().for_each(|rest| writer.rest(rest));
         clients.iter().for_each(|client| writer.client(client));
+        for (flow, (_, account)) in (0..).zip(flows) {
+            account.iter().for_each(|account| writer.account(&AccountRecord { flow, account: *account }));
+        }
         writer.finish().unwrap();
         out.into_inner()
     }
@@ -466,12 +473,12 @@ mod tests {
         assert!(matches!(with(0, b"x"), Unreadable::NotOurs));
         let version = with(8, &9_u32.to_le_bytes());
         assert!(version.to_string().contains("version 9"), "{version}");
-        for at in [16, 24, 32, 40] {
+        for at in [16, 24, 32, 40, 48] {
             for count in [1, u64::from(u32::MAX), u64::MAX] {
                 assert!(matches!(with(at, &count.to_le_bytes()), Unreadable::Length(..)), "{at} {count}");
             }
         }
         assert!(matches!(with(12, &u32::MAX.to_le_bytes()), Unreadable::Length(..)));
-        assert!(matches!(with(48, b"["), Unreadable::Head(_)));
+        assert!(matches!(with(56, b"["), Unreadable::Head(_)));
     }
 }

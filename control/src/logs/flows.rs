@@ -61,9 +61,7 @@ impl PreparedFlows {
         table: &FlowTable,
     ) -> Result<Self, String> {
         let Some(config) = config else { return Ok(Self(None)) };
-        table
-            .keep_accounts(config.count == Accounts::All)
-            .map_err(|error| format!("the flow log: {error}"))?;
+        table.keep_accounts().map_err(|error| format!("the flow log: {error}"))?;
         let sink = match &config.to {
             to if Some(to) == now => None,
             LogTarget::Stderr => Some(Sink::stderr(false)),

@@ -15,7 +15,7 @@ mod tell;
 
 pub use facts::{Machine, ephemeral};
 pub use memory::Memory;
-pub(crate) use memory::memory_free;
+pub(crate) use memory::memory_left;
 pub use tell::tell;
 
 use crate::config::diagnostics::Findings;

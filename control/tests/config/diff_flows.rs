@@ -102,6 +102,19 @@ fn flows_of_a_server_that_is_down_do_what_their_pool_says_now() {
     }
 }
 
+/// Where no server can be computed for a connection in its middle it is reset, not moved; a datagram chooses again in any case.
+#[test]
+fn flows_of_a_server_that_is_down_move_only_where_they_can() {
+    let mut all = groups();
+    all[1].down = true;
+    all[3].down = true;
+    let moves = ("[pool.web]\n", "[pool.web]\non-server-down = \"reselect\"\n");
+    let turns = ("reselect\"\nalgorithm = \"maglev\"", "reselect\"\nalgorithm = \"round-robin\"");
+    assert_eq!(after(&[moves, turns], all.clone()).0, [3, 0, 0]);
+    let datagrams = ("[pool.dns]\n", "[pool.dns]\non-server-down = \"reset\"\n");
+    assert_eq!(after(&[moves, datagrams], all).0, [0, 3, 0]);
+}
+
 #[test]
 fn flows_keep_a_mode_that_their_service_no_longer_has() {
     let (counts, lines) =

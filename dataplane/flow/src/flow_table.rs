@@ -109,15 +109,20 @@ impl FlowTable {
         size(flows_max).map_or(usize::MAX, |size| Table::<V4>::bytes_for(size) + Table::<V6>::bytes_for(size))
     }
 
-    /// Makes room for the accounts of flows, if there is none yet: from now on a flow has one whose [`FlowSpec::account`] asks for
-    /// it. The room costs memory where such flows are; with `of_all`, all of it at once, for nothing to be paid later. For
-    /// control: makes system calls.
+    /// Makes room for the accounts of flows, all of it at once, if there is none yet: from now on a flow has one whose
+    /// [`FlowSpec::account`] asks for it. For control: unlike all else here it makes system calls.
     ///
     /// # Errors
     /// [`TableError::Memory`].
-    pub fn keep_accounts(&self, of_all: bool) -> Result<(), TableError> {
+    pub fn keep_accounts(&self) -> Result<(), TableError> {
         let memory = |(bytes, errno)| TableError::Memory { bytes, errno };
-        self.v4.keep_accounts(of_all).and_then(|()| self.v6.keep_accounts(of_all)).map_err(memory)
+        self.v4.keep_accounts().and_then(|()| self.v6.keep_accounts()).map_err(memory)
+    }
+
+    /// Whether there is room for accounts.
+    #[must_use]
+    pub fn has_accounts(&self) -> bool {
+        self.v4.accounts.get().is_some() && self.v6.accounts.get().is_some()
     }
 
     /// Bytes that the accounts of all flows take in a table of `flows_max` flows of each family.

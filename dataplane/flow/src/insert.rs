@@ -76,7 +76,7 @@ impl<K: Key> Table<K> {
         step();
         let Some(mine) = self.acquire(plan) else { return Some(self.full(plan, attempt)) };
         step();
-        let tentative = self.draft(plan, mine, attempt);
+        let (tentative, accounted) = self.draft(plan, mine, attempt);
         step();
         let Some(slots) = self.announce(plan, mine) else {
             self.withdraw(mine, tentative, [None, None]);
@@ -95,7 +95,7 @@ impl<K: Key> Table<K> {
         }
         step();
         let live = tentative.confirmed();
-        let live = if self.has_account(plan.spec) { live.accounted() } else { live };
+        let live = if accounted { live.accounted() } else { live };
         if self.entry(mine.index).change(tentative, live).is_err() {
             step();
             self.withdraw(mine, tentative, slots);
@@ -122,11 +122,12 @@ impl<K: Key> Table<K> {
         Some(Held { index, generation: self.entry(index).state().generation() })
     }
 
-    /// Writes the flow into its entry and returns its state.
-    fn draft(&self, plan: &Plan<'_, K>, mine: Held, attempt: u8) -> State {
+    /// Writes the flow into its entry and returns its state, and whether it has an account.
+    fn draft(&self, plan: &Plan<'_, K>, mine: Held, attempt: u8) -> (State, bool) {
         let entry = self.entry(mine.index);
         entry.write(plan.spec, plan.client, plan.server);
-        if let (Some(account), Some(line)) = (&plan.spec.account, self.account(mine.index)) {
+        let line = plan.spec.account.as_ref().and_then(|account| Some((account, self.account(mine.index)?)));
+        if let Some((account, line)) = line {
             line.open(mine.generation, account);
         }
         step();
@@ -136,12 +137,7 @@ impl<K: Key> Table<K> {
             .started(plan.spec.first, plan.now);
         let state = if !K::V4 && plan.spec.is_mixed() { state.mixed() } else { state };
         entry.set_state(state);
-        state
-    }
-
-    /// Whether an account of such a flow is kept.
-    fn has_account(&self, spec: &FlowSpec) -> bool {
-        spec.account.is_some() && self.accounts.get().is_some()
+        (state, line.is_some())
     }
 
     /// Publishes the flow's keys and returns their slots; `None` when there is no room for one, and none is published.

@@ -46,24 +46,6 @@ mod mapped {
         /// # Errors
         /// `errno`, when the system has not enough memory.
         pub(crate) fn new(len: usize) -> Result<Self, i32> {
-            let words = Self::map(len)?;
-            words.populate()?;
-            Ok(words)
-        }
-
-        /// Maps `len` words whose pages, small ones, come when they are first written to.
-        ///
-        /// # Errors
-        /// `errno`, when the system will not promise that much memory.
-        pub(crate) fn sparse(len: usize) -> Result<Self, i32> {
-            let words = Self::map(len)?;
-            let start = words.start.as_ptr().cast::<libc::c_void>();
-            // SAFETY: the range is mapped and ours. It is advice: with huge pages the memory is only filled sooner.
-            unsafe { libc::madvise(start, bytes_for(len), libc::MADV_NOHUGEPAGE) };
-            Ok(words)
-        }
-
-        fn map(len: usize) -> Result<Self, i32> {
             let bytes = bytes_for(len);
             let slack = if bytes >= HUGE { HUGE } else { 0 };
             let mapping = Mapping::new(bytes.checked_add(slack).ok_or(libc::ENOMEM)?)?;
@@ -71,19 +53,17 @@ mod mapped {
             // SAFETY: `skip` is at most `slack`, so the result lies in the mapping with `bytes` bytes behind it.
             let start = unsafe { mapping.start.add(skip) };
             let words = NonNull::new(start.cast::<AtomicU64>()).ok_or(libc::ENOMEM)?;
-            Ok(Self { start: words, len, mapping })
+            let words = Self { start: words, len, mapping };
+            words.populate(bytes)?;
+            Ok(words)
         }
 
-        /// Makes every page present, whoever uses the words meanwhile; on huge pages where the system offers them.
-        ///
-        /// # Errors
-        /// `errno`, when the system has not enough memory.
-        pub(crate) fn populate(&self) -> Result<(), i32> {
-            let bytes = bytes_for(self.len);
+        /// Makes every page present; on huge pages where the system offers them.
+        fn populate(&self, bytes: usize) -> Result<(), i32> {
             let start = self.start.as_ptr().cast::<libc::c_void>();
             // SAFETY: the range is mapped and ours. It is advice: without huge pages the table is only slower.
             unsafe { libc::madvise(start, bytes, libc::MADV_HUGEPAGE) };
-            // SAFETY: the range is mapped and ours, and holds after it what it held before.
+            // SAFETY: the range is mapped and ours, and all-zero before and after.
             if unsafe { libc::madvise(start, bytes, libc::MADV_POPULATE_WRITE) } == 0 {
                 return Ok(());
             }
@@ -91,7 +71,7 @@ mod mapped {
                 // A kernel before 5.14: write to each page instead.
                 libc::EINVAL => {
                     for word in self.iter().step_by(PAGE / 8) {
-                        word.fetch_or(0, Relaxed);
+                        word.store(0, Relaxed);
                     }
                     Ok(())
                 }
@@ -192,15 +172,6 @@ mod modelled {
     impl Words {
         pub(crate) fn new(len: usize) -> Result<Self, i32> {
             Ok(Self((0..len).map(|_| AtomicU64::new(0)).collect()))
-        }
-
-        pub(crate) fn sparse(len: usize) -> Result<Self, i32> {
-            Self::new(len)
-        }
-
-        #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as the real one")]
-        pub(crate) fn populate(&self) -> Result<(), i32> {
-            Ok(())
         }
     }
 

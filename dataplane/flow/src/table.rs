@@ -98,21 +98,17 @@ impl<K: Key> Table<K> {
     ///
     /// # Errors
     /// The number of bytes that the system did not give, and its error number.
-    pub(crate) fn keep_accounts(&self, of_all: bool) -> Result<(), (usize, i32)> {
-        let words = self.size as usize * account::WORDS;
-        let refused = |errno| (memory::bytes_for(words), errno);
+    pub(crate) fn keep_accounts(&self) -> Result<(), (usize, i32)> {
         if self.accounts.get().is_none() {
-            let mapped = Words::sparse(words).map_err(refused)?;
+            let words = self.size as usize * account::WORDS;
+            let mapped = Words::new(words).map_err(|errno| (memory::bytes_for(words), errno))?;
             // Should another thread have been quicker, its words will do.
             let _ = self.accounts.set(mapped);
         }
-        match self.accounts.get() {
-            Some(accounts) if of_all => accounts.populate().map_err(refused),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
-    /// Bytes that the accounts of a table of that size take, if all flows have one.
+    /// Bytes that the accounts of a table of that size take.
     pub(crate) const fn account_bytes_for(size: u32) -> usize {
         memory::bytes_for(size as usize * account::WORDS)
     }

@@ -216,7 +216,7 @@ fn a_reader_that_hits_the_same_key_again_gets_the_old_or_the_new_flow() {
 /// The room for accounts is there before anybody asks; an account of its own for each flow.
 fn accounting_table() -> Arc<FlowTable> {
     let table = table(1);
-    table.keep_accounts(true).unwrap();
+    table.keep_accounts().unwrap();
     table
 }
 

@@ -433,7 +433,7 @@ fn an_account_is_its_flows_and_goes_with_it() {
         let spec = |n| FlowSpec { account: Some(begun), ..spec(client(n, v4), Some(server(n, v4)), n) };
         let before = new(table.insert(&spec(1), NOW));
         assert!(!before.state.is_accounted(), "there is no room yet");
-        table.keep_accounts(false).unwrap();
+        table.keep_accounts().unwrap();
         assert_eq!(table.account(&before), None);
         let flow = new(table.insert(&spec(2), NOW));
         assert!(flow.state.is_accounted());
@@ -449,8 +449,8 @@ fn an_account_is_its_flows_and_goes_with_it() {
         let volume = |bytes| Volume { packets: 1, bytes };
         let account = Account { last_us: 300, client: volume(70), server: volume(80), ..begun };
         assert_eq!(table.account(&flow), Some(account));
-        // All of it at once leaves what is there.
-        table.keep_accounts(true).unwrap();
+        // Once more leaves what is there.
+        table.keep_accounts().unwrap();
         let gone = table.remove(&flow).unwrap();
         assert_eq!((gone.flow.client, gone.account), (flow.client, Some(account)));
         assert_eq!(table.remove(&before).unwrap().account, None);

@@ -104,7 +104,7 @@ impl World {
         let ids = 2 * shape.servers;
         let shared = Shared::new(tables::tables(&shape), table, ids, ids, shape.workers);
         if shape.accounts {
-            shared.flows.keep_accounts(true).expect("memory for accounts");
+            shared.flows.keep_accounts().expect("memory for accounts");
             shared.ends.take(1, &[], Accounts::All);
         }
         for id in 0..ids {

@@ -4,8 +4,8 @@
 //! that they came to; those of a removed server, or of another mode, go on as they are.
 
 use super::{Diff, Side};
-use crate::config::model::{Config, OnServerDown, ServiceConfig};
-use ringlead_wire::Ip;
+use crate::config::model::{Algorithm, Config, Mode, OnServerDown, PoolConfig, ServiceConfig};
+use ringlead_wire::{Ip, Protocol};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,14 +181,14 @@ impl Judge<'_> {
         })
     }
 
-    /// Of a server that is down and stays: what its pool says of its flows now.
+    /// Of a server that is down and stays: what its pool says of its connections now. Datagrams choose again in any case.
     fn down(&self, group: &FlowGroup, pool: &str, server: &str) -> Option<(Fate, String)> {
-        let [old, new] = [&self.old, &self.new].map(|side| side.on_down.get(pool).copied());
-        let fate = match new.filter(|_| group.down && old != new)? {
-            OnServerDown::Keep => return None,
-            OnServerDown::Reset => Fate::Ends,
-            OnServerDown::Reselect => Fate::Moves,
-        };
+        if !group.down || group.protocol != Protocol::Tcp.number() {
+            return None;
+        }
+        let service = group.service.as_deref()?;
+        let [old, new] = [&self.old, &self.new].map(|side| side.when_down(service, pool));
+        let fate = new.filter(|_| old != new)?;
         Some((fate, format!("of {pool}/{server}: it is down, and on-server-down says so now")))
     }
 }
@@ -198,7 +198,7 @@ struct Index<'a> {
     services: BTreeMap<&'a str, &'a ServiceConfig>,
     listens: BTreeSet<(Ip, u16, u8)>,
     servers: BTreeSet<(&'a str, &'a str, SocketAddr)>,
-    on_down: BTreeMap<&'a str, OnServerDown>,
+    pools: BTreeMap<&'a str, &'a PoolConfig>,
 }
 
 impl<'a> Index<'a> {
@@ -211,7 +211,21 @@ impl<'a> Index<'a> {
             services: config.services.iter().map(|service| (service.name.as_str(), service)).collect(),
             listens: listens.map(|at| (at.ip, at.port, at.protocol.number())).collect(),
             servers: servers.collect(),
-            on_down: config.pools.iter().map(|pool| (pool.name.as_str(), pool.on_server_down)).collect(),
+            pools: config.pools.iter().map(|pool| (pool.name.as_str(), pool)).collect(),
+        }
+    }
+
+    /// What becomes of a service's connections to a server that is down; `None`: they are kept. Where a server cannot be computed from
+    /// a packet in their middle, they are reset instead of moved.
+    fn when_down(&self, service: &str, pool: &str) -> Option<Fate> {
+        let (service, pool) = (self.services.get(service)?, self.pools.get(pool)?);
+        let recomputes = matches!(pool.algorithm, Algorithm::Maglev { .. })
+            && !matches!(service.mode, Mode::Snat { .. })
+            && service.persistence.is_none();
+        match pool.on_server_down {
+            OnServerDown::Keep => None,
+            OnServerDown::Reselect if recomputes => Some(Fate::Moves),
+            OnServerDown::Reselect | OnServerDown::Reset => Some(Fate::Ends),
         }
     }
 

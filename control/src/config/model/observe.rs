@@ -20,10 +20,10 @@ pub struct ObserveConfig {
 }
 
 impl ObserveConfig {
-    /// Whether packets and bytes of all flows are counted, each for itself.
+    /// Whether there is to be room in the flow tables for what flows carry.
     #[must_use]
-    pub fn counts_all(&self) -> bool {
-        self.flow_log.as_ref().is_some_and(|log| log.count == Accounts::All)
+    pub const fn keeps_accounts(&self) -> bool {
+        self.flow_log.is_some()
     }
 }
 

@@ -20,7 +20,7 @@ const LONG: u64 = 20_000 * SECOND;
 /// Of every flow.
 fn counting(plan: &Plan) -> Rig {
     let rig = Rig::new(plan);
-    rig.shared.flows.keep_accounts(false).unwrap();
+    rig.shared.flows.keep_accounts().unwrap();
     rig.shared.ends.take(1, &[], Accounts::Sampled);
     rig
 }
