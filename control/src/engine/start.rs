@@ -3,7 +3,7 @@
 use super::addresses::local_soon;
 use super::reporting::tokens;
 use super::routes::Ask;
-use super::{Engine, EngineError, failed};
+use super::{Engine, EngineError, drained, failed};
 use crate::config::Via;
 use crate::logs::{Names, PreparedFlows};
 use crate::machine::{Judge, ephemeral, tell};
@@ -60,7 +60,7 @@ impl Engine {
         self.sync_checks();
         self.first_results().await;
         self.publish().await;
-        self.tell_drained();
+        drained::at_start(&self.plan);
         self.note_neighbours().await;
         self.sync_addresses(true).await;
         self.refresh_local().await;

@@ -5,7 +5,7 @@ use super::reload::steerable;
 use super::reporting::tokens;
 use super::routes::Ask;
 use super::status::TakeOverStatus;
-use super::{Engine, EngineError, NodeSocket, Signals, failed, monotonic};
+use super::{Engine, EngineError, NodeSocket, Signals, drained, failed, monotonic};
 use crate::handover::Imported;
 use crate::plan::Plan;
 use ringlead_io::steer::Steering;
@@ -82,6 +82,7 @@ impl Engine {
         self.ready = true;
         self.tell_taken_over(imported, gap);
         self.catch_up_said().await;
+        drained::at_take_over(&self.plan, imported);
         self.sync_neighbours(Ask::All).await;
         self.sync_addresses(true).await;
         self.refresh_local().await;

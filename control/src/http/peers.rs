@@ -5,7 +5,7 @@ use super::server::Limits;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// What a peer has.
@@ -15,10 +15,14 @@ struct Held {
     kept: usize,
     /// Those that are told that they are too many.
     refused: usize,
+    /// How many may be served or wait for it.
+    kept_max: usize,
     /// How many may be served at once.
     served_max: usize,
     /// One permit for each that may be served.
     places: Arc<Semaphore>,
+    /// Told when one comes that has to wait.
+    crowded: Arc<Notify>,
 }
 
 type ByPeer = BTreeMap<IpAddr, Held>;
@@ -47,6 +51,7 @@ pub(super) struct Admitted {
     by_peer: Arc<Mutex<ByPeer>>,
     peer: IpAddr,
     places: Arc<Semaphore>,
+    crowded: Arc<Notify>,
     is_kept: bool,
 }
 
@@ -61,19 +66,34 @@ impl Peers {
         let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
         let held = by_peer.entry(peer).or_insert_with(|| {
             // Whoever is behind a proxy on this node has its address.
-            let served_max = if peer.is_loopback() { limits.served_local } else { limits.served };
-            Held { kept: 0, refused: 0, served_max, places: Arc::new(Semaphore::new(served_max)) }
+            let (kept_max, served_max) = if peer.is_loopback() {
+                (limits.kept_local, limits.served_local)
+            } else {
+                (limits.kept, limits.served)
+            };
+            let places = Arc::new(Semaphore::new(served_max));
+            Held { kept: 0, refused: 0, kept_max, served_max, places, crowded: Arc::default() }
         });
-        let is_kept = held.kept < limits.kept;
+        let is_kept = held.kept < held.kept_max;
         let count = if is_kept { &mut held.kept } else { &mut held.refused };
         if !is_kept && *count >= limits.refused {
             return Admission::Closed;
         }
         *count += 1;
-        let places = Arc::clone(&held.places);
+        let (places, crowded) = (Arc::clone(&held.places), Arc::clone(&held.crowded));
+        if held.others_wait() {
+            crowded.notify_waiters();
+        }
         drop(by_peer);
-        let admitted = Admitted { by_peer: Arc::clone(&self.by_peer), peer, places, is_kept };
+        let admitted = Admitted { by_peer: Arc::clone(&self.by_peer), peer, places, crowded, is_kept };
         if is_kept { Admission::Kept(admitted) } else { Admission::Refused(admitted) }
+    }
+}
+
+impl Held {
+    /// Whether there are more than are served at once.
+    fn others_wait(&self) -> bool {
+        self.kept > self.served_max
     }
 }
 
@@ -86,7 +106,20 @@ impl Admitted {
     /// Whether others of the peer's wait for their turn.
     pub(super) fn others_wait(&self) -> bool {
         let by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
-        by_peer.get(&self.peer).is_some_and(|held| held.kept > held.served_max)
+        by_peer.get(&self.peer).is_some_and(Held::others_wait)
+    }
+
+    /// Waits until another of the peer's comes that has to wait, and this one has asked: what is kept for later is in that one's place.
+    /// Who asks only afterwards learns it from [`others_wait`](Self::others_wait). Those told later stay, if one has left by then.
+    pub(super) async fn is_in_the_way(&self, has_asked: impl Fn() -> bool) {
+        loop {
+            // Begun before the look, so that nobody who comes meanwhile is missed.
+            let told = self.crowded.notified();
+            if has_asked() && self.others_wait() {
+                return;
+            }
+            told.await;
+        }
     }
 }
 
@@ -124,12 +157,18 @@ mod tests {
 
     #[test]
     fn a_peer_has_so_many_connections_and_no_more_whatever_its_address_looks_like() {
-        let hosts = [["10.0.0.1", "::ffff:10.0.0.1"], ["2001:db8::1", "2001:db8::2:0:0:1"], ["::1", "::1"]];
         let limits = Limits::default();
+        let hosts = [
+            (["10.0.0.1", "::ffff:10.0.0.1"], limits.kept),
+            (["2001:db8::1", "2001:db8::2:0:0:1"], limits.kept),
+            (["127.0.0.1", "::ffff:127.0.0.1"], limits.kept_local),
+            (["::1", "::1"], limits.kept_local),
+        ];
         let peers = Peers::new(limits);
         let mut admitted = Vec::new();
-        for addresses in hosts.map(|host| host.map(|address| address.parse().unwrap())) {
-            admitted.extend(addresses.iter().cycle().take(limits.kept).map(|ip| kept(&peers, *ip).unwrap()));
+        for (addresses, kept_max) in hosts {
+            let addresses = addresses.map(|address| address.parse().unwrap());
+            admitted.extend(addresses.iter().cycle().take(kept_max).map(|ip| kept(&peers, *ip).unwrap()));
             let refused = addresses.iter().cycle().take(limits.refused).map(|ip| peers.admit(*ip));
             let refused: Vec<_> = refused.collect();
             assert!(refused.iter().all(|one| matches!(one, Admission::Refused(_))), "{refused:?}");
@@ -144,21 +183,20 @@ mod tests {
 
     #[tokio::test]
     async fn those_beyond_what_is_served_wait_and_a_proxy_on_this_node_has_more() {
-        let limits = Limits { kept: 33, turn: Duration::from_millis(20), ..Limits::default() };
+        let limits = Limits { turn: Duration::from_millis(20), ..Limits::default() };
         let peers = Peers::new(limits);
-        for (from, served) in [("10.0.0.1", limits.served), ("127.0.0.1", limits.served_local)] {
+        let remote = ("10.0.0.1", limits.kept, limits.served);
+        for (from, kept_max, served) in [remote, ("127.0.0.1", limits.kept_local, limits.served_local)] {
             let from = from.parse().unwrap();
-            let admitted: Vec<_> = (0..limits.kept).map(|_| kept(&peers, from).unwrap()).collect();
+            let admitted: Vec<_> = (0..kept_max).map(|_| kept(&peers, from).unwrap()).collect();
             let mut turns = Vec::new();
             for one in &admitted[..served] {
                 turns.push(one.turn(&limits).await.expect("it is served"));
             }
-            for one in admitted.iter().skip(served).take(1) {
-                assert!(one.others_wait() && one.turn(&limits).await.is_none(), "{from}");
-                turns.pop();
-                assert!(one.turn(&limits).await.is_some(), "{from}");
-            }
-            drop(admitted);
+            let one = admitted.get(served).expect("more are kept than served");
+            assert!(one.others_wait() && one.turn(&limits).await.is_none(), "{from}");
+            turns.pop();
+            assert!(one.turn(&limits).await.is_some(), "{from}");
         }
     }
 }

@@ -57,11 +57,13 @@ pub(crate) trait Handler: Send + Sync + 'static {
 pub(super) struct Limits {
     /// Connections at once; more wait to be accepted.
     pub(super) connections: usize,
-    /// Those of one peer that are served or wait for it. Half of all: it keeps nobody else out.
+    /// Those of one peer that are served or wait for it. With the refused a quarter of all: only four peers keep others out.
     pub(super) kept: usize,
+    /// The same for a peer on this node: a proxy has those of all whom it serves.
+    pub(super) kept_local: usize,
     /// How many of these are served at once.
     pub(super) served: usize,
-    /// The same for a peer on this node: a proxy has those of all whom it serves.
+    /// The same for a peer on this node. Fewer than are kept: idle ones are closed for those that wait.
     pub(super) served_local: usize,
     /// How many of a peer's beyond those are told so at once; more are closed.
     pub(super) refused: usize,
@@ -80,15 +82,16 @@ pub(super) struct Limits {
 }
 
 impl Default for Limits {
-    /// 64, of a peer 32 and 8, 4 or 32 of them served, within 10 s; 5 s, 20 s; 60 s in all, and 30 s more.
+    /// 64, of a peer 12 (on this node 32) and 4, 4 (24) of them served, within 10 s; 5 s, 20 s; 60 s in all, and 30 s more.
     fn default() -> Self {
         let (first_head, next_head) = (Duration::from_secs(5), REQUEST_WAIT_MAX);
         Self {
             connections: 64,
-            kept: 32,
+            kept: 12,
+            kept_local: 32,
             served: 4,
-            served_local: 32,
-            refused: 8,
+            served_local: 24,
+            refused: 4,
             turn: Duration::from_secs(10),
             refusal: Duration::from_secs(2),
             first_head,
@@ -290,6 +293,7 @@ impl<H: Handler> Guest<H> {
                 pending().await
             }
         };
+        let in_the_way = self.admitted.is_in_the_way(|| asked.load(Ordering::Relaxed));
         let last_request = async {
             let _ = timeout(self.limits.requests, closing.wait_for(|()| false)).await;
             if closing.has_changed().is_err() {
@@ -301,7 +305,8 @@ impl<H: Handler> Guest<H> {
             biased;
             ended = connection.as_mut() => Some(ended),
             () = silent => return tracing::debug!(event = "http", listener = H::NAME, peer = %self.peer, "it asks nothing"),
-            () = last_request => {
+            // One that is idle ends at once, one that is being answered with its answer.
+            () = async { tokio::select! { () = in_the_way => {} () = last_request => {} } } => {
                 connection.as_mut().graceful_shutdown();
                 timeout(self.limits.last_answer, connection).await.ok()
             }
@@ -329,6 +334,8 @@ impl<H: Handler> Guest<H> {
             Ok::<_, Infallible>(answer)
         });
         let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.refusal)
             .max_buf_size(REQUEST_MAX)
             .serve_connection(TokioIo::new(stream), service);
         // Who asks late, or does not read, is cut.

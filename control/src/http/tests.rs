@@ -17,6 +17,8 @@ use tokio::time::{sleep, timeout};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+/// The connection may stay.
+const KEPT_GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Answers as soon as there is a permit.
 struct Gate {
@@ -89,20 +91,21 @@ async fn asked(at: SocketAddr) -> TcpStream {
 
 /// Nobody is let go for what it does not ask, and peers on this node are like others.
 fn patient() -> Limits {
-    let (hour, served_local) = (Duration::from_secs(3_600), Limits::default().served);
+    let (hour, Limits { kept, served, .. }) = (Duration::from_secs(3_600), Limits::default());
     Limits {
+        kept_local: kept,
+        served_local: served,
         first_head: hour,
         next_head: hour,
         requests: hour,
         last_answer: LIMIT,
         turn: hour,
         refusal: hour,
-        served_local,
         ..Limits::default()
     }
 }
 
-/// As many connections as there are places, from one address of the loopback device.
+/// So many connections from one address of the loopback device.
 async fn idle_from(last_octet: u8, at: SocketAddr, many: usize) -> Vec<TcpStream> {
     let mut idle = Vec::new();
     for _ in 0..many {
@@ -128,9 +131,11 @@ async fn more_connections_than_places_wait_their_turn() {
     let limits = patient();
     let server = serve(local(), Gate::open(), limits);
     let mut idle = Vec::new();
-    for last_octet in (2..).take(limits.connections / limits.kept) {
-        idle.extend(idle_from(last_octet, server.at(), limits.kept).await);
+    let of_one = limits.kept + limits.refused;
+    for last_octet in (2..).take(limits.connections / of_one) {
+        idle.extend(idle_from(last_octet, server.at(), of_one).await);
     }
+    assert_eq!(idle.len(), limits.connections);
     let mut one_more = asked(server.at()).await;
     let mut said = String::new();
     let early = timeout(Duration::from_millis(300), one_more.read_to_string(&mut said)).await;
@@ -165,6 +170,71 @@ async fn one_peers_idle_connections_keep_nobody_else_out() {
 }
 
 #[tokio::test]
+async fn three_peers_idle_connections_keep_nobody_else_out() {
+    let limits = patient();
+    let server = serve(local(), Gate::open(), limits);
+    let mut idle = Vec::new();
+    for last_octet in 2..5 {
+        idle.extend(idle_from(last_octet, server.at(), limits.connections).await);
+    }
+    assert!(is_whole(&answer_of(asked(server.at()).await).await));
+}
+
+/// Asks, and keeps the connection when it has been answered.
+async fn answered_and_idle(mut stream: TcpStream) -> TcpStream {
+    stream.write_all(KEPT_GET).await.unwrap();
+    let (mut said, mut buffer) = (String::new(), [0; 1024]);
+    while !is_whole(&said) {
+        let read = timeout(LIMIT, stream.read(&mut buffer)).await.expect("an answer").unwrap();
+        assert!(read > 0, "{said}");
+        said.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+    assert!(!said.to_ascii_lowercase().contains("connection: close"), "{said}");
+    stream
+}
+
+#[tokio::test]
+async fn those_that_were_answered_make_room_for_one_of_their_peers_that_waits() {
+    let limits = patient();
+    let server = serve(local(), Gate::open(), limits);
+    let mut idle = Vec::new();
+    for stream in idle_from(2, server.at(), limits.served).await {
+        idle.push(answered_and_idle(stream).await);
+    }
+    let mut next = idle_from(2, server.at(), 1).await.swap_remove(0);
+    next.write_all(GET).await.unwrap();
+    assert!(is_whole(&answer_of(next).await));
+    assert_eq!(timeout(LIMIT, idle[0].read(&mut [0; 1])).await.expect("an end").unwrap(), 0);
+}
+
+#[tokio::test]
+async fn nobody_makes_room_who_has_yet_to_ask_or_before_its_answer_has_ended() {
+    let (limits, gate) = (patient(), Gate::new(0));
+    let server = serve(local(), Arc::clone(&gate), limits);
+    let requests = async |many| {
+        timeout(LIMIT, gate.asked.acquire_many(many)).await.expect("requests").unwrap().forget();
+    };
+    let mut silent = idle_from(2, server.at(), 1).await.swap_remove(0);
+    let mut under_way = idle_from(2, server.at(), limits.served - 1).await;
+    for stream in &mut under_way {
+        stream.write_all(KEPT_GET).await.unwrap();
+        requests(1).await;
+    }
+    let mut next = idle_from(2, server.at(), 1).await.swap_remove(0);
+    next.write_all(GET).await.unwrap();
+    // Accepted later, so they have been told by then.
+    let bystander = asked(server.at()).await;
+    requests(1).await;
+    gate.answers.add_permits(limits.connections);
+    for stream in under_way {
+        assert!(is_whole(&answer_of(stream).await), "it ends with its answer");
+    }
+    assert!(is_whole(&answer_of(next).await) && is_whole(&answer_of(bystander).await));
+    silent.write_all(GET).await.unwrap();
+    assert!(is_whole(&answer_of(silent).await), "it may ask yet");
+}
+
+#[tokio::test]
 async fn those_that_wait_behind_their_own_peers_are_served_when_it_has_been_answered() {
     let limits = patient();
     let server = serve(local(), Gate::open(), limits);
@@ -175,7 +245,7 @@ async fn those_that_wait_behind_their_own_peers_are_served_when_it_has_been_answ
     assert!(early.is_err(), "{early:?}");
     // It would stay open, if nobody waited for its place.
     let mut first = idle.swap_remove(0);
-    first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    first.write_all(KEPT_GET).await.unwrap();
     let said = answer_of(first).await;
     assert!(is_whole(&said) && said.to_ascii_lowercase().contains("connection: close"), "{said}");
     assert!(is_whole(&answer_of(waiting).await));
@@ -195,7 +265,7 @@ async fn who_has_waited_too_long_for_its_peers_is_told_so() {
 async fn who_has_connected_and_asks_nothing_is_let_go_before_who_asks_again() {
     let server = serve(local(), Gate::open(), Limits { first_head: Duration::from_millis(200), ..patient() });
     let mut stream = TcpStream::connect(server.at()).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    stream.write_all(KEPT_GET).await.unwrap();
     let mut silent = idle_from(2, server.at(), 2).await;
     silent[0].write_all(b"GET / HT").await.unwrap();
     for silent in &mut silent {

@@ -3,6 +3,8 @@
 //! By the same tables, look-ups and algorithms as the packet's own. What depends on a worker's turn or its random numbers
 //! cannot be told ahead; then it is told among whom.
 
+mod ports;
+
 use crate::choose::{answers, goes_without, may_return, pick};
 use crate::drops::Reason;
 use crate::ending::of_segment;
@@ -10,6 +12,7 @@ use crate::lookup::must_choose_again;
 use crate::shared::Shared;
 use crate::tables::{Chooser, Delivery, Ends, Pool, Server, Service, Tables, protocol};
 use crate::tries::tries;
+use ports::{Ports, PortsByFamily};
 use ringlead_flow::snat::SnatPool;
 use ringlead_flow::{Flow, Hit, Packed, Room, ServerId, Side, Tick, Tuple};
 use ringlead_wire::Protocol;
@@ -70,7 +73,7 @@ pub struct Foreseen {
 /// What the first packet of this tuple (a SYN or a datagram of the client's) would get. For control: it allocates.
 #[must_use]
 pub fn foresee(shared: &Shared, tables: &Tables, service: &Service, tuple: &Tuple, now: Tick) -> Foreseen {
-    let asked = Asked { shared, tables, service, tuple, now, flow: None };
+    let asked = Asked { shared, tables, service, tuple, now, flow: None, ports: PortsByFamily::default() };
     let had = asked.flow();
     let asked = Asked { flow: had, ..asked };
     let flow = had.filter(|flow| tables.has_service(flow.service));
@@ -167,6 +170,7 @@ struct Asked<'a> {
     now: Tick,
     /// The tuple's flow: where it is given up, neither its server's answers nor its entry are in the way.
     flow: Option<Flow>,
+    ports: PortsByFamily,
 }
 
 impl Asked<'_> {
@@ -308,18 +312,7 @@ impl Asked<'_> {
     /// Which workers have a source port left for a server's family.
     fn ports(&self, ports: &SnatPool, server: &Server) -> Ports {
         let Some(protocol) = protocol(self.tuple.proto) else { return Ports::None };
-        let has = |worker: &usize| ports.free(*worker, protocol, server.ip.is_v4()) > 0;
-        match (0..ports.workers()).filter(has).count() {
-            0 => Ports::None,
-            some if some < ports.workers() => Ports::Some,
-            _ => Ports::All,
-        }
+        let v4 = server.ip.is_v4();
+        self.ports.of(v4, ports.workers(), |worker| ports.has_free(*worker, protocol, v4))
     }
-}
-
-/// Which workers have a source port left.
-enum Ports {
-    None,
-    Some,
-    All,
 }

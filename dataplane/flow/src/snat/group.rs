@@ -110,6 +110,11 @@ impl Group {
         ripe
     }
 
+    /// Whether one of the ports in `mask` is free.
+    pub(crate) fn has_free(&self, mask: u64) -> bool {
+        mask & !self.busy.load(Acquire) != 0
+    }
+
     /// Counts the ports in `mask`.
     pub(crate) fn filling(&self, mask: u64) -> Filling {
         let busy = self.busy.load(Acquire) & mask;

@@ -273,17 +273,16 @@ impl SnatPool {
         self.shares.len()
     }
 
-    /// Free ports of one transport and family in a worker's share: without one, [`take`](Self::take) finds none. Reads all of
-    /// the share's groups, so it is for diagnosis and not for the packet path.
+    /// Whether a worker's share has a free port of one transport and family: without one, [`take`](Self::take) finds none. Reads
+    /// the share's groups up to the first with a free port, which may be all, so it is for diagnosis and not for the packet path.
     #[must_use]
-    pub fn free(&self, worker: usize, protocol: Protocol, v4: bool) -> usize {
-        let Some((share, state)) = self.shares.get(worker) else { return 0 };
-        let free = |place| {
+    pub fn has_free(&self, worker: usize, protocol: Protocol, v4: bool) -> bool {
+        let Some((share, state)) = self.shares.get(worker) else { return false };
+        self.class(share, state, protocol, v4).places.any(|place| {
+            step();
             let (space, protocol, group, mask) = self.locate(share, place);
-            let filling = space.groups(protocol).get(usize::from(group))?.filling(mask);
-            Some((mask.count_ones() - filling.held - filling.quarantined) as usize)
-        };
-        self.class(share, state, protocol, v4).places.filter_map(free).sum()
+            space.groups(protocol).get(usize::from(group)).is_some_and(|group| group.has_free(mask))
+        })
     }
 
     fn usage_of(&self, protocol: Protocol) -> PortUsage {

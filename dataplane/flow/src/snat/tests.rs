@@ -91,6 +91,25 @@ fn a_search_in_a_large_full_pool_is_cut_short_and_goes_on_with_the_next() {
 }
 
 #[test]
+fn whether_a_port_is_free_is_known_from_the_first_group_that_has_one() {
+    let (pool, mut random) = (pool(1, 2), SnatRandom::new([1, 2, 3, 4]));
+    let looks = looks();
+    let looked = || {
+        looks.set(0);
+        (pool.has_free(0, TCP, true), looks.get())
+    };
+    assert_eq!(looked(), (true, 1), "of 504 groups");
+    take_all(&pool, 0, &mut random);
+    assert_eq!(looked(), (false, 504));
+    pool.never_used(Ip::from_v4([10, 0, 0, 0]), 1024 + 2 * 64, TCP);
+    assert_eq!(looked(), (true, 2));
+    assert!(pool.has_free(1, TCP, true) && pool.has_free(0, Protocol::Udp, true));
+    assert!(!pool.has_free(0, TCP, false), "no IPv6 address");
+    assert!(!pool.has_free(2, TCP, true), "no such worker");
+    on_step(|| ());
+}
+
+#[test]
 fn a_search_in_vain_in_the_middle_of_a_round_does_not_hide_what_the_rest_of_it_frees() {
     let (pool, mut random) = (pool(1, 1), SnatRandom::new([1, 2, 3, 4]));
     let held = take_all(&pool, 0, &mut random);
