@@ -131,12 +131,23 @@ impl Job<'_> {
         };
         let file = edit.file.display();
         match &error {
-            ClientError::Refused(_) | ClientError::NoDaemon { .. } | ClientError::Forbidden { .. } => {
+            ClientError::Refused(_)
+            | ClientError::Busy(_)
+            | ClientError::Stopping(_)
+            | ClientError::NoDaemon { .. }
+            | ClientError::Forbidden { .. } => {
                 let back = match write(&edit.file, &edit.new, &edit.old) {
                     Ok(()) => format!("{file} has its old text again"),
                     Err(why) => format!("{file} could not get its old text again: {why}"),
                 };
-                Err(format!("{error}\n{back}"))
+                // Its successor may have read the file between the two writes.
+                let unsure = match &error {
+                    ClientError::NoDaemon { .. } | ClientError::Stopping(_) => {
+                        "; whether a daemon that starts just now has read it is not known: `ringlead config diff` tells"
+                    }
+                    _ => "",
+                };
+                Err(format!("{error}\n{back}{unsure}"))
             }
             ClientError::NoAnswer | ClientError::BadAnswer(_) | ClientError::Io(_) => Err(format!(
                 "{error}\n{file} is written, but whether that is in force is not known: `ringlead config diff` tells"
