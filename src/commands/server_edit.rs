@@ -135,11 +135,10 @@ impl Job<'_> {
                     Err(why) => format!("{file} could not get its old text again: {why}"),
                 };
                 // Its successor may have read the file between the two writes.
-                let unsure = match &error {
-                    ClientError::NoDaemon { .. } | ClientError::Stopping(_) => {
-                        "; whether a daemon that starts just now has read it is not known: `ringlead config diff` tells"
-                    }
-                    _ => "",
+                let unsure = if matches!(error, ClientError::NoDaemon { .. } | ClientError::Stopping(_)) {
+                    "; whether a daemon that starts just now has read it is not known: `ringlead config diff` tells"
+                } else {
+                    ""
                 };
                 Err(format!("{error}\n{back}{unsure}"))
             }
