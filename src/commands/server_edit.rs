@@ -141,8 +141,7 @@ impl Job<'_> {
                     Err(why) => format!("{file} could not get its old text again: {why}"),
                 };
                 // Its successor may have read the file between the two writes.
-                let may_be_read = matches!(error, ClientError::NoDaemon { .. } | ClientError::Stopping(_));
-                let unsure = if may_be_read {
+                let unsure = if matches!(error, ClientError::NoDaemon { .. } | ClientError::Stopping(_)) {
                     "; whether a daemon that starts just now has read it is not known: `ringlead config diff` tells"
                 } else {
                     ""
