@@ -150,6 +150,7 @@ async fn a_request_is_answered_and_a_refusal_is_told() {
     assert_eq!(refused.to_string(), "no command `fly`");
     let refused = ask(&path, json!({ "command": "drop" })).await.unwrap_err();
     assert_eq!(refused.to_string(), "the daemon is stopping");
+    assert!(matches!(refused, ClientError::Stopping(_)), "{refused:?}");
 }
 
 #[tokio::test]
@@ -213,6 +214,7 @@ async fn connections_are_bounded_and_come_free_again() {
     }
     let refused = ask(&path, json!({ "command": "echo" })).await.unwrap_err();
     assert_eq!(refused.to_string(), "more than 16 connections: try again");
+    assert!(matches!(refused, ClientError::Busy(_)), "{refused:?}");
     held.pop();
     let mut answer = ask(&path, json!({ "command": "echo" })).await;
     for _ in 0..50 {

@@ -116,15 +116,16 @@ fn of_another(started: &str, after: u64, form: Form) -> String {
     form.note(&object, &words)
 }
 
-/// Whether a daemon may come back.
+/// Whether the same question may be answered a little later.
 pub(super) fn is_away(error: &ClientError) -> bool {
     match error {
         ClientError::NoDaemon { .. }
+        | ClientError::Busy(_)
+        | ClientError::Stopping(_)
         | ClientError::NoAnswer
         | ClientError::BadAnswer(_)
         | ClientError::Io(_) => true,
-        ClientError::Refused(why) => why == "the daemon is stopping",
-        ClientError::Forbidden { .. } => false,
+        ClientError::Refused(_) | ClientError::Forbidden { .. } => false,
     }
 }
 

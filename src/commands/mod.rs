@@ -21,6 +21,7 @@ mod reload;
 mod render;
 mod server;
 mod server_edit;
+mod signals;
 mod status;
 
 pub(crate) use flows::sorting;

@@ -5,7 +5,8 @@ use super::listing::Asked;
 use super::{daemon, flows, server_edit};
 use crate::cli::{LeaveArgs, ReportArgs, Reported, SayArgs, ServerArgs, ServerCommand, Then, WeightArgs};
 use crate::out;
-use ringlead_control::admin::client;
+use ringlead_control::admin::client::{self, ClientError};
+use ringlead_control::admin::read_only_path;
 use ringlead_control::config::OperatorState;
 use ringlead_control::engine::operator::{SayAnswer, SayRequest, WaitAnswer, WaitRequest};
 use ringlead_control::engine::requests::reported::{ReportAnswer, ReportRequest, ReportedHealth};
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// The longest that one question waits: so soon another state is noticed.
 const ASK_MAX: Duration = Duration::from_secs(1);
+/// For how long one such question is unanswered before it counts as lost: a daemon that hangs does not make the wait much longer.
+const ASK_PATIENCE: Duration = Duration::from_secs(6);
 /// Between two tries while no daemon answers.
 const RETRY: Duration = Duration::from_millis(200);
 /// For how long a daemon is looked for after the wait.
@@ -69,7 +72,7 @@ impl<'a> Told<'a> {
             server: self.server.to_owned(),
             state,
             reason: reason.cloned(),
-            for_s: lasting.map(|time| time.as_secs()),
+            for_s: lasting.map(whole_seconds),
         };
         let answer: SayAnswer = self.ask_within(patience, "server", &request)?;
         if let Some(warning) = &answer.warning {
@@ -92,15 +95,17 @@ impl<'a> Told<'a> {
     }
 
     /// Asks again and again until no flow is left, the state is another one or the time is over. Meanwhile the daemon may be started
-    /// anew or taken over.
-    fn wait(&self, time: Duration, state: OperatorState) -> Result<WaitAnswer, String> {
+    /// anew or taken over: where something comes `then`, one that is away at the end is looked for a while longer.
+    fn wait(&self, time: Duration, state: OperatorState, then: bool) -> Result<WaitAnswer, String> {
         let begin = Instant::now();
         loop {
             let left = time.saturating_sub(begin.elapsed());
             let wait_ms = u64::try_from(left.min(ASK_MAX).as_millis()).unwrap_or(u64::MAX);
             let (pool, server) = (self.pool.to_owned(), self.server.to_owned());
             let request = WaitRequest { pool, server, wait_ms };
-            let answer: WaitAnswer = self.ask_within(left, "server-wait", &request).map_err(|why| {
+            let patience = if then { left.max(THEN_MAX) } else { left };
+            let asked = of_command("server-wait", &request);
+            let answer: WaitAnswer = until(patience, || self.look(&asked)).map_err(|why| {
                 format!("{why}; nothing else is done: a server that a reload has removed keeps its flows until they end")
             })?;
             if answer.flows == 0 || answer.state != state || begin.elapsed() >= time {
@@ -120,21 +125,53 @@ impl<'a> Told<'a> {
         command: &str,
         arguments: &impl Serialize,
     ) -> Result<T, String> {
-        let begin = Instant::now();
-        let mut request = json!(arguments);
-        if let Some(members) = request.as_object_mut() {
-            members.insert("command".to_owned(), Value::String(command.to_owned()));
-        }
-        let answer = loop {
-            match client::request(&self.control, &request) {
-                Ok(answer) => break answer,
-                Err(error) if is_away(&error) && begin.elapsed() < patience => thread::sleep(RETRY),
-                Err(error) => return Err(error.to_string()),
-            }
-        };
-        serde_json::from_value(answer)
-            .map_err(|error| format!("the daemon's answer is of another version: {error}"))
+        let request = of_command(command, arguments);
+        until(patience, || client::request(&self.control, &request))
     }
+
+    /// Asks what changes nothing: who waits takes none of the places of who wants to change something, where there are others.
+    fn look(&self, request: &Value) -> Result<Value, ClientError> {
+        match client::request_within(&read_only_path(&self.control), request, ASK_PATIENCE) {
+            Err(ClientError::NoDaemon { .. } | ClientError::Forbidden { .. }) => {
+                client::request_within(&self.control, request, ASK_PATIENCE)
+            }
+            answer => answer,
+        }
+    }
+}
+
+fn of_command(command: &str, arguments: &impl Serialize) -> Value {
+    let mut request = json!(arguments);
+    if let Some(members) = request.as_object_mut() {
+        members.insert("command".to_owned(), Value::String(command.to_owned()));
+    }
+    request
+}
+
+fn until<T: DeserializeOwned>(
+    patience: Duration,
+    ask: impl Fn() -> Result<Value, ClientError>,
+) -> Result<T, String> {
+    let begin = Instant::now();
+    let answer = loop {
+        match ask() {
+            Ok(answer) => break answer,
+            Err(error) if is_away(&error) && begin.elapsed() < patience => thread::sleep(RETRY),
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    serde_json::from_value(answer)
+        .map_err(|error| format!("the daemon's answer is of another version: {error}"))
+}
+
+/// What the daemon is told of a time: no state ends early.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
+/// What is left of the time that a state was to last, as the daemon can be told it: 0 s is no time.
+fn rest_of(lasting: Duration, gone: Duration) -> Duration {
+    lasting.saturating_sub(gone).max(Duration::from_secs(1))
 }
 
 /// `POOL/SERVER`.
@@ -214,8 +251,9 @@ fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
     told.say(Some(state), reason, lasting, Duration::ZERO)?;
     let Some(time) = args.wait else { return Ok(ExitCode::SUCCESS) };
     let begin = Instant::now();
-    let waited = told.wait(time, state)?;
-    let over = if waited.flows == 0 { 0 } else { flows_over(&args.say.server)? };
+    let waited = told.wait(time, state, args.then.is_some())?;
+    // It is only told: without it, what comes then is done all the same.
+    let over = if waited.flows == 0 { 0 } else { flows_over(&args.say.server).unwrap_or_default() };
     if told.json {
         let mut waited = json!(waited);
         if let Some(members) = waited.as_object_mut() {
@@ -238,7 +276,7 @@ fn leave(args: &LeaveArgs, state: OperatorState) -> Result<ExitCode, String> {
     });
     if then.is_some() {
         // The time began with the first command.
-        let left = lasting.map(|time| time.saturating_sub(begin.elapsed()));
+        let left = lasting.map(|time| rest_of(time, begin.elapsed()));
         told.say(then, reason, left, THEN_MAX)?;
     }
     // Whoever closes has decided what becomes of the flows that are left.
@@ -272,7 +310,38 @@ pub(super) fn flows_left(flows: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::flows_after;
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn what_is_left_of_a_time_is_told_in_whole_seconds_and_is_never_none() {
+        let gone = [0, 8_000, 8_999, 9_000, 9_100, 10_000, 11_000].map(Duration::from_millis);
+        let told = gone.map(|gone| whole_seconds(rest_of(Duration::from_secs(10), gone)));
+        assert_eq!(told, [10, 2, 2, 1, 1, 1, 1]);
+        assert_eq!(whole_seconds(Duration::ZERO), 0, "what is asked for is left for the daemon to refuse");
+    }
+
+    /// Only by the read-only door is there a daemon, and only after the wait.
+    #[test]
+    fn a_daemon_that_is_away_when_the_wait_ends_is_waited_for_where_something_comes_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = Told { control: dir.path().join("c.sock"), pool: "web", server: "web1", json: false };
+        let lost = told.wait(Duration::ZERO, OperatorState::Drain, false).unwrap_err();
+        assert!(lost.contains("no daemon listens"), "{lost}");
+        let door = read_only_path(&told.control);
+        let daemon = thread::spawn(move || {
+            thread::sleep(2 * RETRY);
+            let (mut stream, _) = UnixListener::bind(door).unwrap().accept().unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let answer = WaitAnswer { state: OperatorState::Drain, flows: 0 };
+            writeln!(stream, "{}", json!(answer)).unwrap();
+            line
+        });
+        assert_eq!(told.wait(Duration::ZERO, OperatorState::Drain, true).unwrap().flows, 0);
+        assert!(daemon.join().unwrap().contains("server-wait"));
+    }
 
     #[test]
     fn flows_that_are_over_are_told_apart() {

@@ -6,6 +6,7 @@
 use super::daemon::{self, InForce};
 use super::diff::of_daemon;
 use super::server::{flows_left, named};
+use super::signals;
 use crate::cli::{AddArgs, EditArgs, FirstState, RemoveArgs};
 use crate::out;
 use ringlead_control::admin::client::{self, ClientError};
@@ -19,7 +20,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Writes another server into the file. Exit status 0: it is in force; 2: nothing is changed.
+/// Writes another server into the file. Exit status 0: it is in force; 2: the error says whether the file is changed, which it is only
+/// where the daemon's answer is missing or the old text could not come back.
 pub(super) fn add(args: &AddArgs) -> Result<ExitCode, String> {
     let (pool, server) = named(&args.server)?;
     let new = NewServer {
@@ -63,9 +65,11 @@ struct Planned {
 impl Job<'_> {
     fn run(&self) -> Result<ExitCode, String> {
         let socket = daemon::socket(&self.args.daemon)?;
-        let file = file_of(&daemon::in_force(&socket)?, self.args.daemon.config.as_deref())?;
+        let in_force = daemon::in_force(&socket)?;
+        let file = file_of(&in_force, self.args.daemon.config.as_deref())?;
         let real = fs::canonicalize(&file).map_err(|error| told(&file, &error))?;
-        let _lock = EditLock::take(&real, EDIT_WAIT).map_err(|error| told(&real, &error))?;
+        let state_dir = running(&in_force)?.config().node.state_dir.clone();
+        let _lock = EditLock::take(&real, &state_dir, EDIT_WAIT).map_err(|error| told(&real, &error))?;
         // Whoever had the lock before has changed it.
         let in_force = daemon::in_force(&socket)?;
         let planned = self.plan(&socket, &file, &in_force)?;
@@ -80,8 +84,11 @@ impl Job<'_> {
         }
         let flows = self.flows(&socket);
         let Edit { file, old, new, .. } = &planned.edit;
-        replace(file, old, new).map_err(|error| told(file, &error))?;
-        self.reload(&socket, &planned.edit)?;
+        // Whoever ends the command now would leave a text in the file that the daemon may refuse.
+        signals::held_while(|| {
+            write(file, old, new).map_err(|error| told(file, &error))?;
+            self.reload(&socket, &planned.edit)
+        })?;
         self.tell(&planned, flows);
         Ok(ExitCode::SUCCESS)
     }
@@ -100,8 +107,7 @@ impl Job<'_> {
                 )
             }
         })?;
-        let running = Side::parse("the daemon's configuration", &in_force.text);
-        let running = running.map_err(|found| found.render(colour))?;
+        let running = running(in_force)?;
         let [before, after] = [&edit.before, &edit.after].map(|loaded| Side::of(loaded.clone()));
         let pending = of_daemon(socket, &running, &before);
         if !pending.is_empty() && !self.args.also_pending {
@@ -125,12 +131,22 @@ impl Job<'_> {
         };
         let file = edit.file.display();
         match &error {
-            ClientError::Refused(_) | ClientError::NoDaemon { .. } | ClientError::Forbidden { .. } => {
-                let back = match replace(&edit.file, &edit.new, &edit.old) {
+            ClientError::Refused(_)
+            | ClientError::Busy(_)
+            | ClientError::Stopping(_)
+            | ClientError::NoDaemon { .. }
+            | ClientError::Forbidden { .. } => {
+                let back = match write(&edit.file, &edit.new, &edit.old) {
                     Ok(()) => format!("{file} has its old text again"),
                     Err(why) => format!("{file} could not get its old text again: {why}"),
                 };
-                Err(format!("{error}\n{back}"))
+                // Its successor may have read the file between the two writes.
+                let unsure = if matches!(error, ClientError::NoDaemon { .. } | ClientError::Stopping(_)) {
+                    "; whether a daemon that starts just now has read it is not known: `ringlead config diff` tells"
+                } else {
+                    ""
+                };
+                Err(format!("{error}\n{back}{unsure}"))
             }
             ClientError::NoAnswer | ClientError::BadAnswer(_) | ClientError::Io(_) => Err(format!(
                 "{error}\n{file} is written, but whether that is in force is not known: `ringlead config diff` tells"
@@ -199,6 +215,21 @@ fn file_of(in_force: &InForce, asked: Option<&Path>) -> Result<PathBuf, String> 
         [Ok(_), _] => Err(format!("the daemon reads another file: {}", file.display())),
         [Err(error), _] => Err(told(asked, &error)),
     }
+}
+
+fn running(in_force: &InForce) -> Result<Side, String> {
+    Side::parse("the daemon's configuration", &in_force.text)
+        .map_err(|found| found.render(super::config::colour()))
+}
+
+fn write(file: &Path, old: &str, new: &str) -> std::io::Result<()> {
+    if let Some(why) = replace(file, old, new)? {
+        eprintln!(
+            "ringlead server: warning: {} is written, but may be lost with the power: {why}",
+            file.display()
+        );
+    }
+    Ok(())
 }
 
 fn told(file: &Path, error: &std::io::Error) -> String {

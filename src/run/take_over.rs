@@ -165,7 +165,9 @@ async fn ask(config: &Config) -> Result<Left, Failed> {
             let manager = answer.get("manager").and_then(|told| Manager::deserialize(told).ok());
             Ok(Left { stream: file.map(File::from).ok_or_else(why), lock, stopped_ns, manager })
         }
-        Err(ClientError::Refused(why)) => Err(Failed::Refused(why)),
+        Err(ClientError::Refused(why) | ClientError::Busy(why) | ClientError::Stopping(why)) => {
+            Err(Failed::Refused(why))
+        }
         Err(ClientError::Forbidden { path }) => {
             Err(Failed::Refused(format!("not allowed to talk to {}", path.display())))
         }

@@ -7,10 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::successor::ACKNOWLEDGES;
-use super::{ANSWER_MAX_S, READ_MAX_S, socket, successor};
+use super::{ANSWER_MAX_S, BUSY, LATE, READ_MAX_S, STOPPING, socket, successor};
 
 /// Longest answer in bytes: a full flow dump is asked for in pages.
 pub const ANSWER_MAX: u64 = 64 * 1024 * 1024;
@@ -33,7 +33,11 @@ pub enum ClientError {
     },
     /// The daemon refused, in its words: the answer's member `error`.
     Refused(String),
-    /// The daemon listens but does not answer in time.
+    /// The daemon listens but has no place now, in its words: the request was not read, and may be made again.
+    Busy(String),
+    /// The daemon was ending when the request came, or ended over it, in its words: it has not said what became of it.
+    Stopping(String),
+    /// The daemon listens but does not answer in time: it may still do what was asked.
     NoAnswer,
     /// The answer is not a JSON object, or too long.
     BadAnswer(String),
@@ -46,7 +50,7 @@ impl fmt::Display for ClientError {
         match self {
             Self::NoDaemon { path } => write!(f, "no daemon listens on {}", path.display()),
             Self::Forbidden { path } => write!(f, "not allowed to talk to {}", path.display()),
-            Self::Refused(reason) => write!(f, "{reason}"),
+            Self::Refused(reason) | Self::Busy(reason) | Self::Stopping(reason) => write!(f, "{reason}"),
             Self::NoAnswer => write!(f, "the daemon does not answer"),
             Self::BadAnswer(reason) => write!(f, "the daemon's answer cannot be read: {reason}"),
             Self::Io(error) => write!(f, "talking to the daemon: {error}"),
@@ -61,6 +65,8 @@ impl std::error::Error for ClientError {
             Self::NoDaemon { .. }
             | Self::Forbidden { .. }
             | Self::Refused(_)
+            | Self::Busy(_)
+            | Self::Stopping(_)
             | Self::NoAnswer
             | Self::BadAnswer(_) => None,
         }
@@ -144,17 +150,28 @@ fn read_answer(stream: &UnixStream) -> Result<Value, ClientError> {
     parse_answer(&answer)
 }
 
-fn parse_answer(answer: &[u8]) -> Result<Value, ClientError> {
+pub(super) fn parse_answer(answer: &[u8]) -> Result<Value, ClientError> {
     if answer.last() != Some(&b'\n') {
         return Err(ClientError::BadAnswer("it is cut off".to_owned()));
     }
     match serde_json::from_slice(answer) {
         Ok(Value::Object(answer)) => match answer.get("error").and_then(Value::as_str) {
-            Some(reason) => Err(ClientError::Refused(reason.to_owned())),
+            Some(reason) => Err(unserved(&answer, reason)),
             None => Ok(Value::Object(answer)),
         },
         Ok(_) => Err(ClientError::BadAnswer("not a JSON object".to_owned())),
         Err(error) => Err(ClientError::BadAnswer(error.to_string())),
+    }
+}
+
+/// What an answer with an error means: its marks tell a refusal from what the daemon's state is to blame for.
+fn unserved(answer: &Map<String, Value>, reason: &str) -> ClientError {
+    let marked = |mark: &str| answer.get(mark) == Some(&Value::Bool(true));
+    match reason.to_owned() {
+        _ if marked(LATE) => ClientError::NoAnswer,
+        reason if marked(BUSY) => ClientError::Busy(reason),
+        reason if marked(STOPPING) => ClientError::Stopping(reason),
+        reason => ClientError::Refused(reason),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The daemon's door for its own commands: JSON lines over a unix socket.
 //!
 //! One JSON object a line in (`{"command":"status", …}`), one JSON object a line out; a refused request is answered
-//! by `{"error":"…"}`. Who may ask what is decided by the sockets' file modes alone: there are two, one for everything and one
+//! by `{"error":"…"}`, with `"late"`, `"busy"` or `"stopping":true` where it is the daemon's state and no refusal. Who may ask what is decided by the sockets' file modes alone: there are two, one for everything and one
 //! for what changes nothing ([`read_only_path`]). Everything is bounded: the size of a
 //! request, the number of connections, the time to send a request, to answer it and to take the answer.
 //!
@@ -34,6 +34,13 @@ pub const CONNECTIONS_MAX: usize = 16;
 pub const READ_MAX_S: u64 = 5;
 /// Seconds the control loop has to answer.
 pub const ANSWER_MAX_S: u64 = 30;
+
+/// `true` in an answer with an `error`: the control loop has the request, and may carry it out after [`ANSWER_MAX_S`].
+const LATE: &str = "late";
+/// `true` in an answer with an `error`: [`CONNECTIONS_MAX`] are served, and the request was not read.
+const BUSY: &str = "busy";
+/// `true` in an answer with an `error`: the daemon ends.
+const STOPPING: &str = "stopping";
 
 /// Where requests go: the control loop receives the request and the place for its answer.
 pub type Handler = mpsc::Sender<(Request, oneshot::Sender<Value>)>;

@@ -16,8 +16,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    ADMIN_MODE, ANSWER_MAX_S, Access, CONNECTIONS_MAX, Caller, HAND_OVER, Handler, READ_MAX_S,
-    READ_ONLY_MODE, REQUEST_MAX, Request, ServeError, Successor, Successors, TAKEN, socket,
+    ADMIN_MODE, ANSWER_MAX_S, Access, BUSY, CONNECTIONS_MAX, Caller, HAND_OVER, Handler, LATE, READ_MAX_S,
+    READ_ONLY_MODE, REQUEST_MAX, Request, STOPPING, ServeError, Successor, Successors, TAKEN, socket,
 };
 
 const READ_MAX: Duration = Duration::from_secs(READ_MAX_S);
@@ -109,7 +109,7 @@ async fn accept(listener: UnixListener, door: Door) {
 
 /// A fresh connection's buffer has room for this; a client that is gone does not matter.
 fn turn_away(stream: &UnixStream) {
-    let answer = line(&error(&format!("more than {CONNECTIONS_MAX} connections: try again")));
+    let answer = line(&marked(BUSY, &format!("more than {CONNECTIONS_MAX} connections: try again")));
     let _ = stream.try_write(&answer);
 }
 
@@ -127,7 +127,7 @@ async fn converse(stream: UnixStream, door: &Door) {
                     }
                     _ => error("only root may take this process's place"),
                 },
-                (Ok(request), _) => answer(Request { caller, ..request }, &door.handler).await,
+                (Ok(request), _) => answer(Request { caller, ..request }, &door.handler, ANSWER_MAX).await,
                 (Err(reason), _) => error(&reason),
             },
             Ok(Line::End) => return,
@@ -168,16 +168,17 @@ async fn succeed(
     }
 }
 
-async fn answer(request: Request, handler: &Handler) -> Value {
+async fn answer(request: Request, handler: &Handler, patience: Duration) -> Value {
     let (sender, receiver) = oneshot::channel();
     let asked = async {
         handler.send((request, sender)).await.ok()?;
         receiver.await.ok()
     };
-    match timeout(ANSWER_MAX, asked).await {
+    match timeout(patience, asked).await {
         Ok(Some(answer)) => answer,
-        Ok(None) => error("the daemon is stopping"),
-        Err(_) => error(&format!("the daemon did not answer within {ANSWER_MAX_S} s")),
+        Ok(None) => marked(STOPPING, "the daemon is stopping"),
+        // The request stays where it is: the control loop comes to it all the same.
+        Err(_) => marked(LATE, &format!("the daemon did not answer within {} s", patience.as_secs())),
     }
 }
 
@@ -223,9 +224,32 @@ fn error(reason: &str) -> Value {
     json!({ "error": reason })
 }
 
+/// An error that is no refusal.
+fn marked(mark: &str, reason: &str) -> Value {
+    json!({ "error": reason, mark: true })
+}
+
 /// JSON escapes newlines, so one object is one line.
 fn line(answer: &Value) -> Vec<u8> {
     let mut line = answer.to_string().into_bytes();
     line.push(b'\n');
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::{ClientError, parse_answer};
+    use super::*;
+    use tokio::sync::mpsc;
+
+    /// Whoever takes a late answer for a refusal believes that nothing was done.
+    #[tokio::test]
+    async fn a_late_answer_is_no_refusal_for_the_request_is_still_there() {
+        let (handler, mut requests) = mpsc::channel(1);
+        let request = Request::parse(b"{\"command\":\"reload\"}", Access::Admin).unwrap();
+        let answer = answer(request, &handler, Duration::from_millis(10)).await;
+        let told = parse_answer(&line(&answer));
+        assert!(matches!(told, Err(ClientError::NoAnswer)), "{told:?}");
+        assert_eq!(requests.recv().await.unwrap().0.command, "reload");
+    }
 }

@@ -23,6 +23,12 @@ pub struct Side {
 }
 
 impl Side {
+    /// The configuration itself.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// A file.
     ///
     /// # Errors

@@ -67,15 +67,13 @@ mod tests {
 
     /// By a file of this text, beside one that it may include.
     fn named(name: &str, text: &str, included: Option<&str>) -> Result<PathBuf, String> {
-        let folder = std::env::temp_dir().join(format!("ringlead-socket-{}-{name}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let made = tempfile::Builder::new().prefix(name).tempdir().unwrap();
+        let folder = made.path();
         fs::write(folder.join("a.toml"), text).unwrap();
         if let Some(included) = included {
             fs::write(folder.join("b.toml"), included).unwrap();
         }
-        let found = control_socket(folder.join("a.toml")).map_err(|found| found.to_string());
-        fs::remove_dir_all(folder).unwrap();
-        found
+        control_socket(folder.join("a.toml")).map_err(|found| found.to_string())
     }
 
     #[test]
